@@ -1,0 +1,3 @@
+//! A tiny static init for plinth's guests.
+
+fn main() {}

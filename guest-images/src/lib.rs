@@ -1,0 +1,1 @@
+//! Recipes for guest kernels, initramfs and root disks.

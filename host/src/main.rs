@@ -1,0 +1,3 @@
+//! The plinth command line and the layer above one virtual machine.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! An outer machine: real, nested KVM in an emulated x86_64 Linux.

@@ -1,0 +1,1 @@
+//! An embeddable KVM virtual machine monitor.

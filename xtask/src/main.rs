@@ -1,0 +1,3 @@
+//! plinth's own commands: demo, test, check, guest, image, bench.
+
+fn main() {}
