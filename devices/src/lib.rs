@@ -1,1 +1,16 @@
-//! Device models for a virtual machine: buses, platform devices, virtio transports, block, net and rng.
+//! Device models for a virtual machine: buses, platform devices, virtio
+//! transports, block, net and rng.
+//!
+//! This crate knows neither KVM nor how a guest is booted. It meets the
+//! machine through three small things: a [`bus`] that carries register
+//! accesses, [`memory::Ram`] that holds the guest's memory, and an
+//! [`interrupt::InterruptLine`] that somebody else turns into an interrupt.
+//!
+//! Invariants: a guest can cause a counted fault but never a panic or an
+//! unbounded amount of work; sibling models never import each other; no code
+//! on the data path takes a lock.
+
+pub mod bus;
+pub mod interrupt;
+pub mod memory;
+pub mod reactor;

@@ -1,0 +1,321 @@
+//! A reactor: one thread that waits for descriptors and runs the workers they
+//! wake.
+//!
+//! A [`Worker`] is the half of a device that does the work: it is moved into
+//! the reactor when it starts and moved back when it stops, so nobody shares
+//! it and it takes no lock. Descriptors are watched edge-triggered: a worker
+//! is woken once for each change, need not read its eventfds, and must itself
+//! remember what it left unfinished. It must never wait for a vCPU, since a
+//! vCPU may be waiting for it to stop.
+//!
+//! This is the only file that names the event-manager crate. Its rule that a
+//! registered descriptor must not be closed nor have a live duplicate is kept
+//! by [`Attached::detach`], the only way to get a worker back.
+
+use std::any::Any;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use event_manager::{
+    EventManager, EventOps, EventSet, Events, MutEventSubscriber, RemoteEndpoint, SubscriberId,
+};
+
+/// Which of its descriptors woke a worker; the worker chooses the numbers.
+pub type Token = u32;
+
+/// What to wait for on a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// The descriptor became readable, or its other end hung up.
+    Readable,
+    /// The descriptor became writable, or its other end hung up.
+    Writable,
+}
+
+/// A descriptor that a worker wants to be woken for.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// Open for as long as the worker is attached.
+    pub fd: RawFd,
+    /// What to wait for.
+    pub readiness: Readiness,
+    /// Handed to [`Worker::ready`].
+    pub token: Token,
+}
+
+/// The half of a device that runs on a reactor.
+pub trait Worker: Any + Send {
+    /// The descriptors to watch, asked for once, when the worker is attached.
+    /// One that is ready already wakes the worker at once.
+    fn sources(&self) -> Vec<Source>;
+
+    /// A descriptor changed. Handles what there is to do without blocking.
+    fn ready(&mut self, token: Token);
+
+    /// Finishes or abandons what is in flight. Called once, just before the
+    /// worker is moved back; no `ready` follows.
+    ///
+    /// Returns whether everything was finished by `deadline`.
+    fn drain(&mut self, deadline: Instant) -> bool;
+}
+
+/// Why a worker could not be attached or got back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReactorError {
+    /// The reactor's thread has ended.
+    #[error("the I/O thread has ended")]
+    Gone,
+    /// Requests in flight did not finish in time; the worker was abandoned,
+    /// with the memory and descriptors that they use.
+    #[error("requests in flight did not finish in time")]
+    Stuck,
+    /// The operating system refused.
+    #[error("the I/O thread cannot be set up: {0}")]
+    Os(String),
+}
+
+impl From<event_manager::Error> for ReactorError {
+    fn from(error: event_manager::Error) -> Self {
+        match error {
+            event_manager::Error::ChannelSend | event_manager::Error::ChannelRecv => Self::Gone,
+            other => Self::Os(other.to_string()),
+        }
+    }
+}
+
+/// What the event manager holds: a worker, erased.
+struct Slot(Box<dyn Worker>);
+
+impl MutEventSubscriber for Slot {
+    fn process(&mut self, events: Events, _: &mut EventOps) {
+        self.0.ready(events.data());
+    }
+
+    fn init(&mut self, ops: &mut EventOps) {
+        for source in self.0.sources() {
+            let set = match source.readiness {
+                Readiness::Readable => EventSet::IN | EventSet::READ_HANG_UP,
+                Readiness::Writable => EventSet::OUT,
+            };
+            let events =
+                Events::with_data_raw(source.fd, source.token, set | EventSet::EDGE_TRIGGERED);
+            if let Err(error) = ops.add(events) {
+                // A regular file, for instance, cannot be waited for.
+                log::warn!("descriptor {} is not watched: {error}", source.fd);
+            }
+        }
+    }
+}
+
+/// A thread that runs workers. Dropping it ends the thread and drops the
+/// workers that are still attached.
+pub struct Reactor {
+    handle: ReactorHandle,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reactor {
+    /// Starts a reactor's thread, named `name` (15 characters at most show).
+    ///
+    /// # Errors
+    /// No descriptor or no thread is to be had.
+    pub fn spawn(name: &str) -> io::Result<Self> {
+        let mut manager = EventManager::<Slot>::new().map_err(io::Error::other)?;
+        let handle = ReactorHandle(manager.remote_endpoint());
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            while !stopped.load(Ordering::Acquire) {
+                if let Err(error) = manager.run() {
+                    log::error!("the I/O thread ends: {error}");
+                    break;
+                }
+            }
+        })?;
+        Ok(Self {
+            handle,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// A handle with which devices attach their workers.
+    pub fn handle(&self) -> ReactorHandle {
+        self.handle.clone()
+    }
+}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        // The thread may have ended already; then there is nobody to wake.
+        let _ = self.handle.0.kick();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Attaches workers to a reactor. Never used from the reactor's own thread.
+#[derive(Clone)]
+pub struct ReactorHandle(RemoteEndpoint<Slot>);
+
+impl ReactorHandle {
+    /// Moves `worker` into the reactor.
+    ///
+    /// # Errors
+    /// The reactor has ended.
+    pub fn attach<W: Worker>(&self, worker: W) -> Result<Attached<W>, ReactorError> {
+        let slot = Slot(Box::new(worker));
+        let id = self
+            .0
+            .call_blocking(move |ops| Ok::<_, ReactorError>(ops.add_subscriber(slot)))?;
+        Ok(Attached {
+            reactor: self.clone(),
+            id,
+            worker: PhantomData,
+        })
+    }
+}
+
+/// A worker that runs on a reactor. Dropping this leaves it running until the
+/// reactor ends.
+pub struct Attached<W> {
+    reactor: ReactorHandle,
+    id: SubscriberId,
+    worker: PhantomData<fn() -> W>,
+}
+
+impl<W: Worker> Attached<W> {
+    /// Drains the worker, waiting `patience` at most, and moves it back.
+    ///
+    /// # Errors
+    /// The reactor has ended, or what is in flight did not finish: the worker
+    /// is then abandoned together with all that it holds, because a request
+    /// that the kernel still works on may write to its buffers.
+    pub fn detach(self, patience: Duration) -> Result<W, ReactorError> {
+        let id = self.id;
+        let worker = self.reactor.0.call_blocking(move |ops| {
+            let mut slot = ops.remove_subscriber(id)?;
+            if !slot.0.drain(Instant::now() + patience) {
+                std::mem::forget(slot);
+                return Err(ReactorError::Stuck);
+            }
+            Ok(slot.0)
+        })?;
+        let worker: Box<dyn Any> = worker;
+        let worker = worker
+            .downcast::<W>()
+            .expect("a slot holds the type it was attached with");
+        Ok(*worker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+    use std::sync::mpsc;
+    use vmm_sys_util::eventfd::EventFd;
+
+    struct Counter {
+        kick: Arc<EventFd>,
+        woken: mpsc::Sender<Token>,
+        drains: bool,
+    }
+
+    impl Worker for Counter {
+        fn sources(&self) -> Vec<Source> {
+            vec![Source {
+                fd: self.kick.as_raw_fd(),
+                readiness: Readiness::Readable,
+                token: 7,
+            }]
+        }
+        fn ready(&mut self, token: Token) {
+            self.woken.send(token).unwrap();
+        }
+        fn drain(&mut self, _: Instant) -> bool {
+            self.drains
+        }
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn counter(drains: bool) -> (Counter, Arc<EventFd>, mpsc::Receiver<Token>) {
+        let kick = Arc::new(EventFd::new(0).unwrap());
+        let (woken, wakes) = mpsc::channel();
+        let worker = Counter {
+            kick: Arc::clone(&kick),
+            woken,
+            drains,
+        };
+        (worker, kick, wakes)
+    }
+
+    #[test]
+    fn a_worker_is_woken_for_each_signal_though_it_never_reads_the_eventfd() {
+        let reactor = Reactor::spawn("test").unwrap();
+        let (worker, kick, wakes) = counter(true);
+        let attached = reactor.handle().attach(worker).unwrap();
+        for _ in 0..3 {
+            kick.write(1).unwrap();
+            assert_eq!(wakes.recv_timeout(PATIENCE), Ok(7));
+        }
+        attached.detach(PATIENCE).unwrap();
+    }
+
+    #[test]
+    fn a_signal_sent_before_attaching_is_seen() {
+        let reactor = Reactor::spawn("test").unwrap();
+        let (worker, kick, wakes) = counter(true);
+        kick.write(1).unwrap();
+        let _attached = reactor.handle().attach(worker).unwrap();
+        assert_eq!(wakes.recv_timeout(PATIENCE), Ok(7));
+    }
+
+    #[test]
+    fn a_detached_worker_comes_back_and_is_not_woken_any_more() {
+        let reactor = Reactor::spawn("test").unwrap();
+        let (worker, kick, wakes) = counter(true);
+        let attached = reactor.handle().attach(worker).unwrap();
+        let worker = attached.detach(PATIENCE).unwrap();
+        kick.write(1).unwrap();
+        // Another round trip through the reactor: it has seen the signal, if
+        // it was going to.
+        let (other, _kick, _wakes) = counter(true);
+        reactor.handle().attach(other).unwrap();
+        assert!(wakes.try_recv().is_err());
+        drop(worker);
+    }
+
+    #[test]
+    fn a_worker_that_cannot_finish_is_reported() {
+        let reactor = Reactor::spawn("test").unwrap();
+        let (worker, _kick, _wakes) = counter(false);
+        let attached = reactor.handle().attach(worker).unwrap();
+        assert!(matches!(
+            attached.detach(PATIENCE),
+            Err(ReactorError::Stuck)
+        ));
+    }
+
+    #[test]
+    fn a_dropped_reactor_drops_its_workers_and_refuses_new_ones() {
+        let reactor = Reactor::spawn("test").unwrap();
+        let handle = reactor.handle();
+        let (worker, _kick, wakes) = counter(true);
+        let _attached = handle.attach(worker).unwrap();
+        drop(reactor);
+        assert!(wakes.recv_timeout(PATIENCE).is_err(), "the sender is gone");
+        let (worker, _kick, _wakes) = counter(true);
+        assert!(matches!(handle.attach(worker), Err(ReactorError::Gone)));
+    }
+}
