@@ -14,3 +14,4 @@ pub mod bus;
 pub mod interrupt;
 pub mod memory;
 pub mod reactor;
+pub mod virtio;

@@ -1,0 +1,112 @@
+//! The contract between a virtio device and its transport.
+//!
+//! A device is a front (identity, configuration space, life cycle: this
+//! trait) and a worker (queues and backend, on a
+//! [`reactor`](crate::reactor)). They meet in `start` and `stop` only. The
+//! transport is the sole caller, and calls from one thread at a time.
+
+use std::time::Duration;
+
+use super::interrupt::DeviceInterrupt;
+use super::queue::Queue;
+use crate::memory::Ram;
+use crate::reactor::ReactorError;
+
+/// How long `stop` waits for requests in flight. A reset by the driver waits
+/// as long, with its vCPU.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a device is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// Device type (virtio 1.3 §5).
+    pub device_type: u32,
+    /// Feature bits that the device offers, without those that the transport
+    /// adds for all devices.
+    pub features: u64,
+    /// The largest size of each queue, powers of two.
+    pub queue_sizes: Vec<u16>,
+}
+
+/// What a device gets to work with.
+#[derive(Debug)]
+pub struct Activation {
+    /// Guest memory.
+    pub ram: Ram,
+    /// The features that driver and device agreed on.
+    pub features: u64,
+    /// The queues that the driver set up, in ascending order.
+    pub queues: Vec<Queue>,
+    /// The way to the driver.
+    pub interrupt: DeviceInterrupt,
+}
+
+impl Activation {
+    /// Whether feature `bit` was agreed on.
+    pub fn has_feature(&self, bit: u32) -> bool {
+        self.features & (1 << bit) != 0
+    }
+
+    /// Takes queue `index` out.
+    ///
+    /// # Errors
+    /// The driver did not set that queue up.
+    pub fn take_queue(&mut self, index: u16) -> Result<Queue, StartError> {
+        let at = self.queues.iter().position(|q| q.index() == index);
+        at.map(|at| self.queues.remove(at))
+            .ok_or(StartError::MissingQueue(index))
+    }
+}
+
+/// Why a device could not start. It then needs a reset.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The driver left out a queue that the device cannot do without.
+    #[error("the driver did not set up queue {0}")]
+    MissingQueue(u16),
+    /// The worker cannot run.
+    #[error("the device's worker cannot run: {0}")]
+    Worker(#[from] ReactorError),
+    /// The backend failed.
+    #[error("the device's backend failed: {0}")]
+    Backend(#[from] std::io::Error),
+}
+
+/// A virtio device, seen from its transport.
+pub trait VirtioDevice: Send {
+    /// Type, features and queues; constant.
+    fn info(&self) -> DeviceInfo;
+
+    /// Reads configuration space. `data` may reach beyond its end: what is
+    /// not there reads as zeroes.
+    fn read_config(&self, offset: u64, data: &mut [u8]);
+
+    /// Writes configuration space. What is not writable is not written.
+    fn write_config(&mut self, offset: u64, data: &[u8]);
+
+    /// Begins to work. Called when stopped.
+    ///
+    /// # Errors
+    /// The device stays stopped and drops what it was given.
+    fn start(&mut self, activation: Activation) -> Result<(), StartError>;
+
+    /// Finishes what is in flight, stops, and gives the queues back. Harmless
+    /// when stopped: gives nothing back.
+    ///
+    /// # Errors
+    /// Requests in flight did not finish within [`STOP_PATIENCE`]. The device
+    /// is stopped all the same and its queues are lost.
+    fn stop(&mut self) -> Result<Vec<Queue>, ReactorError>;
+}
+
+/// Reads from a configuration space that lies in `space`: the common case for
+/// [`VirtioDevice::read_config`].
+pub fn read_config_from(space: &[u8], offset: u64, data: &mut [u8]) {
+    data.fill(0);
+    let Some(rest) = usize::try_from(offset).ok().and_then(|at| space.get(at..)) else {
+        return;
+    };
+    let len = rest.len().min(data.len());
+    data[..len].copy_from_slice(&rest[..len]);
+}

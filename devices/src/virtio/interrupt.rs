@@ -1,0 +1,68 @@
+//! How a device gets the driver's attention (virtio 1.3 §2.3).
+//!
+//! Fronts and workers share one [`DeviceInterrupt`]; the transport supplies
+//! the [`Signal`] beneath it, since mmio has one line and a status register
+//! while PCI has a vector for each queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// The transport's half: reaches the driver.
+pub trait Signal: Send + Sync {
+    /// A used buffer notification for `queue`.
+    fn used_buffer(&self, queue: u16);
+    /// A configuration change notification.
+    fn config_change(&self);
+}
+
+/// A device's way to the driver. Clones are the same.
+#[derive(Clone)]
+pub struct DeviceInterrupt(Arc<Shared>);
+
+struct Shared {
+    signal: Box<dyn Signal>,
+    generation: AtomicU32,
+    needs_reset: AtomicBool,
+}
+
+impl DeviceInterrupt {
+    /// Notifies through `signal`.
+    pub fn new(signal: impl Signal + 'static) -> Self {
+        Self(Arc::new(Shared {
+            signal: Box::new(signal),
+            generation: AtomicU32::new(0),
+            needs_reset: AtomicBool::new(false),
+        }))
+    }
+
+    /// Tells the driver that `queue` has used buffers.
+    pub fn used_buffer(&self, queue: u16) {
+        self.0.signal.used_buffer(queue);
+    }
+
+    /// Tells the driver that the configuration space changed.
+    pub fn config_changed(&self) {
+        self.0.generation.fetch_add(1, Ordering::AcqRel);
+        self.0.signal.config_change();
+    }
+
+    /// The device is beyond help until the driver resets it: sets
+    /// `DEVICE_NEEDS_RESET` (§2.1.2) and says so.
+    pub fn needs_reset(&self) {
+        self.0.needs_reset.store(true, Ordering::Release);
+        self.0.signal.config_change();
+    }
+
+    /// Changes whenever the configuration space did (§2.5.1).
+    pub(super) fn generation(&self) -> u32 {
+        self.0.generation.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_reset_needed(&self) -> bool {
+        self.0.needs_reset.load(Ordering::Acquire)
+    }
+
+    pub(super) fn reset(&self) {
+        self.0.needs_reset.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,251 @@
+//! A live virtqueue (virtio 1.3 §2.7), as a device's worker uses it.
+//!
+//! The transport builds one from its registers when the driver says
+//! `DRIVER_OK`, and moves it into the worker; `stop` moves it back. It wraps
+//! the virtio-queue crate, which only this file and `chain` name, and adds
+//! what that leaves out: faults that are seen instead of swallowed, and the
+//! interrupt suppression flag.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
+use virtio_queue::{Queue as Ring, QueueOwnedT, QueueState, QueueT};
+use vm_memory::{Bytes, GuestAddress};
+use vmm_sys_util::eventfd::EventFd;
+
+use super::chain::Chain;
+use super::interrupt::DeviceInterrupt;
+use crate::memory::Ram;
+
+/// Where a queue lies in guest memory and how far it has been worked off.
+/// Plain values, as the driver wrote them: untrusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueLayout {
+    /// Entries, a power of two.
+    pub size: u16,
+    /// Guest physical address of the descriptor table.
+    pub descriptors: u64,
+    /// Guest physical address of the available ring.
+    pub available: u64,
+    /// Guest physical address of the used ring.
+    pub used: u64,
+    /// The next available entry that the device will look at.
+    pub next_available: u16,
+    /// The next used entry that the device will fill.
+    pub next_used: u16,
+}
+
+/// The driver broke the ring itself; only a reset mends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueFault {
+    /// Size or addresses are not allowed, or not in guest memory.
+    #[error("the queue's size or addresses are not valid")]
+    Layout,
+    /// The available index runs ahead by more than the queue holds, or the
+    /// ring cannot be read or written.
+    #[error("the available or used ring is broken")]
+    Ring,
+}
+
+/// A queue that is in use.
+#[derive(Debug)]
+pub struct Queue {
+    index: u16,
+    ring: Ring,
+    ram: Ram,
+    kick: Arc<EventFd>,
+    interrupt: DeviceInterrupt,
+    faults: u64,
+}
+
+impl std::fmt::Debug for DeviceInterrupt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DeviceInterrupt")
+    }
+}
+
+impl Queue {
+    /// Queue number `index` at `layout`, vetted. `kick` is signalled when the
+    /// driver has made buffers available.
+    ///
+    /// # Errors
+    /// The layout is not valid or does not lie in `ram`.
+    pub fn new(
+        index: u16,
+        layout: &QueueLayout,
+        event_idx: bool,
+        ram: &Ram,
+        kick: Arc<EventFd>,
+        interrupt: DeviceInterrupt,
+    ) -> Result<Self, QueueFault> {
+        let ring = Ring::try_from(QueueState {
+            max_size: layout.size,
+            next_avail: layout.next_available,
+            next_used: layout.next_used,
+            event_idx_enabled: event_idx,
+            size: layout.size,
+            ready: true,
+            desc_table: layout.descriptors,
+            avail_ring: layout.available,
+            used_ring: layout.used,
+        })
+        .map_err(|_| QueueFault::Layout)?;
+        // Zero is where virtio-queue takes a ring not to be set up.
+        if layout.available == 0 || !ring.is_valid(&**ram) {
+            return Err(QueueFault::Layout);
+        }
+        Ok(Self {
+            index,
+            ring,
+            ram: ram.clone(),
+            kick,
+            interrupt,
+            faults: 0,
+        })
+    }
+
+    /// The queue's number within its device.
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// Entries in the queue: the most requests a driver can have in flight
+    /// if it keeps to the rules.
+    pub fn size(&self) -> u16 {
+        self.ring.size()
+    }
+
+    /// The memory that the driver's buffers are in.
+    pub fn ram(&self) -> &Ram {
+        &self.ram
+    }
+
+    /// How many malformed chains were returned unused.
+    pub fn faults(&self) -> u64 {
+        self.faults
+    }
+
+    /// The eventfd that the driver's notifications signal.
+    pub fn kick_fd(&self) -> RawFd {
+        self.kick.as_raw_fd()
+    }
+
+    /// Has the worker woken again soon, after others had their turn. For a
+    /// worker that stops though there is more to do.
+    pub fn kick_again(&self) {
+        let _ = self.kick.write(1);
+    }
+
+    /// Takes the next request into `chain`; false if there is none.
+    ///
+    /// A malformed chain is counted, returned to the driver unused, and
+    /// passed over: it fails alone.
+    ///
+    /// # Errors
+    /// The ring is broken: the device needs a reset.
+    pub fn pop(&mut self, chain: &mut Chain) -> Result<bool, QueueFault> {
+        // Each turn consumes an available entry, of which there are at most
+        // `size` unless the driver adds more; then others get their turn.
+        for _ in 0..=self.size() {
+            let mut available = self.ring.iter(&*self.ram).map_err(|_| QueueFault::Ring)?;
+            let Some(descriptors) = available.next() else {
+                return Ok(false);
+            };
+            let Err(fault) = chain.fill(descriptors) else {
+                return Ok(true);
+            };
+            self.faults += 1;
+            log::debug!("queue {}: {fault}", self.index);
+            let head = chain.head();
+            self.push(head, 0)?;
+        }
+        self.kick_again();
+        Ok(false)
+    }
+
+    /// Puts back the request popped last, to be popped again.
+    pub fn unpop(&mut self) {
+        self.ring.go_to_previous_position();
+    }
+
+    /// Returns the request `head` to the driver, with `written` bytes written
+    /// from the start of its writable buffers.
+    ///
+    /// # Errors
+    /// `head` is not in the queue, or the ring cannot be written.
+    pub fn push(&mut self, head: u16, written: u32) -> Result<(), QueueFault> {
+        self.ring
+            .add_used(&*self.ram, head, written)
+            .map_err(|_| QueueFault::Ring)
+    }
+
+    /// Interrupts the driver if it wants to know of what was pushed since the
+    /// last call.
+    ///
+    /// # Errors
+    /// The ring cannot be read.
+    pub fn notify(&mut self) -> Result<(), QueueFault> {
+        if self.wants_interrupt()? {
+            self.interrupt.used_buffer(self.index);
+        }
+        Ok(())
+    }
+
+    /// Whether the driver wants an interrupt for what was pushed since the
+    /// last call (§2.7.7.2).
+    fn wants_interrupt(&mut self) -> Result<bool, QueueFault> {
+        let wants = self
+            .ring
+            .needs_notification(&*self.ram)
+            .map_err(|_| QueueFault::Ring)?;
+        if !wants || self.ring.event_idx_enabled() {
+            return Ok(wants);
+        }
+        let flags: u16 = self
+            .ram
+            .load(GuestAddress(self.ring.avail_ring()), Ordering::Relaxed)
+            .map_err(|_| QueueFault::Ring)?;
+        Ok(u32::from(u16::from_le(flags)) & VRING_AVAIL_F_NO_INTERRUPT == 0)
+    }
+
+    /// Asks the driver not to notify: the worker is looking anyway.
+    ///
+    /// # Errors
+    /// The ring cannot be written.
+    pub fn disable_notification(&mut self) -> Result<(), QueueFault> {
+        self.ring
+            .disable_notification(&*self.ram)
+            .map_err(|_| QueueFault::Ring)
+    }
+
+    /// Asks the driver to notify again. Returns whether buffers became
+    /// available meanwhile: then the worker must look once more.
+    ///
+    /// # Errors
+    /// The ring cannot be read or written.
+    pub fn enable_notification(&mut self) -> Result<bool, QueueFault> {
+        self.ring
+            .enable_notification(&*self.ram)
+            .map_err(|_| QueueFault::Ring)
+    }
+
+    /// Tells the driver that the device needs a reset.
+    pub fn needs_reset(&self, fault: QueueFault) {
+        log::warn!("queue {}: {fault}; the device needs a reset", self.index);
+        self.interrupt.needs_reset();
+    }
+
+    /// Where the queue stands, to build it again later.
+    pub fn layout(&self) -> QueueLayout {
+        QueueLayout {
+            size: self.ring.size(),
+            descriptors: self.ring.desc_table(),
+            available: self.ring.avail_ring(),
+            used: self.ring.used_ring(),
+            next_available: self.ring.next_avail(),
+            next_used: self.ring.next_used(),
+        }
+    }
+}
