@@ -8,5 +8,9 @@
 pub mod buffers;
 pub mod chain;
 pub mod device;
+#[cfg(any(test, feature = "fake-driver"))]
+pub mod fake_driver;
 pub mod interrupt;
+pub mod mmio;
 pub mod queue;
+pub mod transport;

@@ -1,0 +1,451 @@
+//! The device status machine and queue set-up that every transport shares
+//! (virtio 1.3 §2.1, §3.1).
+//!
+//! Register maps ([`mmio`](super::mmio), later PCI) translate accesses into
+//! calls on [`Transport`], which is the only caller of a device's `start` and
+//! `stop`. All registers here are written by the guest and untrusted: they
+//! are vetted when the driver says `DRIVER_OK` and, while the device runs,
+//! changes to them are counted as faults and ignored.
+
+use std::io;
+use std::sync::Arc;
+
+use virtio_bindings::virtio_config::{
+    VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_NEEDS_RESET,
+    VIRTIO_F_VERSION_1,
+};
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use super::device::{Activation, DeviceInfo, VirtioDevice};
+use super::interrupt::DeviceInterrupt;
+use super::queue::{Queue, QueueFault, QueueLayout};
+use crate::memory::Ram;
+use crate::reactor::ReactorError;
+
+const DRIVER_OK: u32 = VIRTIO_CONFIG_S_DRIVER_OK;
+const FEATURES_OK: u32 = VIRTIO_CONFIG_S_FEATURES_OK;
+const NEEDS_RESET: u32 = VIRTIO_CONFIG_S_NEEDS_RESET;
+
+/// Features of the transport, offered for every device.
+const TRANSPORT_FEATURES: u64 =
+    1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_EVENT_IDX | 1 << VIRTIO_RING_F_INDIRECT_DESC;
+
+/// One half of a 64-bit address, as drivers write them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// Bits 0 to 31.
+    Low,
+    /// Bits 32 to 63.
+    High,
+}
+
+/// Which of a queue's three areas an address is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Area {
+    /// The descriptor table.
+    Descriptors,
+    /// The available ring.
+    Available,
+    /// The used ring.
+    Used,
+}
+
+/// A queue's registers.
+struct QueueRegisters {
+    max_size: u16,
+    layout: QueueLayout,
+    ready: bool,
+    kick: Arc<EventFd>,
+}
+
+impl QueueRegisters {
+    fn new(max_size: u16) -> io::Result<Self> {
+        Ok(Self {
+            max_size,
+            layout: QueueLayout {
+                size: max_size,
+                ..QueueLayout::default()
+            },
+            ready: false,
+            kick: Arc::new(EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?),
+        })
+    }
+
+    fn reset(&mut self) {
+        self.ready = false;
+        self.layout = QueueLayout {
+            size: self.max_size,
+            ..QueueLayout::default()
+        };
+    }
+}
+
+/// Whether the device works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activity {
+    /// Not yet, or not any more since the last reset.
+    Stopped,
+    /// The device holds the queues.
+    Running,
+    /// Between [`Transport::pause`] and [`Transport::resume`].
+    Paused,
+}
+
+/// A device's registers and what they have brought it to.
+pub struct Transport {
+    device: Box<dyn VirtioDevice>,
+    info: DeviceInfo,
+    ram: Ram,
+    interrupt: DeviceInterrupt,
+    activity: Activity,
+    status: u32,
+    driver_features: u64,
+    device_features_page: u32,
+    driver_features_page: u32,
+    queue_select: u32,
+    queues: Vec<QueueRegisters>,
+    faults: u64,
+}
+
+impl Transport {
+    /// A transport for `device` over guest memory `ram`, reset.
+    ///
+    /// # Errors
+    /// The process has no descriptor left for the queues' eventfds.
+    pub fn new(
+        device: Box<dyn VirtioDevice>,
+        ram: Ram,
+        interrupt: DeviceInterrupt,
+    ) -> io::Result<Self> {
+        let info = device.info();
+        let queues = info.queue_sizes.iter().copied();
+        let queues = queues.map(QueueRegisters::new).collect::<io::Result<_>>()?;
+        Ok(Self {
+            device,
+            info,
+            ram,
+            interrupt,
+            activity: Activity::Stopped,
+            status: 0,
+            driver_features: 0,
+            device_features_page: 0,
+            driver_features_page: 0,
+            queue_select: 0,
+            queues,
+            faults: 0,
+        })
+    }
+
+    /// Device type (§5).
+    pub fn device_type(&self) -> u32 {
+        self.info.device_type
+    }
+
+    /// The eventfds that the driver's notifications are to signal, by queue.
+    pub fn kicks(&self) -> impl Iterator<Item = &EventFd> {
+        self.queues.iter().map(|queue| &*queue.kick)
+    }
+
+    /// How often the driver broke the rules of the status machine.
+    pub fn faults(&self) -> u64 {
+        self.faults
+    }
+
+    /// The device status register.
+    pub fn status(&self) -> u32 {
+        if self.interrupt.is_reset_needed() {
+            self.status | NEEDS_RESET
+        } else {
+            self.status
+        }
+    }
+
+    /// The driver writes the device status register: zero resets, other
+    /// values can only add bits.
+    pub fn set_status(&mut self, value: u32) {
+        if value == 0 {
+            self.reset();
+            return;
+        }
+        let value = value & 0xff & !NEEDS_RESET;
+        if value & self.status != self.status {
+            self.fault("the driver cleared status bits without a reset");
+        }
+        let added = value & !self.status;
+        self.status |= added;
+        if added & FEATURES_OK != 0 && !self.features_acceptable() {
+            // Left clear, the bit tells the driver so (§3.1.1 step 6).
+            self.status &= !FEATURES_OK;
+        }
+        if added & DRIVER_OK != 0 {
+            self.driver_ok();
+        }
+    }
+
+    fn features_acceptable(&self) -> bool {
+        let offered = self.info.features | TRANSPORT_FEATURES;
+        let version_1 = self.driver_features & (1 << VIRTIO_F_VERSION_1) != 0;
+        version_1 && self.driver_features & !offered == 0
+    }
+
+    fn driver_ok(&mut self) {
+        if self.status & FEATURES_OK == 0 {
+            self.fault("the driver said DRIVER_OK before FEATURES_OK");
+            self.interrupt.needs_reset();
+            return;
+        }
+        self.start();
+    }
+
+    /// Builds the queues and hands them to the device.
+    fn start(&mut self) {
+        let queues = match self.build_queues() {
+            Ok(queues) => queues,
+            Err(fault) => {
+                self.fault(&fault.to_string());
+                self.interrupt.needs_reset();
+                return;
+            }
+        };
+        let activation = Activation {
+            ram: self.ram.clone(),
+            features: self.driver_features,
+            queues,
+            interrupt: self.interrupt.clone(),
+        };
+        match self.device.start(activation) {
+            Ok(()) => self.activity = Activity::Running,
+            Err(error) => {
+                log::error!("virtio device type {}: {error}", self.info.device_type);
+                self.interrupt.needs_reset();
+            }
+        }
+    }
+
+    fn build_queues(&self) -> Result<Vec<Queue>, QueueFault> {
+        let event_idx = self.driver_features & (1 << VIRTIO_RING_F_EVENT_IDX) != 0;
+        let set_up = self.queues.iter().zip(0..).filter(|(q, _)| q.ready);
+        set_up
+            .map(|(queue, index)| {
+                Queue::new(
+                    index,
+                    &queue.layout,
+                    event_idx,
+                    &self.ram,
+                    Arc::clone(&queue.kick),
+                    self.interrupt.clone(),
+                )
+            })
+            .collect()
+    }
+
+    fn reset(&mut self) {
+        if let Err(error) = self.device.stop() {
+            log::error!("virtio device type {}: {error}", self.info.device_type);
+        }
+        self.activity = Activity::Stopped;
+        self.status = 0;
+        self.driver_features = 0;
+        self.device_features_page = 0;
+        self.driver_features_page = 0;
+        self.queue_select = 0;
+        self.queues.iter_mut().for_each(QueueRegisters::reset);
+        self.interrupt.reset();
+    }
+
+    /// Stops a running device and takes its queues back, so that nothing
+    /// changes guest memory until [`resume`](Self::resume).
+    ///
+    /// # Errors
+    /// Requests in flight did not finish: the device then needs a reset.
+    pub fn pause(&mut self) -> Result<(), ReactorError> {
+        if self.activity != Activity::Running {
+            return Ok(());
+        }
+        match self.device.stop() {
+            Ok(queues) => {
+                for queue in queues {
+                    self.queues[usize::from(queue.index())].layout = queue.layout();
+                }
+                self.activity = Activity::Paused;
+                Ok(())
+            }
+            Err(error) => {
+                self.activity = Activity::Stopped;
+                self.interrupt.needs_reset();
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts a paused device where it stopped.
+    pub fn resume(&mut self) {
+        if self.activity == Activity::Paused {
+            self.activity = Activity::Stopped;
+            self.start();
+        }
+    }
+
+    /// Chooses which 32 of the offered feature bits are read.
+    pub fn select_device_features(&mut self, page: u32) {
+        self.device_features_page = page;
+    }
+
+    /// The chosen 32 bits of the offered features.
+    pub fn device_features(&self) -> u32 {
+        let offered = self.info.features | TRANSPORT_FEATURES;
+        match self.device_features_page {
+            0 => half(offered, Half::Low),
+            1 => half(offered, Half::High),
+            _ => 0,
+        }
+    }
+
+    /// Chooses which 32 of the accepted feature bits are written.
+    pub fn select_driver_features(&mut self, page: u32) {
+        self.driver_features_page = page;
+    }
+
+    /// The driver accepts features, 32 bits at a time.
+    pub fn set_driver_features(&mut self, value: u32) {
+        if self.status & FEATURES_OK != 0 {
+            self.fault("the driver changed its features after FEATURES_OK");
+            return;
+        }
+        match self.driver_features_page {
+            0 => set_half(&mut self.driver_features, Half::Low, value),
+            1 => set_half(&mut self.driver_features, Half::High, value),
+            _ if value != 0 => self.fault("the driver accepted a feature above bit 63"),
+            _ => {}
+        }
+    }
+
+    /// Chooses the queue that the queue registers are of.
+    pub fn select_queue(&mut self, index: u32) {
+        self.queue_select = index;
+    }
+
+    /// The largest size of the chosen queue; 0 if there is no such queue.
+    pub fn queue_max_size(&self) -> u16 {
+        self.queue().map_or(0, |queue| queue.max_size)
+    }
+
+    /// Whether the driver has declared the chosen queue ready.
+    pub fn queue_ready(&self) -> bool {
+        self.queue().is_some_and(|queue| queue.ready)
+    }
+
+    /// The driver sets the chosen queue's size. A size that is not allowed is
+    /// refused here, before it could be truncated, and the queue stays as it
+    /// was.
+    pub fn set_queue_size(&mut self, size: u32) {
+        let Some(queue) = self.queue_to_change() else {
+            return;
+        };
+        match u16::try_from(size) {
+            Ok(size) if size.is_power_of_two() && size <= queue.max_size => {
+                queue.layout.size = size;
+            }
+            _ => self.fault("the driver set a queue size that is not allowed"),
+        }
+    }
+
+    /// The driver sets half of an address of the chosen queue.
+    pub fn set_queue_address(&mut self, area: Area, which: Half, value: u32) {
+        let Some(queue) = self.queue_to_change() else {
+            return;
+        };
+        let address = match area {
+            Area::Descriptors => &mut queue.layout.descriptors,
+            Area::Available => &mut queue.layout.available,
+            Area::Used => &mut queue.layout.used,
+        };
+        set_half(address, which, value);
+    }
+
+    /// The driver declares the chosen queue ready, or not.
+    pub fn set_queue_ready(&mut self, ready: bool) {
+        if let Some(queue) = self.queue_to_change() {
+            queue.ready = ready;
+        }
+    }
+
+    /// The driver notifies queue `index` by a register access that no
+    /// ioeventfd caught.
+    pub fn notify_queue(&mut self, index: u32) {
+        let queue = usize::try_from(index).ok().and_then(|i| self.queues.get(i));
+        match queue {
+            Some(queue) => {
+                let _ = queue.kick.write(1);
+            }
+            None => self.fault("the driver notified a queue that is not there"),
+        }
+    }
+
+    /// Reads the device's configuration space.
+    pub fn read_config(&self, offset: u64, data: &mut [u8]) {
+        self.device.read_config(offset, data);
+    }
+
+    /// Writes the device's configuration space, which is allowed once the
+    /// driver has announced itself.
+    pub fn write_config(&mut self, offset: u64, data: &[u8]) {
+        self.device.write_config(offset, data);
+    }
+
+    /// Changes whenever the configuration space did.
+    pub fn config_generation(&self) -> u32 {
+        self.interrupt.generation()
+    }
+
+    /// Counts something that a driver must not do.
+    pub(super) fn fault(&mut self, what: &str) {
+        self.faults += 1;
+        // The guest chooses how often: only the first is worth a line.
+        if self.faults == 1 {
+            log::warn!("virtio device type {}: {what}", self.info.device_type);
+        }
+    }
+
+    fn queue(&self) -> Option<&QueueRegisters> {
+        self.queues.get(usize::try_from(self.queue_select).ok()?)
+    }
+
+    /// The chosen queue, if the driver may change it now.
+    fn queue_to_change(&mut self) -> Option<&mut QueueRegisters> {
+        let index = usize::try_from(self.queue_select).ok()?;
+        if index >= self.queues.len() {
+            self.fault("the driver set up a queue that is not there");
+            return None;
+        }
+        if self.status & DRIVER_OK != 0 {
+            self.fault("the driver changed a queue while the device runs");
+            return None;
+        }
+        self.queues.get_mut(index)
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        if let Err(error) = self.device.stop() {
+            log::error!("virtio device type {}: {error}", self.info.device_type);
+        }
+    }
+}
+
+fn half(value: u64, which: Half) -> u32 {
+    let value = match which {
+        Half::Low => value & 0xffff_ffff,
+        Half::High => value >> 32,
+    };
+    u32::try_from(value).expect("32 bits are left")
+}
+
+fn set_half(target: &mut u64, which: Half, value: u32) {
+    *target = match which {
+        Half::Low => *target & !0xffff_ffff | u64::from(value),
+        Half::High => *target & 0xffff_ffff | u64::from(value) << 32,
+    };
+}
