@@ -4,6 +4,7 @@
 //! guest memory through [`crate::virtio::chain`] only; this file is where
 //! guest physical addresses become host pointers.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -11,8 +12,15 @@ use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 /// The guest's random-access memory. Clones are the same memory, which lives
 /// as long as any of them: a request in flight keeps its buffers mapped.
-#[derive(Clone, Debug)]
-pub struct Ram(Arc<GuestMemoryMmap<()>>);
+#[derive(Clone)]
+pub struct Ram(Arc<Shared>);
+
+struct Shared {
+    memory: GuestMemoryMmap<()>,
+    /// What keeps the memory mapped, where the regions do not do so
+    /// themselves. Declared last: dropped last.
+    _backing: Box<dyn Send + Sync>,
+}
 
 /// A range that is not guest memory.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -25,9 +33,17 @@ pub struct NotRam {
 }
 
 impl Ram {
-    /// Wraps memory that is mapped for the whole life of the machine.
+    /// Wraps memory whose regions own their mappings.
     pub fn new(memory: GuestMemoryMmap<()>) -> Self {
-        Self(Arc::new(memory))
+        Self::with_backing(memory, ())
+    }
+
+    /// Wraps memory that stays mapped for as long as `backing` lives.
+    pub fn with_backing(memory: GuestMemoryMmap<()>, backing: impl Send + Sync + 'static) -> Self {
+        Self(Arc::new(Shared {
+            memory,
+            _backing: Box::new(backing),
+        }))
     }
 
     /// Calls `each` with the host address and length of every contiguous host
@@ -46,7 +62,7 @@ impl Ram {
             address,
             len: len as u64,
         };
-        for slice in self.0.get_slices(GuestAddress(address), len) {
+        for slice in self.get_slices(GuestAddress(address), len) {
             let slice = slice.map_err(|_| refused())?;
             each(slice.ptr_guard_mut().as_ptr(), slice.len());
         }
@@ -58,6 +74,12 @@ impl Deref for Ram {
     type Target = GuestMemoryMmap<()>;
 
     fn deref(&self) -> &Self::Target {
-        &self.0
+        &self.0.memory
+    }
+}
+
+impl fmt::Debug for Ram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ram").field(&self.0.memory).finish()
     }
 }
