@@ -13,4 +13,5 @@
 pub mod bus;
 pub mod interrupt;
 pub mod memory;
+pub mod platform;
 pub mod reactor;
