@@ -13,5 +13,6 @@
 pub mod bus;
 pub mod interrupt;
 pub mod memory;
+pub mod platform;
 pub mod reactor;
 pub mod virtio;

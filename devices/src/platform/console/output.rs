@@ -1,0 +1,186 @@
+//! The console's output worker: takes from the [`ConsoleBuffer`] and writes
+//! to a host descriptor.
+//!
+//! A reader that is slow makes it wait, one that is gone makes it write to
+//! nowhere; neither is felt by the guest. Stopping writes what is left, within
+//! the deadline.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use crate::reactor::{Readiness, Source, Token, Worker};
+
+use super::buffer::ConsoleBuffer;
+use super::descriptor::{Descriptor, TRANSFER};
+
+const OUTPUT: Token = 0;
+const BUFFER: Token = 1;
+
+/// The output worker.
+#[derive(Debug)]
+pub struct ConsoleOutput {
+    buffer: ConsoleBuffer,
+    host: Descriptor,
+    /// Taken from the buffer, not yet written.
+    chunk: Vec<u8>,
+    gone: bool,
+}
+
+impl ConsoleOutput {
+    /// A worker that writes what `buffer` holds to `host`.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn new(buffer: ConsoleBuffer, host: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            buffer,
+            host: Descriptor::new(host)?,
+            chunk: Vec::with_capacity(TRANSFER),
+            gone: false,
+        })
+    }
+
+    /// Writes until there is nothing left (`true`) or the host takes nothing
+    /// before `deadline`.
+    fn flush(&mut self, deadline: Option<Instant>) -> bool {
+        loop {
+            if self.chunk.is_empty() && self.buffer.take(&mut self.chunk, TRANSFER) == 0 {
+                return true;
+            }
+            if self.gone {
+                self.chunk.clear();
+                continue;
+            }
+            match self.host.write(&self.chunk, deadline) {
+                Ok(Some(count)) => drop(self.chunk.drain(..count)),
+                Ok(None) => return false,
+                Err(error) => {
+                    log::warn!("the console's reader is gone: {error}");
+                    self.gone = true;
+                }
+            }
+        }
+    }
+}
+
+impl Worker for ConsoleOutput {
+    fn sources(&self) -> Vec<Source> {
+        let buffer = Source {
+            fd: self.buffer.timer(),
+            readiness: Readiness::Readable,
+            token: BUFFER,
+        };
+        let host = self.host.to_wait_for().map(|fd| Source {
+            fd,
+            readiness: Readiness::Writable,
+            token: OUTPUT,
+        });
+        host.into_iter().chain([buffer]).collect()
+    }
+
+    fn ready(&mut self, _: Token) {
+        self.flush(None);
+    }
+
+    /// Always finishes: output that the host does not take in time is given
+    /// up, since nothing else waits for it.
+    fn drain(&mut self, deadline: Instant) -> bool {
+        if !self.flush(Some(deadline)) {
+            log::warn!("the console's reader is too slow: its last output is lost");
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::Reactor;
+    use std::fs::File;
+    use std::io::{PipeReader, Read, Seek};
+    use std::time::Duration;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn piped() -> (ConsoleBuffer, ConsoleOutput, PipeReader) {
+        let buffer = ConsoleBuffer::new().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        let output = ConsoleOutput::new(buffer.clone(), writer.into()).unwrap();
+        (buffer, output, reader)
+    }
+
+    #[test]
+    fn output_reaches_the_host_while_the_worker_runs() {
+        let (buffer, output, mut reader) = piped();
+        let reactor = Reactor::spawn("test").unwrap();
+        let attached = reactor.handle().attach(output).unwrap();
+        for line in ["first\n", "second\n"] {
+            buffer.write(line.as_bytes());
+            let mut received = vec![0; line.len()];
+            reader.read_exact(&mut received).unwrap();
+            assert_eq!(received, line.as_bytes());
+        }
+        attached.detach(PATIENCE).unwrap();
+    }
+
+    #[test]
+    fn a_reader_that_starts_late_gets_everything_in_order() {
+        let (buffer, output, mut reader) = piped();
+        let reactor = Reactor::spawn("test").unwrap();
+        let attached = reactor.handle().attach(output).unwrap();
+        // More than the pipe holds, no more than the buffer does.
+        rustix::pipe::fcntl_setpipe_size(&reader, TRANSFER).unwrap();
+        let bytes: Vec<u8> = (0..60_000u32)
+            .map(|at| u8::try_from(at % 251).unwrap())
+            .collect();
+        let (first, second) = bytes.split_at(30_000);
+        buffer.write(first);
+        let mut received = vec![0; 1];
+        reader.read_exact(&mut received).unwrap();
+        buffer.write(second);
+        let rest = std::thread::spawn(move || {
+            reader.read_to_end(&mut received).unwrap();
+            received
+        });
+        drop(attached.detach(PATIENCE).unwrap());
+        assert_eq!(buffer.lost(), 0);
+        assert!(rest.join().unwrap() == bytes);
+    }
+
+    #[test]
+    fn stopping_writes_everything_to_a_file() {
+        let buffer = ConsoleBuffer::new().unwrap();
+        let mut file: File = tempfile::tempfile().unwrap();
+        let mut output =
+            ConsoleOutput::new(buffer.clone(), file.try_clone().unwrap().into()).unwrap();
+        buffer.write(&[b'x'; 50_000]);
+        assert!(output.drain(Instant::now() + PATIENCE));
+        let mut received = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut received).unwrap();
+        assert_eq!(received.len(), 50_000);
+    }
+
+    #[test]
+    fn a_stuck_reader_does_not_hold_up_stopping() {
+        let (buffer, mut output, _reader) = piped();
+        for _ in 0..4 {
+            buffer.write(&[b'x'; 60_000]);
+            output.ready(BUFFER);
+        }
+        assert!(output.drain(Instant::now()));
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_written_to_no_more() {
+        let (buffer, mut output, reader) = piped();
+        drop(reader);
+        buffer.write(b"lost");
+        output.ready(BUFFER);
+        buffer.write(b"lost too");
+        output.ready(BUFFER);
+        assert!(output.gone);
+        assert_eq!(buffer.take(&mut Vec::new(), 1), 0, "taken all the same");
+    }
+}
