@@ -18,6 +18,7 @@ mod control;
 mod cpu;
 mod error;
 mod event;
+pub mod handover;
 mod kvm;
 mod memory;
 mod platform;
