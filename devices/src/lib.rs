@@ -13,6 +13,8 @@
 pub mod bus;
 pub mod interrupt;
 pub mod memory;
+pub mod net;
 pub mod platform;
 pub mod reactor;
+pub mod rng;
 pub mod virtio;
