@@ -12,6 +12,7 @@
 
 pub mod bus;
 pub mod interrupt;
+pub mod log_limit;
 pub mod memory;
 pub mod net;
 pub mod platform;
