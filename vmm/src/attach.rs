@@ -30,7 +30,9 @@ impl AttachedDevice {
     }
 
     fn transport(&self) -> MutexGuard<'_, MmioTransport> {
-        self.transport.lock().unwrap_or_else(PoisonError::into_inner)
+        self.transport
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -45,8 +47,7 @@ pub(crate) fn attach(
 ) -> Result<AttachedDevice> {
     let line = InterruptLine::new().map_err(Error::device(name))?;
     machine.connect_interrupt(&line, slot.gsi)?;
-    let transport =
-        MmioTransport::new(device, ram.clone(), line).map_err(Error::device(name))?;
+    let transport = MmioTransport::new(device, ram.clone(), line).map_err(Error::device(name))?;
     for (queue, kick) in (0..).zip(transport.kicks()) {
         machine.connect_doorbell(slot.base + QUEUE_NOTIFY, queue, kick)?;
     }

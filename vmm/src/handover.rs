@@ -55,7 +55,9 @@ pub enum HandoverError {
     #[error("the configuration handed over is not valid JSON of this version")]
     Syntax(#[from] serde_json::Error),
     /// It comes from another version of this program.
-    #[error("plinth and plinth-vmm are of different versions ({theirs} and {VERSION}); install both from one release")]
+    #[error(
+        "plinth and plinth-vmm are of different versions ({theirs} and {VERSION}); install both from one release"
+    )]
     Version {
         /// The sender's version.
         theirs: u32,

@@ -75,10 +75,15 @@ fn load_file(
             unsafe { overlay(at, len, file, offset + from) }
         })?;
     }
-    each_piece(ram, segment.address + done, length - done, |at, len, from| {
-        // SAFETY: `at..at + len` is mapped guest memory.
-        unsafe { read_exact_at(file, at, len, offset + done + from) }
-    })
+    each_piece(
+        ram,
+        segment.address + done,
+        length - done,
+        |at, len, from| {
+            // SAFETY: `at..at + len` is mapped guest memory.
+            unsafe { read_exact_at(file, at, len, offset + done + from) }
+        },
+    )
 }
 
 /// Calls `each` with the host pieces of a guest range and their offsets in it.
@@ -110,9 +115,8 @@ unsafe fn read_exact_at(file: &File, at: *mut u8, len: usize, offset: u64) -> io
     while done < len {
         let position = off_t::try_from(offset + done as u64).map_err(io::Error::other)?;
         // SAFETY: by this function's contract, less what is done.
-        let read = unsafe {
-            libc::pread(file.as_raw_fd(), at.add(done).cast(), len - done, position)
-        };
+        let read =
+            unsafe { libc::pread(file.as_raw_fd(), at.add(done).cast(), len - done, position) };
         match usize::try_from(read) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => done += read,

@@ -155,12 +155,7 @@ unsafe fn trim(start: *mut u8, len: usize) -> io::Result<()> {
 /// # Safety
 /// `at..at + len` is guest memory that stays mapped, `at`, `len` and `offset`
 /// are multiples of the page size, and nobody relies on what was there.
-pub(super) unsafe fn overlay(
-    at: *mut u8,
-    len: usize,
-    file: &File,
-    offset: u64,
-) -> io::Result<()> {
+pub(super) unsafe fn overlay(at: *mut u8, len: usize, file: &File, offset: u64) -> io::Result<()> {
     // SAFETY: by this function's contract.
     unsafe {
         mmap(

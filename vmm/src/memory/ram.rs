@@ -66,9 +66,8 @@ pub(crate) fn allocate(config: &MemoryConfig) -> Result<Ram> {
     let mut mappings = Vec::new();
     let mut file_offset = 0;
     for range in config.layout.ranges() {
-        let len = usize::try_from(range.end - range.start).map_err(|_| {
-            refused(io::Error::from(io::ErrorKind::OutOfMemory))
-        })?;
+        let len = usize::try_from(range.end - range.start)
+            .map_err(|_| refused(io::Error::from(io::ErrorKind::OutOfMemory)))?;
         let source = match (&file, config.backing) {
             (None, _) => Source::Anonymous,
             (Some(file), Backing::Shared) => Source::File(file, file_offset),
