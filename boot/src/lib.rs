@@ -1,7 +1,7 @@
 //! Bytes in, load plan out: what must lie where in guest memory, and in which
 //! registers the first vCPU starts, for an x86_64 Linux guest.
 //!
-//! [`plan`] reads a kernel image's headers through [`KernelImage`] and returns
+//! [`plan()`] reads a kernel image's headers through [`KernelImage`] and returns
 //! a [`BootPlan`]: a list of [`Segment`]s (ranges of the kernel file, the
 //! initrd, or bytes made here) and an [`EntryState`]. It never reads the kernel
 //! whole, so whoever performs the plan reads or maps it straight into guest

@@ -1,6 +1,6 @@
 //! The boot plan: every piece of guest memory and the first registers.
 //!
-//! [`plan`] is the crate's one operation. It picks the format and the
+//! [`plan()`] is the crate's one operation. It picks the format and the
 //! protocol, gathers the segments from the files of this crate, and checks
 //! them as a whole: inside RAM, and disjoint. The VMM performs the plan.
 
