@@ -178,7 +178,8 @@ impl Handover {
     pub fn send(self) -> Result<OwnedFd, HandoverError> {
         let asked_ns = monotonic_ns().saturating_sub(nanoseconds(self.asked.elapsed()));
         let wire = Wire::from_config(self.config, asked_ns, self.report)?;
-        let mut memfd = File::from(memfd_create("plinth-vm", MemfdFlags::empty())?);
+        let mut memfd =
+            File::from(memfd_create("plinth-vm", MemfdFlags::empty()).map_err(io::Error::from)?);
         serde_json::to_writer(&mut memfd, &wire)?;
         memfd.flush()?;
         memfd.rewind()?;

@@ -50,7 +50,9 @@ const DEPTH: usize = 8;
 /// wait already that the machine is about to end anyway.
 pub fn request_channel() -> (RequestSender, Receiver<MachineRequest>) {
     let (sender, receiver) = mpsc::sync_channel(DEPTH);
-    let sender = RequestSender::new(move |request| drop(sender.try_send(request)));
+    let sender = RequestSender::new(move |request| {
+        let _ = sender.try_send(request);
+    });
     (sender, receiver)
 }
 

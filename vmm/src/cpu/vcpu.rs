@@ -27,23 +27,13 @@ pub(crate) struct Buses {
 
 /// What a vCPU has done. Written by its thread only.
 #[derive(Debug, Default)]
-pub struct VcpuCounters {
+pub(crate) struct VcpuCounters {
     /// Exits to this process for port accesses.
-    pub port_exits: AtomicU64,
+    pub(crate) port_exits: AtomicU64,
     /// Exits to this process for MMIO accesses.
-    pub mmio_exits: AtomicU64,
+    pub(crate) mmio_exits: AtomicU64,
     /// Exits to this process for anything else.
-    pub other_exits: AtomicU64,
-}
-
-impl VcpuCounters {
-    /// All exits to this process.
-    pub fn exits(&self) -> u64 {
-        [&self.port_exits, &self.mmio_exits, &self.other_exits]
-            .iter()
-            .map(|counter| counter.load(Ordering::Relaxed))
-            .sum()
-    }
+    pub(crate) other_exits: AtomicU64,
 }
 
 /// What a vCPU thread needs.

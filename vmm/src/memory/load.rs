@@ -67,7 +67,10 @@ fn load_file(
     backing: Backing,
 ) -> io::Result<()> {
     let mut done = 0;
-    if backing == Backing::Anonymous && segment.address % PAGE == 0 && offset % PAGE == 0 {
+    if backing == Backing::Anonymous
+        && segment.address.is_multiple_of(PAGE)
+        && offset.is_multiple_of(PAGE)
+    {
         done = length - length % PAGE;
         each_piece(ram, segment.address, done, |at, len, from| {
             // SAFETY: the pieces are whole pages of guest memory, fresh and

@@ -116,5 +116,5 @@ fn region(mapping: &Mapping, base: u64, len: usize) -> Result<GuestRegionMmap<()
         .build()
         .map_err(|error| Error::internal("guest memory mapping", error))?;
     GuestRegionMmap::new(region, GuestAddress(base))
-        .ok_or_else(|| Error::internal("guest memory range", io::ErrorKind::InvalidInput.into()))
+        .ok_or_else(|| Error::internal("guest memory range", "it wraps around"))
 }
