@@ -168,6 +168,8 @@ fn decompressor(payload: &[u8]) -> Option<(&'static str, &'static str)> {
     match payload {
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(("xz", "xz-utils")),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(("zstd", "zstd")),
+        // LZ4's legacy frame, which Debian's cloud kernel uses.
+        [0x02, 0x21, 0x4c, 0x18, ..] => Some(("lz4", "lz4")),
         _ => None,
     }
 }
