@@ -37,12 +37,27 @@ impl DebianKernel {
     /// The newest kernel of this flavour that apt offers, downloaded and
     /// unpacked once. Without a network, the newest one in the cache.
     pub fn fetch(self, cache: &Cache) -> Result<Kernel> {
-        let tree = self.newest(cache).or_else(|error| {
-            let tree = self.newest_cached(cache).ok_or(error)?;
-            log::warn!("apt gives no kernel package; using {}", tree.display());
-            Ok(tree)
-        })?;
-        Kernel::at(&tree)
+        match self.newest(cache) {
+            Ok(tree) => Kernel::at(&tree),
+            Err(error) => {
+                let kernel = self.cached(cache)?.ok_or(error)?;
+                log::warn!("apt gives no kernel package; using {}", kernel.release);
+                Ok(kernel)
+            }
+        }
+    }
+
+    /// The newest kernel of this flavour in the cache, without asking apt:
+    /// for tests, whose machine has no network.
+    pub fn cached(self, cache: &Cache) -> Result<Option<Kernel>> {
+        let Ok(entries) = fs::read_dir(cache.root().join(self.meta_package())) else {
+            return Ok(None);
+        };
+        entries
+            .filter_map(|entry| entry.ok())
+            .max_by_key(|entry| entry.metadata().and_then(|m| m.modified()).ok())
+            .map(|entry| Kernel::at(&entry.path()))
+            .transpose()
     }
 
     fn meta_package(self) -> &'static str {
@@ -68,14 +83,6 @@ impl DebianKernel {
             package.unpack_into(dir)?;
             complete(dir)
         })
-    }
-
-    fn newest_cached(self, cache: &Cache) -> Option<PathBuf> {
-        let entries = fs::read_dir(cache.root().join(self.meta_package())).ok()?;
-        entries
-            .filter_map(|entry| entry.ok())
-            .max_by_key(|entry| entry.metadata().and_then(|m| m.modified()).ok())
-            .map(|entry| entry.path())
     }
 }
 
