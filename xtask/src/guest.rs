@@ -1,15 +1,21 @@
 //! `cargo xtask guest`: runs a command where KVM is real. On a host with
-//! usable hardware KVM that is the host itself, elsewhere an outer machine.
+//! usable hardware KVM that is the host itself, elsewhere an outer machine:
+//! one of its own, or a warm one that another `guest --serve` keeps.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use guest_images::{Cache, DebianKernel};
-use outer::{Command, Inherited, Input, KvmUse, OuterConfig, WarmMachine, usable_kvm};
+use outer::{
+    Command, Inherited, Input, KvmUse, OuterConfig, OuterMachine, RemoteMachine, WarmMachine,
+    serve, usable_kvm,
+};
 
 use crate::terminal::RawTerminal;
 use crate::workspace;
@@ -17,7 +23,19 @@ use crate::workspace;
 /// Run a command under real KVM, in an outer machine where the host has none.
 #[derive(Debug, Args)]
 pub(crate) struct Guest {
-    /// Boot an outer machine even where the host's own KVM would do.
+    /// Use the warm outer machine that is served at SOCKET.
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        env = "PLINTH_OUTER",
+        conflicts_with = "serve"
+    )]
+    connect: Option<PathBuf>,
+    /// Boot an outer machine and serve it at SOCKET until interrupted.
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["command", "shell"])]
+    serve: Option<PathBuf>,
+    /// Boot an outer machine for this command alone, even where a warm one or
+    /// the host's own KVM would do.
     #[arg(long)]
     fresh: bool,
     /// Memory of the outer machine in MiB.
@@ -27,29 +45,66 @@ pub(crate) struct Guest {
     #[arg(long)]
     shell: bool,
     /// What to run, in the current directory with the current environment.
-    #[arg(last = true, required_unless_present = "shell")]
+    #[arg(last = true, required_unless_present_any = ["shell", "serve"])]
     command: Vec<OsString>,
 }
 
 impl Guest {
     /// Runs the command; its status is ours.
     pub(crate) fn run(mut self) -> Result<ExitCode> {
+        if let Some(socket) = &self.serve {
+            return self.serve(socket);
+        }
         if self.command.is_empty() {
             self.command.push("bash".into());
         }
-        if !self.fresh && usable_kvm() == KvmUse::Direct {
+        if !self.fresh && self.connect.is_none() && usable_kvm() == KvmUse::Direct {
             return self.run_directly();
         }
-        let mut machine = WarmMachine::new(self.config()?);
-        machine.warm_up().context("booting the outer machine")?;
-        let status = if self.shell {
-            let _raw = RawTerminal::enter()?;
-            machine.run(&self.outer_command()?, &mut Inherited)
-        } else {
-            machine.run(&self.outer_command()?, &mut Inherited)
+        let command = self.outer_command()?;
+        let status = match self.connect.as_ref().filter(|_| !self.fresh) {
+            Some(socket) => {
+                let machine = RemoteMachine::connect(socket)?;
+                self.lending_terminal(|| machine.run(&command, &mut Inherited))?
+            }
+            None => {
+                let mut machine = WarmMachine::new(self.config()?);
+                machine.warm_up().context("booting the outer machine")?;
+                let status = self.lending_terminal(|| machine.run(&command, &mut Inherited))?;
+                machine.shutdown();
+                status
+            }
         };
-        machine.shutdown();
-        Ok(exit_code(status?))
+        Ok(exit_code(status))
+    }
+
+    /// Keeps machines coming: one that failed is replaced by a new one.
+    fn serve(&self, socket: &Path) -> Result<ExitCode> {
+        let config = self.config()?;
+        if UnixStream::connect(socket).is_err() {
+            // What a server that was interrupted left behind.
+            let _ = std::fs::remove_file(socket);
+        }
+        let listener = UnixListener::bind(socket)
+            .with_context(|| format!("cannot serve at {}", socket.display()))?;
+        loop {
+            let mut machine = OuterMachine::boot(&config).context("booting the outer machine")?;
+            eprintln!(
+                "outer machine is up: cargo xtask guest --connect {}",
+                socket.display()
+            );
+            if let Err(error) = serve(&mut machine, &listener) {
+                log::warn!("{:#}", anyhow::Error::from(error));
+            }
+        }
+    }
+
+    /// Runs `work` with the terminal raw if a shell was asked for.
+    fn lending_terminal<T>(&self, work: impl FnOnce() -> outer::Result<T>) -> Result<T> {
+        let raw = self.shell.then(RawTerminal::enter).transpose()?;
+        let result = work();
+        drop(raw);
+        Ok(result?)
     }
 
     fn run_directly(&self) -> Result<ExitCode> {
@@ -85,9 +140,13 @@ impl Guest {
 /// The usual outer machine, its parts fetched and built as needed.
 pub(crate) fn outer_config() -> Result<OuterConfig> {
     let cache = Cache::open()?;
-    let kernel = DebianKernel::Generic
-        .fetch(&cache)
-        .context("getting the outer machine's kernel")?;
+    // Any version will do, so apt is asked only when there is none.
+    let kernel = match DebianKernel::Generic.cached(&cache)? {
+        Some(kernel) => kernel,
+        None => DebianKernel::Generic
+            .fetch(&cache)
+            .context("getting the outer machine's kernel")?,
+    };
     let agent = workspace::build("outer-agent")?;
     let mut config = OuterConfig::new(kernel, agent);
     config.shares.push(workspace::target_dir()?);

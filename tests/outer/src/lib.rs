@@ -14,8 +14,10 @@ mod emulator;
 mod error;
 mod initramfs;
 mod kvm;
+mod line;
 mod machine;
 mod output;
+mod remote;
 mod tsc;
 mod warm;
 
@@ -26,4 +28,5 @@ pub use error::{Error, ErrorKind, Result};
 pub use kvm::{KvmUse, usable_kvm};
 pub use machine::OuterMachine;
 pub use output::{Captured, Inherited, Output};
+pub use remote::{RemoteMachine, serve};
 pub use warm::WarmMachine;
