@@ -18,7 +18,7 @@ use outer::{
 };
 
 use crate::terminal::RawTerminal;
-use crate::workspace;
+use crate::{packages, workspace};
 
 /// Run a command under real KVM, in an outer machine where the host has none.
 #[derive(Debug, Args)]
@@ -139,6 +139,7 @@ impl Guest {
 
 /// The usual outer machine, its parts fetched and built as needed.
 pub(crate) fn outer_config() -> Result<OuterConfig> {
+    packages::ensure(&[&packages::OUTER, &packages::IMAGES])?;
     let cache = Cache::open()?;
     // Any version will do, so apt is asked only when there is none.
     let kernel = match DebianKernel::Generic.cached(&cache)? {

@@ -2,9 +2,13 @@
 //! Nothing is assumed but a Rust toolchain; what else a command needs it
 //! names, and installs where it may.
 
+mod check;
 mod guest;
 mod messages;
+mod packages;
+mod tally;
 mod terminal;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -21,13 +25,19 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Test(test::Test),
+    Check(check::Check),
     Guest(guest::Guest),
+    Packages(packages::Packages),
 }
 
 fn main() -> ExitCode {
     messages::to_standard_error();
     let result = match Arguments::parse().command {
+        Command::Test(test) => test.run(),
+        Command::Check(check) => check.run(),
         Command::Guest(guest) => guest.run(),
+        Command::Packages(packages) => packages.run(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

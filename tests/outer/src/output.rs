@@ -9,6 +9,8 @@ pub trait Output {
     fn stdout(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// The command wrote `bytes` to standard error.
     fn stderr(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// The machine failed, and the command starts over in another.
+    fn restarted(&mut self) {}
 }
 
 /// Passes everything on to this process's own streams at once.
@@ -45,5 +47,9 @@ impl Output for Captured {
     fn stderr(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stderr.extend(bytes);
         Ok(())
+    }
+
+    fn restarted(&mut self) {
+        *self = Self::default();
     }
 }

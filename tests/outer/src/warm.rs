@@ -45,6 +45,7 @@ impl WarmMachine {
         };
         self.replaced += 1;
         log::warn!("{error}\nretrying once in a new outer machine");
+        output.restarted();
         self.attempt(command, output)
     }
 
