@@ -91,8 +91,10 @@ fn mount_any(device: &str, read_only: bool) -> io::Result<()> {
         false => &[MountFlags::empty(), MountFlags::RDONLY],
     };
     for flags in flags {
-        // Lines with a first word, "nodev", are not for disks.
-        for kind in known.lines().filter_map(|line| line.strip_prefix('\t')) {
+        // Lines with a first word, "nodev", are not for disks. ext4 comes
+        // first, since ext2 and ext3 complain aloud about one.
+        let kinds = known.lines().filter_map(|line| line.strip_prefix('\t'));
+        for kind in std::iter::once("ext4").chain(kinds) {
             if mount(device, MOUNT_POINT, kind, *flags, None).is_ok() {
                 return Ok(());
             }
