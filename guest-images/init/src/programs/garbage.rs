@@ -107,14 +107,13 @@ fn scribble_on_ports(
 
 /// Whether a write asks for a reset.
 fn resets(port: u16, width: Width, value: u64) -> bool {
-    let last = u64::from(port) + width.bytes().min(4) - 1;
-    let covers = |target: u16| (u64::from(port)..=last).contains(&u64::from(target));
+    let (first, bytes) = (usize::from(port), width.bytes().min(4));
+    let covers = |target: u16| (first..first + bytes).contains(&usize::from(target));
     // Commands 0xf0 to 0xff pulse output lines, and bit 0 clear means reset.
     let pulse = covers(KEYBOARD_COMMAND)
         && value.to_le_bytes()[usize::from(KEYBOARD_COMMAND - port)] & 0xf1 == 0xf0;
     // A whole doubleword to 0xcf8 is a PCI configuration address instead.
-    let control =
-        covers(RESET_CONTROL) && !(port == RESET_CONTROL - 1 && last - u64::from(port) == 3);
+    let control = covers(RESET_CONTROL) && (port, bytes) != (RESET_CONTROL - 1, 4);
     pulse || control
 }
 

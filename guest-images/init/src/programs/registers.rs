@@ -23,7 +23,7 @@ pub(super) enum Width {
 impl Width {
     pub(super) const ALL: [Self; 4] = [Self::One, Self::Two, Self::Four, Self::Eight];
 
-    pub(super) fn bytes(self) -> u64 {
+    pub(super) fn bytes(self) -> usize {
         match self {
             Self::One => 1,
             Self::Two => 2,
@@ -33,41 +33,57 @@ impl Width {
     }
 }
 
+/// The smallest unit that can be mapped, in bytes.
+const PAGE: u64 = 4096;
+
 /// A mapped window of device memory.
 pub(super) struct Window {
-    start: NonNull<u8>,
+    /// What is mapped: whole pages.
+    mapping: NonNull<u8>,
+    mapped: usize,
+    /// The window within: its start, and its length in bytes.
+    offset: usize,
     length: usize,
 }
 
 impl Window {
-    /// Maps physical addresses, which must begin and end on a page. A kernel
-    /// that guards driven devices allows it with `iomem=relaxed`.
+    /// Maps physical addresses, which must begin and end on eight bytes. A
+    /// kernel that guards driven devices allows it with `iomem=relaxed`.
     pub(super) fn map(range: &RangeInclusive<u64>) -> io::Result<Self> {
         let memory = OpenOptions::new().read(true).write(true).open("/dev/mem")?;
-        let length = usize::try_from(range.end() - range.start() + 1).map_err(io::Error::other)?;
+        let first = range.start() & !(PAGE - 1);
+        let end = range.end() + 1;
+        if !range.start().is_multiple_of(8) || !end.is_multiple_of(8) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let size = |bytes: u64| usize::try_from(bytes).map_err(io::Error::other);
+        let mapped = size(end.next_multiple_of(PAGE) - first)?;
         // SAFETY: a new mapping, placed by the kernel, aliases nothing.
-        let start = unsafe {
+        let mapping = unsafe {
             mmap(
                 std::ptr::null_mut(),
-                length,
+                mapped,
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::SHARED,
                 &memory,
-                *range.start(),
+                first,
             )?
         };
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { start, length })
+        Ok(Self {
+            mapping: NonNull::new(mapping.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?,
+            mapped,
+            offset: size(range.start() - first)?,
+            length: size(end - range.start())?,
+        })
     }
 
     /// Writes the low bytes of a value; the offset is cut to the width.
     pub(super) fn write(&self, offset: usize, width: Width, value: u64) {
         let bytes = value.to_le_bytes();
-        // A page, and so the window, is longer than the widest access.
-        let offset = (offset % self.length) & !7;
-        // SAFETY: inside the mapping, and aligned since the mapping is by page.
+        let at = self.at(offset - offset % width.bytes());
+        // SAFETY: `at` is aligned to the width and the whole access in the
+        // mapping, for the window begins and ends on the widest access.
         unsafe {
-            let at = self.start.as_ptr().add(offset);
             match (width, bytes) {
                 (Width::One, [a, ..]) => at.write_volatile(a),
                 (Width::Two, [a, b, ..]) => {
@@ -83,20 +99,21 @@ impl Window {
 
     /// Reads a byte: the read itself is what matters.
     pub(super) fn read(&self, offset: usize) -> u8 {
-        // SAFETY: inside the mapping.
-        unsafe {
-            self.start
-                .as_ptr()
-                .add(offset % self.length)
-                .read_volatile()
-        }
+        // SAFETY: in the mapping.
+        unsafe { self.at(offset).read_volatile() }
+    }
+
+    fn at(&self, offset: usize) -> *mut u8 {
+        let within = self.offset + offset % self.length;
+        // SAFETY: window start plus less than its length is in the mapping.
+        unsafe { self.mapping.as_ptr().add(within) }
     }
 }
 
 impl Drop for Window {
     fn drop(&mut self) {
         // SAFETY: the mapping is this value's own and ends with it.
-        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.length) };
+        let _ = unsafe { munmap(self.mapping.as_ptr().cast(), self.mapped) };
     }
 }
 
