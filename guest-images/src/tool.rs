@@ -2,7 +2,9 @@
 //! `depmod`. A missing program and a failed one are both errors that name the
 //! program, the package that has it, and the last lines it printed.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -103,6 +105,43 @@ impl Tool {
         ))
     }
 
+    /// Runs to the end; hands each line it prints to `line`, for steps long
+    /// enough that a person wants to see them move.
+    pub fn follow(mut self, mut line: impl FnMut(&str)) -> Result<()> {
+        let (reader, writer) =
+            std::io::pipe().map_err(|e| Error::caused(ErrorKind::Tool, "creating a pipe", e))?;
+        let error_writer = writer
+            .try_clone()
+            .map_err(|e| Error::caused(ErrorKind::Tool, "creating a pipe", e))?;
+        self.command.stdout(writer).stderr(error_writer);
+        let mut child = self.command.spawn().map_err(|e| self.not_started(e))?;
+        // Our own ends of the pipe are in the command: without closing them
+        // the reading would never end.
+        self.command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut tail = VecDeque::new();
+        for text in BufReader::new(reader)
+            .split(b'\n')
+            .map_while(|text| text.ok())
+        {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            line(&text);
+            tail.truncate(7);
+            tail.push_front(text);
+        }
+        let status = child
+            .wait()
+            .map_err(|e| Error::caused(ErrorKind::Tool, "waiting for a program", e))?;
+        if status.success() {
+            return Ok(());
+        }
+        let tail: Vec<String> = tail.into_iter().rev().collect();
+        Err(Error::caused(
+            ErrorKind::Tool,
+            format!("{} failed ({status})", self.program),
+            tail.join("\n"),
+        ))
+    }
+
     fn not_started(&self, source: std::io::Error) -> Error {
         let remedy = match source.kind() {
             std::io::ErrorKind::NotFound => {
@@ -136,6 +175,26 @@ mod tests {
         let error = error.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Tool);
         assert!(error.to_string().contains("some-package"), "{error}");
+    }
+
+    #[test]
+    fn follows_both_outputs_line_by_line() {
+        let mut lines = Vec::new();
+        Tool::new("sh", "dash")
+            .args(["-c", "echo one; echo two >&2; printf three"])
+            .follow(|line| lines.push(line.to_owned()))
+            .unwrap();
+        assert_eq!(lines, ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn a_failure_that_was_followed_carries_its_last_lines() {
+        let error = Tool::new("sh", "dash")
+            .args(["-c", "seq 20; exit 1"])
+            .follow(|_| {})
+            .unwrap_err();
+        let tail = error.source().unwrap().to_string();
+        assert_eq!(tail, "13\n14\n15\n16\n17\n18\n19\n20");
     }
 
     #[test]

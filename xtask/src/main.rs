@@ -4,6 +4,7 @@
 
 mod check;
 mod guest;
+mod image;
 mod messages;
 mod packages;
 mod tally;
@@ -28,6 +29,7 @@ enum Command {
     Test(test::Test),
     Check(check::Check),
     Guest(guest::Guest),
+    Image(image::Image),
     Packages(packages::Packages),
 }
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Test(test) => test.run(),
         Command::Check(check) => check.run(),
         Command::Guest(guest) => guest.run(),
+        Command::Image(image) => image.run(),
         Command::Packages(packages) => packages.run(),
     };
     result.unwrap_or_else(|error| {

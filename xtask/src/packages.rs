@@ -53,7 +53,7 @@ pub(crate) const GUEST_TESTS: Purpose = Purpose {
 /// A Debian root disk that boots to a login.
 pub(crate) const ROOT_DISK: Purpose = Purpose {
     name: "root-disk",
-    packages: &["mmdebstrap", "e2fsprogs", "fakeroot"],
+    packages: &["mmdebstrap", "e2fsprogs", "fakeroot", "openssh-client"],
     usual: false,
 };
 
@@ -61,7 +61,6 @@ pub(crate) const ROOT_DISK: Purpose = Purpose {
 pub(crate) const FAST_KERNEL: Purpose = Purpose {
     name: "fast-kernel",
     packages: &[
-        "linux-source-6.1",
         "make",
         "gcc",
         "flex",
