@@ -36,6 +36,10 @@ pub struct Statistics {
     /// From being asked for the machine to entering the guest, in
     /// microseconds; none if it was not entered.
     pub first_entry_us: Option<u64>,
+    /// All exits from the guest, also those that KVM handled, all vCPUs
+    /// together. None before the machine has stopped, and where the host does
+    /// not tell.
+    pub exits: Option<u64>,
     /// Exits to this process for port accesses, all vCPUs together.
     pub port_exits: u64,
     /// The same for MMIO accesses.
@@ -52,6 +56,7 @@ impl Statistics {
         let first_entry = clock.entered.get().map(|entered| *entered - clock.asked);
         Self {
             first_entry_us: first_entry.map(microseconds),
+            exits: vcpus.iter().map(|v| v.all_exits.get()).sum(),
             port_exits: sum(|v| &v.port_exits),
             mmio_exits: sum(|v| &v.mmio_exits),
             other_exits: sum(|v| &v.other_exits),

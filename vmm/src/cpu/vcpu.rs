@@ -4,8 +4,8 @@
 //! The thread passes the gate, runs the guest, dispatches each exit to a bus,
 //! and comes back to the gate when kicked. It never waits for another vCPU.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ use super::exit::{Exit, RUN_AREA, decode};
 use super::gate::{Gate, Phase};
 use super::kick::{ImmediateExit, kick};
 use crate::error::{Error, Result};
+use crate::kvm::stats;
 
 /// The address spaces that a vCPU's exits go to.
 pub(crate) struct Buses {
@@ -34,6 +35,8 @@ pub(crate) struct VcpuCounters {
     pub(crate) mmio_exits: AtomicU64,
     /// Exits to this process for anything else.
     pub(crate) other_exits: AtomicU64,
+    /// All exits, also those that KVM handled, once the vCPU has ended.
+    pub(crate) all_exits: OnceLock<u64>,
 }
 
 /// What a vCPU thread needs.
@@ -54,6 +57,7 @@ pub(crate) struct VcpuHandle {
     /// for as long as it may be kicked.
     thread: JoinHandle<VcpuFd>,
     immediate_exit: ImmediateExit,
+    counters: Arc<VcpuCounters>,
 }
 
 impl VcpuHandle {
@@ -66,6 +70,7 @@ impl VcpuHandle {
         // SAFETY: the run area is mapped as long as the vCPU lives, which is
         // until the thread is joined; then the handle is gone.
         let immediate_exit = unsafe { ImmediateExit::new(run) };
+        let counters = Arc::clone(&context.counters);
         let thread = thread::Builder::new()
             .name(format!("vcpu{}", context.id))
             .spawn(move || {
@@ -80,6 +85,7 @@ impl VcpuHandle {
         Ok(Self {
             thread,
             immediate_exit,
+            counters,
         })
     }
 
@@ -88,10 +94,15 @@ impl VcpuHandle {
         kick(&self.thread, self.immediate_exit);
     }
 
-    /// Waits for the thread to end.
+    /// Waits for the thread to end, and does the last count.
     pub(crate) fn join(self) {
-        if self.thread.join().is_err() {
-            log::error!("a vCPU thread panicked");
+        match self.thread.join() {
+            Ok(vcpu) => {
+                if let Some(exits) = stats::exits(&vcpu) {
+                    let _ = self.counters.all_exits.set(exits);
+                }
+            }
+            Err(_) => log::error!("a vCPU thread panicked"),
         }
     }
 }

@@ -2,3 +2,4 @@
 //! without exits to this process.
 
 pub(crate) mod machine;
+pub(crate) mod stats;
