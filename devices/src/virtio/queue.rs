@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
 use virtio_queue::{Queue as Ring, QueueOwnedT, QueueState, QueueT};
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::chain::Chain;
@@ -37,14 +37,28 @@ pub struct QueueLayout {
     pub next_used: u16,
 }
 
+impl QueueLayout {
+    /// Whether the three areas are guest memory (§2.7, table of sizes).
+    fn lies_in(&self, ram: &Ram) -> bool {
+        let size = usize::from(self.size);
+        let areas = [
+            (self.descriptors, 16 * size),
+            (self.available, 6 + 2 * size),
+            (self.used, 6 + 8 * size),
+        ];
+        let mut areas = areas.into_iter();
+        areas.all(|(address, len)| ram.check_range(GuestAddress(address), len))
+    }
+}
+
 /// The driver broke the ring itself; only a reset mends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueueFault {
     /// Size or addresses are not allowed, or not in guest memory.
     #[error("the queue's size or addresses are not valid")]
     Layout,
-    /// The available index runs ahead by more than the queue holds, or the
-    /// ring cannot be read or written.
+    /// The available ring holds more than the queue can, or a number that is
+    /// not in the queue; or a ring cannot be read or written.
     #[error("the available or used ring is broken")]
     Ring,
 }
@@ -57,13 +71,9 @@ pub struct Queue {
     ram: Ram,
     kick: Arc<EventFd>,
     interrupt: DeviceInterrupt,
+    /// Whether anything was pushed since the last `notify`.
+    pushed: bool,
     faults: u64,
-}
-
-impl std::fmt::Debug for DeviceInterrupt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("DeviceInterrupt")
-    }
 }
 
 impl Queue {
@@ -92,8 +102,9 @@ impl Queue {
             used_ring: layout.used,
         })
         .map_err(|_| QueueFault::Layout)?;
-        // Zero is where virtio-queue takes a ring not to be set up.
-        if layout.available == 0 || !ring.is_valid(&**ram) {
+        // Zero is where virtio-queue takes a ring not to be set up. Its own
+        // `is_valid` logs each refusal, as often as the driver likes.
+        if layout.available == 0 || !layout.lies_in(ram) {
             return Err(QueueFault::Layout);
         }
         Ok(Self {
@@ -102,6 +113,7 @@ impl Queue {
             ram: ram.clone(),
             kick,
             interrupt,
+            pushed: false,
             faults: 0,
         })
     }
@@ -111,8 +123,9 @@ impl Queue {
         self.index
     }
 
-    /// Entries in the queue: the most requests a driver can have in flight
-    /// if it keeps to the rules.
+    /// Entries in the queue: the most requests that are popped and not yet
+    /// pushed. That one head is among them only once is for the driver to see
+    /// to, and not certain.
     pub fn size(&self) -> u16 {
         self.ring.size()
     }
@@ -149,10 +162,16 @@ impl Queue {
         // Each turn consumes an available entry, of which there are at most
         // `size` unless the driver adds more; then others get their turn.
         for _ in 0..=self.size() {
+            let full = self.in_flight() >= self.size();
             let mut available = self.ring.iter(&*self.ram).map_err(|_| QueueFault::Ring)?;
             let Some(descriptors) = available.next() else {
                 return Ok(false);
             };
+            if full || descriptors.head_index() >= self.ring.size() {
+                // Stay there: it is as broken the next time.
+                self.ring.go_to_previous_position();
+                return Err(QueueFault::Ring);
+            }
             let Err(fault) = chain.fill(descriptors) else {
                 return Ok(true);
             };
@@ -163,6 +182,12 @@ impl Queue {
         }
         self.kick_again();
         Ok(false)
+    }
+
+    /// Requests that are popped and not pushed. Each takes a descriptor, so
+    /// that an honest driver never has more than the queue's size.
+    fn in_flight(&self) -> u16 {
+        self.ring.next_avail().wrapping_sub(self.ring.next_used())
     }
 
     /// Puts back the request popped last, to be popped again.
@@ -176,18 +201,20 @@ impl Queue {
     /// # Errors
     /// `head` is not in the queue, or the ring cannot be written.
     pub fn push(&mut self, head: u16, written: u32) -> Result<(), QueueFault> {
+        self.pushed = true;
         self.ring
             .add_used(&*self.ram, head, written)
             .map_err(|_| QueueFault::Ring)
     }
 
     /// Interrupts the driver if it wants to know of what was pushed since the
-    /// last call.
+    /// last call. Worth a call also when `pop` found nothing: it may have
+    /// returned malformed chains.
     ///
     /// # Errors
     /// The ring cannot be read.
     pub fn notify(&mut self) -> Result<(), QueueFault> {
-        if self.wants_interrupt()? {
+        if std::mem::take(&mut self.pushed) && self.wants_interrupt()? {
             self.interrupt.used_buffer(self.index);
         }
         Ok(())
@@ -233,8 +260,13 @@ impl Queue {
 
     /// Tells the driver that the device needs a reset.
     pub fn needs_reset(&self, fault: QueueFault) {
-        log::warn!("queue {}: {fault}; the device needs a reset", self.index);
         self.interrupt.needs_reset();
+        let count = self.interrupt.breakdowns();
+        // The guest chooses how often: powers of two are worth a line.
+        if count.is_power_of_two() {
+            let index = self.index;
+            log::warn!("queue {index}: {fault}; the device needs a reset ({count} so far)");
+        }
     }
 
     /// Where the queue stands, to build it again later.
@@ -246,6 +278,378 @@ impl Queue {
             used: self.ring.used_ring(),
             next_available: self.ring.next_avail(),
             next_used: self.ring.next_used(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtio::fake_driver::{Buffer, FakeDriver, MEMORY, RawDescriptor};
+    use crate::virtio::loopback::{QUEUE_SIZE, echo, shelved};
+    use proptest::prelude::*;
+
+    const EVENT_IDX: u64 = 1 << 29;
+    const END: u64 = MEMORY as u64;
+
+    /// Pops and answers what is there. Returns how many requests that was.
+    fn serve(queue: &mut Queue) -> usize {
+        let mut chain = Chain::new(queue.ram());
+        let mut count = 0;
+        while queue.pop(&mut chain).unwrap() {
+            let written = echo(&mut chain);
+            queue.push(chain.head(), written).unwrap();
+            count += 1;
+        }
+        count
+    }
+
+    fn add(driver: &mut FakeDriver) -> u16 {
+        let buffer = driver.readable(b"x");
+        driver.add(0, &[buffer])
+    }
+
+    #[test]
+    fn a_layout_must_be_aligned_and_in_memory() {
+        let (driver, queue) = shelved(0);
+        let good = queue.layout();
+        let allowed = |change: &dyn Fn(&mut QueueLayout)| {
+            let mut layout = good;
+            change(&mut layout);
+            let queue = Queue::new(
+                0,
+                &layout,
+                false,
+                &driver.ram,
+                Arc::clone(&queue.kick),
+                queue.interrupt.clone(),
+            );
+            queue.map(|queue| queue.layout() == layout)
+        };
+        assert_eq!(allowed(&|_| {}), Ok(true));
+        assert_eq!(allowed(&|l| l.descriptors = END - 256), Ok(true));
+        assert_eq!(allowed(&|l| l.available = END - 38), Ok(true));
+        assert_eq!(allowed(&|l| l.used = END - 136), Ok(true));
+        for size in [0, 3, 15, 0x8001, u16::MAX] {
+            let refused = allowed(&|l| l.size = size);
+            assert_eq!(refused, Err(QueueFault::Layout), "size {size}");
+        }
+        for address in [END - 16, END, 1 << 63, !0xf] {
+            for change in [
+                |l: &mut QueueLayout, address| l.descriptors = address,
+                |l: &mut QueueLayout, address| l.available = address,
+                |l: &mut QueueLayout, address| l.used = address,
+            ] {
+                let refused = allowed(&|l| change(l, address));
+                assert_eq!(refused, Err(QueueFault::Layout), "at {address:#x}");
+            }
+        }
+        assert_eq!(allowed(&|l| l.descriptors += 8), Err(QueueFault::Layout));
+        assert_eq!(allowed(&|l| l.available += 1), Err(QueueFault::Layout));
+        assert_eq!(allowed(&|l| l.used += 2), Err(QueueFault::Layout));
+        assert_eq!(allowed(&|l| l.available = 0), Err(QueueFault::Layout));
+    }
+
+    #[test]
+    fn an_available_index_that_runs_ahead_breaks_the_ring() {
+        let (mut driver, mut queue) = shelved(0);
+        let mut chain = Chain::new(&driver.ram);
+        for index in [QUEUE_SIZE + 1, 0x8000, u16::MAX] {
+            driver.set_available_index(0, index);
+            for _ in 0..3 {
+                assert_eq!(queue.pop(&mut chain), Err(QueueFault::Ring));
+            }
+        }
+        assert_eq!(driver.used(0), None);
+    }
+
+    #[test]
+    fn a_head_out_of_range_breaks_the_ring() {
+        for head in [QUEUE_SIZE, u16::MAX] {
+            let (mut driver, mut queue) = shelved(0);
+            let mut chain = Chain::new(&driver.ram);
+            driver.make_available(0, head);
+            // It cannot be returned: the driver knows no request by it.
+            for _ in 0..3 {
+                assert_eq!(queue.pop(&mut chain), Err(QueueFault::Ring));
+            }
+            assert_eq!(driver.used(0), None);
+        }
+    }
+
+    #[test]
+    fn more_requests_in_flight_than_the_queue_holds_break_the_ring() {
+        let (mut driver, mut queue) = shelved(0);
+        let mut chain = Chain::new(&driver.ram);
+        let head = add(&mut driver);
+        assert_eq!(queue.pop(&mut chain), Ok(true));
+        for _ in 1..QUEUE_SIZE {
+            driver.make_available(0, head);
+            assert_eq!(queue.pop(&mut chain), Ok(true));
+        }
+        assert_eq!(queue.pop(&mut chain), Ok(false), "full, and nothing wrong");
+        driver.make_available(0, head);
+        for _ in 0..3 {
+            assert_eq!(queue.pop(&mut chain), Err(QueueFault::Ring));
+        }
+    }
+
+    #[test]
+    fn only_heads_of_the_queue_can_be_returned() {
+        let (mut driver, mut queue) = shelved(0);
+        assert_eq!(queue.push(QUEUE_SIZE, 0), Err(QueueFault::Ring));
+        assert_eq!(driver.used(0), None);
+    }
+
+    #[test]
+    fn malformed_chains_without_end_leave_others_their_turn() {
+        let (mut driver, mut queue) = shelved(0);
+        let mut chain = Chain::new(&driver.ram);
+        let outside = RawDescriptor {
+            address: END,
+            len: 1,
+            flags: 0,
+            next: 0,
+        };
+        driver.set_descriptor(0, 3, outside);
+        for _ in 0..QUEUE_SIZE {
+            driver.make_available(0, 3);
+        }
+        assert_eq!(queue.pop(&mut chain), Ok(false));
+        assert_eq!(queue.faults(), u64::from(QUEUE_SIZE));
+        for _ in 0..QUEUE_SIZE {
+            assert_eq!(driver.used(0).unwrap().head, 3);
+        }
+        // All of them are notified of, though no request was served.
+        queue.notify().unwrap();
+        assert_eq!(driver.take_interrupts(), 1);
+        add(&mut driver);
+        assert_eq!(serve(&mut queue), 1);
+    }
+
+    #[test]
+    fn a_kick_by_the_worker_itself_is_a_kick() {
+        let (_driver, queue) = shelved(0);
+        assert!(queue.kick.read().is_err(), "no kick yet");
+        queue.kick_again();
+        assert_eq!(queue.kick.read().unwrap(), 1);
+    }
+
+    #[test]
+    fn an_unpopped_request_is_popped_again() {
+        let (mut driver, mut queue) = shelved(0);
+        let mut chain = Chain::new(&driver.ram);
+        let heads = [add(&mut driver), add(&mut driver)];
+        for head in heads {
+            for _ in 0..3 {
+                assert_eq!(queue.pop(&mut chain), Ok(true));
+                assert_eq!(chain.head(), head);
+                queue.unpop();
+            }
+            assert_eq!(queue.pop(&mut chain), Ok(true));
+        }
+        assert_eq!(queue.pop(&mut chain), Ok(false));
+    }
+
+    #[test]
+    fn interrupts_follow_what_was_returned() {
+        let (mut driver, mut queue) = shelved(0);
+        queue.notify().unwrap();
+        assert_eq!(driver.take_interrupts(), 0, "nothing was returned yet");
+        for _ in 0..3 {
+            add(&mut driver);
+        }
+        serve(&mut queue);
+        queue.notify().unwrap();
+        queue.notify().unwrap();
+        assert_eq!(driver.take_interrupts(), 1, "one for all three");
+    }
+
+    #[test]
+    fn the_no_interrupt_flag_is_honoured() {
+        let (mut driver, mut queue) = shelved(0);
+        for (flags, interrupts) in [(1, 0), (0, 1), (1, 0)] {
+            driver.suppress_interrupts(0, flags, 0);
+            add(&mut driver);
+            serve(&mut queue);
+            queue.notify().unwrap();
+            assert_eq!(driver.take_interrupts(), interrupts, "flags {flags}");
+        }
+    }
+
+    #[test]
+    fn an_interrupt_comes_when_the_used_event_is_passed() {
+        let (mut driver, mut queue) = shelved(EVENT_IDX);
+        // The flag means nothing with event indices (§2.7.7.1).
+        driver.suppress_interrupts(0, 1, 3);
+        for (returned, interrupts) in [(2, 0), (1, 0), (2, 1), (2, 0)] {
+            for _ in 0..returned {
+                add(&mut driver);
+            }
+            serve(&mut queue);
+            queue.notify().unwrap();
+            assert_eq!(driver.take_interrupts(), interrupts);
+        }
+        driver.suppress_interrupts(0, 0, 7);
+        add(&mut driver);
+        serve(&mut queue);
+        queue.notify().unwrap();
+        assert_eq!(driver.take_interrupts(), 1);
+    }
+
+    #[test]
+    fn the_driver_is_told_whether_to_notify() {
+        let (mut driver, mut queue) = shelved(0);
+        queue.disable_notification().unwrap();
+        assert_eq!(driver.notification_wishes(0).0, 1);
+        assert_eq!(queue.enable_notification(), Ok(false));
+        assert_eq!(driver.notification_wishes(0).0, 0);
+        // A request that comes while notifications are off is not lost.
+        queue.disable_notification().unwrap();
+        add(&mut driver);
+        assert_eq!(queue.enable_notification(), Ok(true));
+        assert_eq!(serve(&mut queue), 1);
+        assert_eq!(queue.enable_notification(), Ok(false));
+    }
+
+    #[test]
+    fn the_driver_is_told_when_to_notify() {
+        let (mut driver, mut queue) = shelved(EVENT_IDX);
+        for served in 1..4 {
+            queue.disable_notification().unwrap();
+            add(&mut driver);
+            assert_eq!(queue.enable_notification(), Ok(true));
+            assert_eq!(serve(&mut queue), 1);
+            assert_eq!(queue.enable_notification(), Ok(false));
+            assert_eq!(driver.notification_wishes(0), (0, served));
+        }
+    }
+
+    #[test]
+    fn indices_wrap_around() {
+        let (mut driver, mut queue) = shelved(EVENT_IDX);
+        let address = driver.allocate(1);
+        let buffer = Buffer::Readable { address, len: 1 };
+        for round in 0..=u16::MAX {
+            let head = driver.add(0, &[buffer]);
+            driver.suppress_interrupts(0, 0, round);
+            assert_eq!(serve(&mut queue), 1);
+            queue.notify().unwrap();
+            assert_eq!(driver.used(0).unwrap().head, head);
+        }
+        assert_eq!(driver.take_interrupts(), 1 << 16);
+        assert_eq!(queue.layout().next_available, 0);
+    }
+
+    /// An address that is interesting: in plain memory, at its edges, and if
+    /// `wild` also in the queue itself.
+    fn address(wild: bool) -> BoxedStrategy<u64> {
+        let tame = prop_oneof![
+            4 => 0x100_0000u64..0x100_1000,
+            2 => END / 2 - 0x100..END / 2 + 0x100,
+            1 => END - 0x100..END + 0x100,
+            1 => END + 0x100..,
+        ];
+        if wild {
+            prop_oneof![2 => tame, 1 => 0x1_0000u64..0x1_0400].boxed()
+        } else {
+            tame.boxed()
+        }
+    }
+
+    fn descriptor(wild: bool) -> impl Strategy<Value = RawDescriptor> {
+        let len = prop_oneof![6 => 0u32..0x80, 2 => (0u32..20).prop_map(|n| 16 * n), 1 => 0u32..];
+        // NEXT, WRITE, INDIRECT in any combination; others mean nothing.
+        let flags = prop_oneof![4 => 0u16..4, 1 => 0u16..16];
+        (address(wild), len, flags, 0u16..QUEUE_SIZE + 2).prop_map(
+            move |(address, len, flags, next)| RawDescriptor {
+                address,
+                // A tame buffer does not wrap into the queue.
+                len: if wild { len } else { len.min(0x1000) },
+                flags,
+                next,
+            },
+        )
+    }
+
+    fn table(wild: bool) -> impl Strategy<Value = Vec<RawDescriptor>> {
+        prop::collection::vec(descriptor(wild), usize::from(QUEUE_SIZE))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Whatever the descriptors say, each head that is made available
+        /// comes back exactly once.
+        #[test]
+        fn every_head_comes_back_once(
+            table in table(false),
+            indirect in table(false),
+            batches in prop::collection::vec(
+                prop::collection::vec(0..QUEUE_SIZE, 0..=usize::from(QUEUE_SIZE)),
+                1..4,
+            ),
+        ) {
+            let (mut driver, mut queue) = shelved(u64::MAX);
+            let mut chain = Chain::new(&driver.ram);
+            driver.poke_table(0x100_0000, &indirect);
+            for batch in batches {
+                // The device may have written over the tables.
+                for (descriptor, i) in table.iter().zip(0..) {
+                    driver.set_descriptor(0, i, *descriptor);
+                }
+                for head in &batch {
+                    driver.make_available(0, *head);
+                }
+                let mut in_flight = Vec::new();
+                while queue.pop(&mut chain).unwrap() {
+                    in_flight.push((chain.head(), echo(&mut chain)));
+                    prop_assert!(in_flight.len() <= batch.len());
+                }
+                // Devices finish in any order.
+                for (head, written) in in_flight.into_iter().rev() {
+                    queue.push(head, written).unwrap();
+                }
+                queue.notify().unwrap();
+                let mut returned: Vec<_> =
+                    std::iter::from_fn(|| driver.used(0)).map(|used| used.head).collect();
+                returned.sort_unstable();
+                let mut expected = batch;
+                expected.sort_unstable();
+                prop_assert_eq!(returned, expected);
+            }
+        }
+
+        /// A driver that lets the device write over its own queue, and
+        /// publishes what it likes, hurts nobody.
+        #[test]
+        fn a_wild_driver_is_survived(
+            table in table(true),
+            events in prop::collection::vec((any::<u16>(), 0..QUEUE_SIZE + 2, any::<bool>()), 1..20),
+            features in prop_oneof![Just(0), Just(u64::MAX)],
+        ) {
+            let (mut driver, mut queue) = shelved(features);
+            let mut chain = Chain::new(&driver.ram);
+            for (descriptor, i) in table.iter().zip(0..) {
+                driver.set_descriptor(0, i, *descriptor);
+            }
+            for (index, head, publish) in events {
+                if publish {
+                    driver.set_available_index(0, index);
+                }
+                driver.make_available(0, head);
+                for _ in 0..2 * QUEUE_SIZE {
+                    let _ = queue.enable_notification();
+                    match queue.pop(&mut chain) {
+                        Ok(true) => {
+                            let written = echo(&mut chain);
+                            queue.push(chain.head(), written).unwrap();
+                        }
+                        Ok(false) | Err(_) => break,
+                    }
+                }
+                let _ = queue.notify();
+            }
         }
     }
 }
