@@ -3,12 +3,13 @@
 //! The transport builds one from its registers when the driver says
 //! `DRIVER_OK`, and moves it into the worker; `stop` moves it back. It wraps
 //! the virtio-queue crate, which only this file and `chain` name, and adds
-//! what that leaves out: faults that are seen instead of swallowed, and the
-//! interrupt suppression flag.
+//! what that leaves out: faults that are seen instead of swallowed, several
+//! used buffers published in one step, and the interrupt suppression flag.
 
+use std::num::Wrapping;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
 use virtio_queue::{Queue as Ring, QueueOwnedT, QueueState, QueueT};
@@ -18,6 +19,16 @@ use vmm_sys_util::eventfd::EventFd;
 use super::chain::Chain;
 use super::interrupt::DeviceInterrupt;
 use crate::memory::Ram;
+
+/// Offsets in the available ring (§2.7.6); the driver's `used_event` follows
+/// the entries, two bytes each.
+const AVAILABLE_FLAGS: u64 = 0;
+const AVAILABLE_ENTRIES: u64 = 4;
+
+/// Offsets in the used ring, and the size of an entry (§2.7.8).
+const USED_INDEX: u64 = 2;
+const USED_ENTRIES: u64 = 4;
+const USED_ENTRY: u64 = 8;
 
 /// Where a queue lies in guest memory and how far it has been worked off.
 /// Plain values, as the driver wrote them: untrusted.
@@ -71,8 +82,8 @@ pub struct Queue {
     ram: Ram,
     kick: Arc<EventFd>,
     interrupt: DeviceInterrupt,
-    /// Whether anything was pushed since the last `notify`.
-    pushed: bool,
+    /// The used index that the driver was last told of, or chose not to be.
+    notified: u16,
     faults: u64,
 }
 
@@ -113,7 +124,7 @@ impl Queue {
             ram: ram.clone(),
             kick,
             interrupt,
-            pushed: false,
+            notified: layout.next_used,
             faults: 0,
         })
     }
@@ -201,9 +212,43 @@ impl Queue {
     /// # Errors
     /// `head` is not in the queue, or the ring cannot be written.
     pub fn push(&mut self, head: u16, written: u32) -> Result<(), QueueFault> {
-        self.pushed = true;
-        self.ring
-            .add_used(&*self.ram, head, written)
+        self.push_together([(head, written)])
+    }
+
+    /// Returns several requests, as pairs of head and bytes written, so that
+    /// the driver sees all of them or none: a packet that spans buffers
+    /// (§5.1.6.4) must not be seen in part.
+    ///
+    /// # Errors
+    /// A head is not in the queue, there are more than the queue holds, or
+    /// the ring cannot be written.
+    pub fn push_together(
+        &mut self,
+        used: impl IntoIterator<Item = (u16, u32)>,
+    ) -> Result<(), QueueFault> {
+        let size = self.size();
+        let first = Wrapping(self.ring.next_used());
+        let mut next = first;
+        for (head, written) in used {
+            if head >= size || (next - first).0 >= size {
+                return Err(QueueFault::Ring);
+            }
+            let entry = USED_ENTRIES + USED_ENTRY * u64::from(next.0 % size);
+            self.ram
+                .write_obj(
+                    [u32::from(head).to_le(), written.to_le()],
+                    GuestAddress(self.ring.used_ring() + entry),
+                )
+                .map_err(|_| QueueFault::Ring)?;
+            next += 1;
+        }
+        self.ring.set_next_used(next.0);
+        self.ram
+            .store(
+                next.0.to_le(),
+                GuestAddress(self.ring.used_ring() + USED_INDEX),
+                Ordering::Release,
+            )
             .map_err(|_| QueueFault::Ring)
     }
 
@@ -214,7 +259,7 @@ impl Queue {
     /// # Errors
     /// The ring cannot be read.
     pub fn notify(&mut self) -> Result<(), QueueFault> {
-        if std::mem::take(&mut self.pushed) && self.wants_interrupt()? {
+        if self.wants_interrupt()? {
             self.interrupt.used_buffer(self.index);
         }
         Ok(())
@@ -223,18 +268,33 @@ impl Queue {
     /// Whether the driver wants an interrupt for what was pushed since the
     /// last call (§2.7.7.2).
     fn wants_interrupt(&mut self) -> Result<bool, QueueFault> {
-        let wants = self
-            .ring
-            .needs_notification(&*self.ram)
-            .map_err(|_| QueueFault::Ring)?;
-        if !wants || self.ring.event_idx_enabled() {
-            return Ok(wants);
+        let next = Wrapping(self.ring.next_used());
+        let pushed = next - Wrapping(std::mem::replace(&mut self.notified, next.0));
+        if pushed.0 == 0 {
+            return Ok(false);
         }
-        let flags: u16 = self
-            .ram
-            .load(GuestAddress(self.ring.avail_ring()), Ordering::Relaxed)
-            .map_err(|_| QueueFault::Ring)?;
-        Ok(u32::from(u16::from_le(flags)) & VRING_AVAIL_F_NO_INTERRUPT == 0)
+        // The driver writes its wish and then looks at the used index; the
+        // used index was written, and only now is the wish looked at.
+        fence(Ordering::SeqCst);
+        if self.ring.event_idx_enabled() {
+            let used_event = AVAILABLE_ENTRIES + 2 * u64::from(self.size());
+            let passed = next - Wrapping(self.available_field(used_event)?) - Wrapping(1);
+            Ok(passed < pushed)
+        } else {
+            let flags = self.available_field(AVAILABLE_FLAGS)?;
+            Ok(u32::from(flags) & VRING_AVAIL_F_NO_INTERRUPT == 0)
+        }
+    }
+
+    /// Reads the field at `offset` of the available ring.
+    fn available_field(&self, offset: u64) -> Result<u16, QueueFault> {
+        self.ram
+            .load(
+                GuestAddress(self.ring.avail_ring() + offset),
+                Ordering::Relaxed,
+            )
+            .map(u16::from_le)
+            .map_err(|_| QueueFault::Ring)
     }
 
     /// Asks the driver not to notify: the worker is looking anyway.
