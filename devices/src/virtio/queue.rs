@@ -345,7 +345,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::virtio::fake_driver::{Buffer, FakeDriver, MEMORY, RawDescriptor};
+    use crate::virtio::fake_driver::{Buffer, FakeDriver, MEMORY, RawDescriptor, Used};
     use crate::virtio::loopback::{QUEUE_SIZE, echo, shelved};
     use proptest::prelude::*;
 
@@ -458,6 +458,29 @@ mod tests {
     fn only_heads_of_the_queue_can_be_returned() {
         let (mut driver, mut queue) = shelved(0);
         assert_eq!(queue.push(QUEUE_SIZE, 0), Err(QueueFault::Ring));
+        assert_eq!(driver.used(0), None);
+    }
+
+    #[test]
+    fn requests_returned_together_are_seen_together_or_not_at_all() {
+        let (mut driver, mut queue) = shelved(0);
+        let mut chain = Chain::new(&driver.ram);
+        let heads: Vec<_> = (0..3).map(|_| add(&mut driver)).collect();
+        for _ in &heads {
+            assert_eq!(queue.pop(&mut chain), Ok(true));
+        }
+        let unknown = [(heads[0], 0), (QUEUE_SIZE, 0)];
+        assert_eq!(queue.push_together(unknown), Err(QueueFault::Ring));
+        let many = (0..=QUEUE_SIZE).map(|_| (0, 0));
+        assert_eq!(queue.push_together(many), Err(QueueFault::Ring));
+        assert_eq!(driver.used(0), None);
+        queue.notify().unwrap();
+        assert_eq!(driver.take_interrupts(), 0);
+        let used = heads.iter().map(|head| (*head, 7));
+        queue.push_together(used).unwrap();
+        for head in heads {
+            assert_eq!(driver.used(0), Some(Used { head, written: 7 }));
+        }
         assert_eq!(driver.used(0), None);
     }
 

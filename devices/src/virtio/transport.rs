@@ -480,12 +480,15 @@ mod tests {
     use crate::virtio::fake_driver::{Buffer, FakeDriver, MEMORY};
     use crate::virtio::loopback::{Controls, FEATURE, Loopback, QUEUE_SIZE, Queues, Shelf};
     use proptest::prelude::*;
-    use std::sync::atomic::Ordering::{Acquire, Release};
+    use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
+    use std::sync::atomic::fence;
     use std::time::{Duration, Instant};
     use virtio_bindings::virtio_mmio as register;
 
     const OFFERED: u64 = TRANSPORT_FEATURES | 1 << FEATURE;
     const ACKNOWLEDGED: u32 = 1 | 2;
+    /// How long to wait before a test fails.
+    const PATIENCE: Duration = Duration::from_secs(30);
 
     /// A driver that has not set its device up; the device's queues, once it
     /// runs.
@@ -521,7 +524,7 @@ mod tests {
     }
 
     fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         while !holds() {
             assert!(Instant::now() < deadline, "never: {what}");
             std::thread::sleep(Duration::from_millis(1));
@@ -553,6 +556,56 @@ mod tests {
             }
         }
         eventually("an interrupt", || driver.take_interrupts() > 0);
+    }
+
+    /// The device's wish, as Linux heeds it when the available index went from
+    /// `old` to `new` (§2.7.10).
+    fn wants_kick(driver: &FakeDriver, event_idx: bool, old: u16, new: u16) -> bool {
+        fence(SeqCst);
+        let (flags, event) = driver.notification_wishes(0);
+        if event_idx {
+            new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+        } else {
+            flags & 1 == 0
+        }
+    }
+
+    /// A driver that kicks only when asked to and sleeps until an interrupt
+    /// waits for ever if one of either is lost.
+    #[test]
+    fn no_notification_is_lost_either_way() {
+        for event_idx in [true, false] {
+            let (_reactor, mut driver, _) = loopback();
+            if !event_idx {
+                driver.start(0);
+            }
+            let address = driver.allocate(1);
+            let buffer = Buffer::Readable { address, len: 1 };
+            let (mut made, mut used) = (0u16, 0u16);
+            for round in 0..2000 {
+                for _ in 0..=round % QUEUE_SIZE {
+                    driver.add(0, &[buffer]);
+                    if wants_kick(&driver, event_idx, made, made.wrapping_add(1)) {
+                        driver.kick(0);
+                    }
+                    made = made.wrapping_add(1);
+                }
+                let deadline = Instant::now() + PATIENCE;
+                while used != made {
+                    driver.suppress_interrupts(0, 0, used);
+                    fence(SeqCst);
+                    if driver.used(0).is_some() {
+                        used = used.wrapping_add(1);
+                        continue;
+                    }
+                    while driver.take_interrupts() == 0 {
+                        assert!(Instant::now() < deadline, "lost in round {round}");
+                        std::thread::yield_now();
+                    }
+                }
+                driver.suppress_interrupts(0, 1, used.wrapping_sub(1));
+            }
+        }
     }
 
     #[test]
