@@ -260,3 +260,19 @@ fn a_stop_waits_for_what_is_in_flight() {
     assert_eq!(bench.driver.used(0).expect("it was finished").head, head);
     assert_eq!(bench.driver.contents(data), [7; 512]);
 }
+
+#[test]
+fn a_disk_that_never_finishes_is_given_up_at_the_deadline() {
+    let (disk, control) = held_disk(8);
+    let mut bench = Bench::new(disk);
+    let data = bench.driver.writable(512);
+    bench.add(VIRTIO_BLK_T_IN, 7, &[data]);
+    bench.driver.kick(0);
+    control.next();
+    // Waits as long as a driver would.
+    assert!(bench.driver.transport.pause().is_err());
+    assert!(bench.driver.needs_reset());
+    // The disk is lost: setting the device up again cannot help.
+    bench.driver.start(u64::MAX);
+    assert!(bench.driver.needs_reset());
+}
