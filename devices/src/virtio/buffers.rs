@@ -42,13 +42,14 @@ pub struct TooShort;
 
 /// Why a piece cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     NotRam,
     TooMany,
 }
 
 impl Buffers {
-    pub(super) fn new(ram: Ram) -> Self {
+    /// An empty list over `ram`.
+    pub(crate) fn new(ram: Ram) -> Self {
         Self {
             ram,
             pieces: Vec::new(),
@@ -57,14 +58,22 @@ impl Buffers {
         }
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.pieces.clear();
         self.consumed = 0;
         self.len = 0;
     }
 
+    /// Moves the list out, leaving an empty one: for handing buffers to a
+    /// backend that owns them until it is done, so that they cannot be
+    /// refilled meanwhile.
+    pub fn take(&mut self) -> Self {
+        let empty = Self::new(self.ram.clone());
+        std::mem::replace(self, empty)
+    }
+
     /// Appends the guest range `address..address + len`, all of it or nothing.
-    pub(super) fn append(&mut self, address: u64, len: u32) -> Result<(), Refused> {
+    pub(crate) fn append(&mut self, address: u64, len: u32) -> Result<(), Refused> {
         if len == 0 {
             return Ok(());
         }
@@ -123,6 +132,25 @@ impl Buffers {
     pub fn write(&mut self, data: &[u8]) -> Result<(), TooShort> {
         self.consume(data.len(), |piece, at| {
             piece.copy_from(&data[at..at + piece.len()]);
+        })
+    }
+
+    /// Moves the next `count` bytes of `source` into the next bytes of this
+    /// list.
+    ///
+    /// # Errors
+    /// Either has fewer bytes left; nothing is consumed.
+    pub fn fill_from(&mut self, source: &mut Self, count: usize) -> Result<(), TooShort> {
+        if source.len < count as u64 {
+            return Err(TooShort);
+        }
+        self.consume(count, |to, _| {
+            let copy = |from: &VolatileSlice<'_>, at| {
+                let to = to.offset(at).expect("at lies within the piece");
+                from.copy_to_volatile_slice(to);
+            };
+            let consumed = source.consume(to.len(), copy);
+            consumed.expect("the source has at least count bytes");
         })
     }
 
@@ -293,6 +321,29 @@ mod tests {
         buffers.append(0, 4).unwrap();
         assert_eq!(buffers.read(&mut [0; 5]), Err(TooShort));
         assert_eq!(buffers.len(), 4);
+    }
+
+    #[test]
+    fn bytes_move_from_list_to_list_across_pieces() {
+        let ram = ram();
+        ram.write_slice(b"abcdefgh", GuestAddress(0x100)).unwrap();
+        let mut source = Buffers::new(ram.clone());
+        source.append(0x100, 3).unwrap();
+        source.append(0x103, 5).unwrap();
+        let mut target = Buffers::new(ram.clone());
+        for at in [0x200, 0x300, 0x400] {
+            target.append(at, 2).unwrap();
+        }
+        target.fill_from(&mut source, 5).unwrap();
+        assert_eq!((source.len(), target.len()), (3, 1));
+        let mut moved = [0; 2];
+        for (at, expected) in [(0x200, b"ab"), (0x300, b"cd"), (0x400, b"e\0")] {
+            ram.read_slice(&mut moved, GuestAddress(at)).unwrap();
+            assert_eq!(&moved, expected);
+        }
+        assert_eq!(target.fill_from(&mut source, 2), Err(TooShort));
+        assert_eq!(source.fill_from(&mut target, 2), Err(TooShort));
+        assert_eq!((source.len(), target.len()), (3, 1));
     }
 
     #[test]

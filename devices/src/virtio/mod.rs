@@ -7,6 +7,8 @@
 
 pub mod buffers;
 pub mod chain;
+#[cfg(test)]
+pub(crate) mod contract;
 pub mod device;
 #[cfg(any(test, feature = "fake-driver"))]
 pub mod fake_driver;
