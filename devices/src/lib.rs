@@ -15,6 +15,8 @@ pub mod bus;
 pub mod interrupt;
 pub mod log_limit;
 pub mod memory;
+pub mod net;
 pub mod platform;
 pub mod reactor;
+pub mod rng;
 pub mod virtio;

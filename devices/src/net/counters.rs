@@ -1,0 +1,72 @@
+//! What a network device has done, and every packet that it has dropped.
+//!
+//! The worker counts; anybody may look, at any time. Counters only grow, and
+//! survive resets.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that grows. It orders nothing.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn increment(&self) {
+        self.add(1);
+    }
+}
+
+/// The counters of one device.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Packets from the port to the driver.
+    pub receive: Receive,
+    /// Packets from the driver to the port.
+    pub transmit: Transmit,
+}
+
+/// Counters of the receive side. A packet is in `packets` or in one of the
+/// others.
+#[derive(Debug, Default)]
+pub struct Receive {
+    /// Packets that the driver got.
+    pub packets: Counter,
+    /// Bytes in these packets, without headers.
+    pub bytes: Counter,
+    /// Dropped: the device stopped while the packet waited for buffers.
+    pub no_buffer: Counter,
+    /// Dropped: larger than the buffers that the driver provides.
+    pub oversized: Counter,
+    /// The port failed, or gave less than a header.
+    pub port_error: Counter,
+    /// Buffers, not packets: returned unused since they are shorter than a
+    /// header, in too many pieces, or malformed.
+    pub bad_buffer: Counter,
+}
+
+/// Counters of the transmit side. A packet is in `packets` or in one of the
+/// others.
+#[derive(Debug, Default)]
+pub struct Transmit {
+    /// Packets that the port took.
+    pub packets: Counter,
+    /// Bytes in these packets, without headers.
+    pub bytes: Counter,
+    /// Dropped: a broken chain, no whole header, or a header that the port
+    /// does not accept.
+    pub malformed: Counter,
+    /// Dropped: larger than any packet may be.
+    pub oversized: Counter,
+    /// Dropped: the port was busy.
+    pub port_busy: Counter,
+    /// Dropped: the port failed, for instance since its interface is down.
+    pub port_error: Counter,
+}

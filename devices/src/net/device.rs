@@ -1,0 +1,149 @@
+//! The front of a network device: its identity, configuration space and life
+//! cycle. The transport calls it.
+//!
+//! The port is here while the device is stopped and in the worker while it
+//! runs.
+
+use std::sync::Arc;
+
+use virtio_bindings::virtio_ids::VIRTIO_ID_NET;
+use virtio_bindings::virtio_net::{VIRTIO_NET_F_MAC, VIRTIO_NET_F_MRG_RXBUF, VIRTIO_NET_F_MTU};
+
+use super::counters::Counters;
+use super::mac::MacAddress;
+use super::mtu::Mtu;
+use super::offloads::Offloads;
+use super::port::Port;
+use super::receive::{Receive, ReceiveMode};
+use super::transmit::Transmit;
+use super::worker::NetWorker;
+use crate::reactor::{Attached, ReactorError, ReactorHandle};
+use crate::virtio::device::{
+    Activation, DeviceInfo, STOP_PATIENCE, StartError, VirtioDevice, read_config_from,
+};
+use crate::virtio::queue::Queue;
+
+/// Queue numbers (§5.1.2) of the one queue pair, and their size.
+const RECEIVE_QUEUE: u16 = 0;
+const TRANSMIT_QUEUE: u16 = 1;
+const QUEUE_SIZE: u16 = 256;
+
+/// The configuration space up to and including the MTU (§5.1.4).
+const CONFIG_SIZE: usize = 12;
+const CONFIG_MTU: usize = 10;
+
+/// What the driver is told about its interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetOptions {
+    /// The interface's address.
+    pub mac: MacAddress,
+    /// The interface's MTU; the driver chooses if there is none here.
+    pub mtu: Option<Mtu>,
+}
+
+/// A network device with one queue pair.
+pub struct Net {
+    options: NetOptions,
+    /// What the port can carry.
+    offloads: Offloads,
+    state: State,
+    reactor: ReactorHandle,
+    counters: Arc<Counters>,
+}
+
+enum State {
+    Stopped(Box<dyn Port>),
+    Running(Attached<NetWorker>),
+    /// The reactor ended, and the port with it.
+    Lost,
+}
+
+impl Net {
+    /// A stopped device on `port`, whose worker will run on `reactor`.
+    pub fn new(port: Box<dyn Port>, options: NetOptions, reactor: ReactorHandle) -> Self {
+        Self {
+            options,
+            offloads: port.offloads(),
+            state: State::Stopped(port),
+            reactor,
+            counters: Arc::default(),
+        }
+    }
+
+    /// The device's counters, to look at while it runs.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    fn features(&self) -> u64 {
+        let mtu = u64::from(self.options.mtu.is_some());
+        self.offloads.features()
+            | 1 << VIRTIO_NET_F_MAC
+            | 1 << VIRTIO_NET_F_MRG_RXBUF
+            | mtu << VIRTIO_NET_F_MTU
+    }
+
+    fn config(&self) -> [u8; CONFIG_SIZE] {
+        let mac = self.options.mac.octets();
+        let mtu = self.options.mtu.map_or(0, Mtu::get);
+        let mut space = [0; CONFIG_SIZE];
+        space[..mac.len()].copy_from_slice(&mac);
+        space[CONFIG_MTU..].copy_from_slice(&mtu.to_le_bytes());
+        space
+    }
+}
+
+impl VirtioDevice for Net {
+    fn info(&self) -> DeviceInfo {
+        DeviceInfo {
+            device_type: VIRTIO_ID_NET,
+            features: self.features(),
+            queue_sizes: vec![QUEUE_SIZE; 2],
+        }
+    }
+
+    fn read_config(&self, offset: u64, data: &mut [u8]) {
+        read_config_from(&self.config(), offset, data);
+    }
+
+    /// Nothing is writable: the address is fixed since version 1 (§5.1.4.1).
+    fn write_config(&mut self, _: u64, _: &[u8]) {}
+
+    fn start(&mut self, mut activation: Activation) -> Result<(), StartError> {
+        let State::Stopped(port) = &mut self.state else {
+            return Err(ReactorError::Gone.into());
+        };
+        let receive_queue = activation.take_queue(RECEIVE_QUEUE)?;
+        let transmit_queue = activation.take_queue(TRANSMIT_QUEUE)?;
+        let offloads = Offloads::received_with(activation.features);
+        port.set_offloads(offloads)?;
+        let State::Stopped(port) = std::mem::replace(&mut self.state, State::Lost) else {
+            unreachable!("the state was looked at above");
+        };
+        let mode = ReceiveMode {
+            mergeable: activation.has_feature(VIRTIO_NET_F_MRG_RXBUF),
+            checksum: offloads.checksum,
+        };
+        let worker = NetWorker::new(
+            Receive::new(receive_queue, mode, self.counters()),
+            Transmit::new(transmit_queue, self.counters()),
+            port,
+        );
+        self.state = State::Running(self.reactor.attach(worker)?);
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
+        match std::mem::replace(&mut self.state, State::Lost) {
+            State::Running(attached) => {
+                let (port, queues) = attached.detach(STOP_PATIENCE)?.into_parts();
+                self.state = State::Stopped(port);
+                Ok(queues)
+            }
+            stopped => {
+                self.state = stopped;
+                Ok(Vec::new())
+            }
+        }
+    }
+}

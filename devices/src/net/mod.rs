@@ -1,0 +1,38 @@
+//! The virtio network device (virtio 1.3 §5.1).
+//!
+//! [`device`] is the front, `worker` runs on a reactor and moves packets
+//! between the two queues and a [`port`]: `transmit` from the driver,
+//! `receive` to it through the buffers that the driver has [`posted`]. The
+//! usual port is a [`tap`].
+//!
+//! The cost in system calls: one `writev` for a packet from the guest, one
+//! `readv` for a packet to it, straight from and to guest memory; for each
+//! wake of the worker one `readv` that finds nothing, and at most one `write`
+//! that interrupts the driver for each queue. Wakes are edge-triggered, so no
+//! eventfd is ever read.
+//!
+//! Invariant: a packet that is lost is counted, in [`counters`] or, while it
+//! waits in a tap, by the kernel in the interface's statistics.
+
+pub mod counters;
+pub mod device;
+pub mod header;
+pub mod mac;
+pub mod mtu;
+pub mod offloads;
+pub mod packet_fd;
+pub mod port;
+pub mod posted;
+mod receive;
+pub mod tap;
+mod tap_ioctl;
+pub mod tap_open;
+#[cfg(test)]
+mod tests;
+mod transmit;
+mod worker;
+
+pub use device::{Net, NetOptions};
+pub use mac::MacAddress;
+pub use mtu::Mtu;
+pub use tap::Tap;

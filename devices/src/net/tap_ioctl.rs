@@ -1,0 +1,74 @@
+#![allow(unsafe_code)] // The kernel's tun interface is made of ioctls.
+//! The calls of the kernel's tun driver (Documentation/networking/tuntap.rst,
+//! linux/if_tun.h) that [`tap`](super::tap) and
+//! [`tap_open`](super::tap_open) need, one function each.
+
+use std::ffi::{c_int, c_uint};
+use std::os::fd::AsFd;
+
+use rustix::io::Result;
+use rustix::ioctl::{Getter, IntegerSetter, Opcode, Setter, Updater, ioctl, opcode};
+
+const TUNSETIFF: Opcode = opcode::write::<c_int>(b'T', 202);
+const TUNSETOFFLOAD: Opcode = opcode::write::<c_uint>(b'T', 208);
+const TUNGETIFF: Opcode = opcode::read::<c_uint>(b'T', 210);
+const TUNSETVNETHDRSZ: Opcode = opcode::write::<c_int>(b'T', 216);
+
+/// The longest name of an interface (`IFNAMSIZ` less the closing zero).
+pub(super) const MAX_NAME: usize = 15;
+
+/// `struct ifreq` (netdevice(7)) as the tun driver uses it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct Interface {
+    name: [u8; MAX_NAME + 1],
+    /// `IFF_*` of linux/if_tun.h.
+    pub(super) flags: u16,
+    unused: [u8; 22],
+}
+
+impl Interface {
+    /// The interface called `name`, of which the first [`MAX_NAME`] bytes
+    /// count.
+    pub(super) fn new(name: &str, flags: u16) -> Self {
+        let mut interface = Self {
+            name: [0; MAX_NAME + 1],
+            flags,
+            unused: [0; 22],
+        };
+        let len = name.len().min(MAX_NAME);
+        interface.name[..len].copy_from_slice(&name.as_bytes()[..len]);
+        interface
+    }
+
+    pub(super) fn name(&self) -> String {
+        let bytes = self.name.split(|byte| *byte == 0).next().unwrap_or(&[]);
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+}
+
+/// The interface that `fd` is attached to.
+pub(super) fn interface(fd: impl AsFd) -> Result<Interface> {
+    // SAFETY: the call fills in a whole `struct ifreq`, of which any bytes are
+    // a valid `Interface`.
+    unsafe { ioctl(fd, Getter::<TUNGETIFF, Interface>::new()) }
+}
+
+/// Attaches `fd`, fresh from /dev/net/tun, to an interface.
+pub(super) fn attach(fd: impl AsFd, interface: &mut Interface) -> Result<()> {
+    // SAFETY: the call reads and fills in a whole `struct ifreq`.
+    unsafe { ioctl(fd, Updater::<TUNSETIFF, Interface>::new(interface)) }
+}
+
+/// Sets how many bytes of header each packet has in front.
+pub(super) fn set_header_size(fd: impl AsFd, size: c_int) -> Result<()> {
+    // SAFETY: the call reads an int.
+    unsafe { ioctl(fd, Setter::<TUNSETVNETHDRSZ, c_int>::new(size)) }
+}
+
+/// Sets which offloads (`TUN_F_*`) packets that are read may make use of.
+pub(super) fn set_offloads(fd: impl AsFd, flags: c_uint) -> Result<()> {
+    let flags = usize::try_from(flags).expect("KVM hosts have 64 bits");
+    // SAFETY: the call takes an integer.
+    unsafe { ioctl(fd, IntegerSetter::<TUNSETOFFLOAD>::new_usize(flags)) }
+}

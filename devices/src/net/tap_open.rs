@@ -1,0 +1,180 @@
+//! Opening a tap by name, for those who start a machine: the machine's own
+//! process is handed the descriptor.
+//!
+//! The interface must exist. Making interfaces is the business of whoever
+//! runs the host's network, and a misspelt name must not make one.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+use super::tap;
+use super::tap_ioctl::{self, Interface, MAX_NAME};
+
+const TUN_DEVICE: &str = "/dev/net/tun";
+
+/// Why a tap cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TapOpenError {
+    /// No interface can have this name.
+    #[error("{name:?} is not the name of an interface: 1 to {MAX_NAME} bytes, no slash or space")]
+    BadName {
+        /// What was asked for.
+        name: String,
+    },
+    /// The host has no such interface.
+    #[error("there is no interface {name}; `ip tuntap add {name} mode tap user $USER` makes one")]
+    Missing {
+        /// What was asked for.
+        name: String,
+    },
+    /// Another process has it open.
+    #[error("tap {name} is busy: another process, perhaps another machine, uses it")]
+    Busy {
+        /// The interface.
+        name: String,
+    },
+    /// The interface belongs to another user.
+    #[error(
+        "tap {name} may not be used by this user; \
+         make it with `ip tuntap add {name} mode tap user $USER`"
+    )]
+    NotPermitted {
+        /// The interface.
+        name: String,
+    },
+    /// The interface is something else.
+    #[error("interface {name} is not a tap, or is one with several queues")]
+    NotATap {
+        /// The interface.
+        name: String,
+    },
+    /// The tun driver cannot be reached.
+    #[error(
+        "{TUN_DEVICE} cannot be opened, which tap {name} needs; \
+         `modprobe tun` loads the driver"
+    )]
+    NoDriver {
+        /// The interface.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refused for another reason.
+    #[error("tap {name} cannot be opened")]
+    Other {
+        /// The interface.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Opens the existing tap `name`: the descriptor is what
+/// [`Tap::from_fd`](super::tap::Tap::from_fd) takes.
+///
+/// # Errors
+/// There is no such tap, it is in use, or this user may not use it.
+pub fn open_tap(name: &str) -> Result<OwnedFd, TapOpenError> {
+    if !is_interface_name(name) {
+        return Err(TapOpenError::BadName { name: name.into() });
+    }
+    if !exists(name).map_err(|e| other(name, e))? {
+        return Err(TapOpenError::Missing { name: name.into() });
+    }
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let fd =
+        rustix::fs::open(TUN_DEVICE, flags, Mode::empty()).map_err(|e| TapOpenError::NoDriver {
+            name: name.into(),
+            source: e.into(),
+        })?;
+    let mut interface = Interface::new(name, tap::mode());
+    tap_ioctl::attach(&fd, &mut interface).map_err(|errno| refusal(name, errno))?;
+    Ok(fd)
+}
+
+fn refusal(name: &str, errno: Errno) -> TapOpenError {
+    let name = name.into();
+    match errno {
+        Errno::BUSY => TapOpenError::Busy { name },
+        Errno::PERM => TapOpenError::NotPermitted { name },
+        Errno::INVAL => TapOpenError::NotATap { name },
+        errno => TapOpenError::Other {
+            name,
+            source: errno.into(),
+        },
+    }
+}
+
+fn other(name: &str, errno: Errno) -> TapOpenError {
+    TapOpenError::Other {
+        name: name.into(),
+        source: errno.into(),
+    }
+}
+
+/// What the kernel takes for a name (`dev_valid_name`).
+fn is_interface_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte != b'/' && byte != b':' && byte > b' ';
+    (1..=MAX_NAME).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && name.bytes().all(allowed)
+        // The tun driver takes this as a pattern to make a name from.
+        && !name.contains('%')
+}
+
+fn exists(name: &str) -> Result<bool, Errno> {
+    let socket = socket_with(
+        AddressFamily::INET,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    match name_to_index(&socket, name) {
+        Ok(_) => Ok(true),
+        Err(Errno::NODEV) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tap_that_does_not_exist_is_not_made() {
+        for _ in 0..2 {
+            let error = open_tap("no-such-tap").unwrap_err();
+            assert!(matches!(error, TapOpenError::Missing { .. }), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_interface_can_be_called_is_refused() {
+        for name in ["", "..", "a/b", "a b", "tap%d", "sixteen-bytes-aa", "a\0b"] {
+            let error = open_tap(name).unwrap_err();
+            assert!(matches!(error, TapOpenError::BadName { .. }), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_kernels_refusals_are_told_apart() {
+        for (errno, expected) in [
+            (Errno::BUSY, "busy"),
+            (Errno::PERM, "may not be used"),
+            (Errno::INVAL, "not a tap"),
+            (Errno::NOMEM, "cannot be opened"),
+        ] {
+            let message = refusal("tap0", errno).to_string();
+            assert!(message.contains(expected), "{message}");
+            assert!(message.contains("tap0"), "{message}");
+        }
+    }
+}
