@@ -13,7 +13,8 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::device::VirtioDevice;
 use super::interrupt::{DeviceInterrupt, Signal};
-use super::transport::{Area, Half, Transport};
+use super::queue_registers::{Area, Half};
+use super::transport::Transport;
 use crate::bus::BusDevice;
 use crate::interrupt::InterruptLine;
 use crate::memory::Ram;

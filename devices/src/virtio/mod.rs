@@ -17,4 +17,5 @@ pub mod interrupt;
 mod loopback;
 pub mod mmio;
 pub mod queue;
+pub mod queue_registers;
 pub mod transport;

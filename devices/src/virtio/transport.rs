@@ -15,11 +15,12 @@ use virtio_bindings::virtio_config::{
     VIRTIO_F_VERSION_1,
 };
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
-use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+use vmm_sys_util::eventfd::EventFd;
 
 use super::device::{Activation, DeviceInfo, VirtioDevice};
 use super::interrupt::DeviceInterrupt;
-use super::queue::{Queue, QueueFault, QueueLayout};
+use super::queue::{Queue, QueueFault};
+use super::queue_registers::{Area, Half, QueueRegisters};
 use crate::memory::Ram;
 use crate::reactor::ReactorError;
 
@@ -30,56 +31,6 @@ const NEEDS_RESET: u32 = VIRTIO_CONFIG_S_NEEDS_RESET;
 /// Features of the transport, offered for every device.
 const TRANSPORT_FEATURES: u64 =
     1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_EVENT_IDX | 1 << VIRTIO_RING_F_INDIRECT_DESC;
-
-/// One half of a 64-bit address, as drivers write them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
-    /// Bits 0 to 31.
-    Low,
-    /// Bits 32 to 63.
-    High,
-}
-
-/// Which of a queue's three areas an address is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Area {
-    /// The descriptor table.
-    Descriptors,
-    /// The available ring.
-    Available,
-    /// The used ring.
-    Used,
-}
-
-/// A queue's registers.
-struct QueueRegisters {
-    max_size: u16,
-    layout: QueueLayout,
-    ready: bool,
-    kick: Arc<EventFd>,
-}
-
-impl QueueRegisters {
-    fn new(max_size: u16) -> io::Result<Self> {
-        Ok(Self {
-            max_size,
-            layout: QueueLayout {
-                size: max_size,
-                ..QueueLayout::default()
-            },
-            ready: false,
-            kick: Arc::new(EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?),
-        })
-    }
-
-    fn reset(&mut self) {
-        self.ready = false;
-        self.layout = QueueLayout {
-            size: self.max_size,
-            ..QueueLayout::default()
-        };
-    }
-}
 
 /// Whether the device works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,8 +258,8 @@ impl Transport {
     pub fn device_features(&self) -> u32 {
         let offered = self.info.features | TRANSPORT_FEATURES;
         match self.device_features_page {
-            0 => half(offered, Half::Low),
-            1 => half(offered, Half::High),
+            0 => Half::Low.of(offered),
+            1 => Half::High.of(offered),
             _ => 0,
         }
     }
@@ -325,8 +276,8 @@ impl Transport {
             return;
         }
         match self.driver_features_page {
-            0 => set_half(&mut self.driver_features, Half::Low, value),
-            1 => set_half(&mut self.driver_features, Half::High, value),
+            0 => Half::Low.set(&mut self.driver_features, value),
+            1 => Half::High.set(&mut self.driver_features, value),
             _ if value != 0 => self.fault("the driver accepted a feature above bit 63"),
             _ => {}
         }
@@ -354,25 +305,16 @@ impl Transport {
         let Some(queue) = self.queue_to_change() else {
             return;
         };
-        match u16::try_from(size) {
-            Ok(size) if size.is_power_of_two() && size <= queue.max_size => {
-                queue.layout.size = size;
-            }
-            _ => self.fault("the driver set a queue size that is not allowed"),
+        if !queue.set_size(size) {
+            self.fault("the driver set a queue size that is not allowed");
         }
     }
 
     /// The driver sets half of an address of the chosen queue.
     pub fn set_queue_address(&mut self, area: Area, which: Half, value: u32) {
-        let Some(queue) = self.queue_to_change() else {
-            return;
-        };
-        let address = match area {
-            Area::Descriptors => &mut queue.layout.descriptors,
-            Area::Available => &mut queue.layout.available,
-            Area::Used => &mut queue.layout.used,
-        };
-        set_half(address, which, value);
+        if let Some(queue) = self.queue_to_change() {
+            which.set(queue.address(area), value);
+        }
     }
 
     /// The driver declares the chosen queue ready, or not.
@@ -454,21 +396,6 @@ impl Drop for Transport {
             self.failure(&error);
         }
     }
-}
-
-fn half(value: u64, which: Half) -> u32 {
-    let value = match which {
-        Half::Low => value & 0xffff_ffff,
-        Half::High => value >> 32,
-    };
-    u32::try_from(value).expect("32 bits are left")
-}
-
-fn set_half(target: &mut u64, which: Half, value: u32) {
-    *target = match which {
-        Half::Low => *target & !0xffff_ffff | u64::from(value),
-        Half::High => *target & 0xffff_ffff | u64::from(value) << 32,
-    };
 }
 
 #[cfg(test)]
