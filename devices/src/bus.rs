@@ -111,6 +111,7 @@ fn lock(device: &SharedDevice) -> std::sync::MutexGuard<'_, dyn BusDevice + 'sta
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     struct Echo(Vec<(u64, Vec<u8>)>);
 
@@ -171,5 +172,47 @@ mod tests {
         }
         bus.insert(0x110, 1, echo()).unwrap();
         bus.insert(0xff, 1, echo()).unwrap();
+    }
+
+    #[test]
+    fn a_device_whose_holder_panicked_still_answers() {
+        let device = echo();
+        let mut bus = Bus::default();
+        bus.insert(0x100, 0x10, device.clone()).unwrap();
+        let holder = std::thread::spawn(move || {
+            let _held = device.lock().unwrap();
+            panic!("as a test");
+        });
+        assert!(holder.join().is_err());
+        let mut byte = [0];
+        bus.read(0x102, &mut byte);
+        assert_eq!(byte, [2]);
+    }
+
+    proptest! {
+        /// Whatever is inserted where, an access reaches the one device whose
+        /// range holds it, or none.
+        #[test]
+        fn every_address_has_one_owner_or_none(
+            ranges in prop::collection::vec((0u64..64, 0u64..16), 0..12),
+        ) {
+            let mut bus = Bus::default();
+            let mut owners = [None; 96];
+            for (base, len) in ranges {
+                let place = usize::try_from(base).unwrap()..usize::try_from(base + len).unwrap();
+                let free = owners[place.clone()].iter().all(Option::is_none);
+                let inserted = bus.insert(base, len, echo());
+                prop_assert_eq!(inserted.is_ok(), len > 0 && free);
+                if inserted.is_ok() {
+                    owners[place].fill(Some(base));
+                }
+            }
+            for (owner, address) in owners.iter().zip(0u64..) {
+                let mut byte = [0];
+                bus.read(address, &mut byte);
+                let expected = owner.map_or(0xff, |base| u8::try_from(address - base).unwrap());
+                prop_assert_eq!(byte, [expected]);
+            }
+        }
     }
 }

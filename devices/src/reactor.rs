@@ -90,15 +90,19 @@ impl From<event_manager::Error> for ReactorError {
 }
 
 /// What the event manager holds: a worker, erased.
-struct Slot(Box<dyn Worker>);
+struct Slot {
+    worker: Box<dyn Worker>,
+    /// Why one of its descriptors is not watched.
+    unwatched: Option<ReactorError>,
+}
 
 impl MutEventSubscriber for Slot {
     fn process(&mut self, events: Events, _: &mut EventOps) {
-        self.0.ready(events.data());
+        self.worker.ready(events.data());
     }
 
     fn init(&mut self, ops: &mut EventOps) {
-        for source in self.0.sources() {
+        for source in self.worker.sources() {
             let set = match source.readiness {
                 Readiness::Readable => EventSet::IN | EventSet::READ_HANG_UP,
                 Readiness::Writable => EventSet::OUT,
@@ -106,8 +110,7 @@ impl MutEventSubscriber for Slot {
             let events =
                 Events::with_data_raw(source.fd, source.token, set | EventSet::EDGE_TRIGGERED);
             if let Err(error) = ops.add(events) {
-                // A regular file, for instance, cannot be waited for.
-                log::warn!("descriptor {} is not watched: {error}", source.fd);
+                self.unwatched = Some(error.into());
             }
         }
     }
@@ -171,12 +174,24 @@ impl ReactorHandle {
     /// Moves `worker` into the reactor.
     ///
     /// # Errors
-    /// The reactor has ended.
+    /// The reactor has ended, or a descriptor cannot be waited for: it is a
+    /// regular file, not open, or named by another source already. The worker
+    /// is dropped, because it would wait for ever.
     pub fn attach<W: Worker>(&self, worker: W) -> Result<Attached<W>, ReactorError> {
-        let slot = Slot(Box::new(worker));
-        let id = self
-            .0
-            .call_blocking(move |ops| Ok::<_, ReactorError>(ops.add_subscriber(slot)))?;
+        let slot = Slot {
+            worker: Box::new(worker),
+            unwatched: None,
+        };
+        let id = self.0.call_blocking(move |ops| {
+            let id = ops.add_subscriber(slot);
+            match ops.subscriber_mut(id)?.unwatched.take() {
+                None => Ok(id),
+                Some(error) => {
+                    ops.remove_subscriber(id)?;
+                    Err(error)
+                }
+            }
+        })?;
         Ok(Attached {
             reactor: self.clone(),
             id,
@@ -204,11 +219,11 @@ impl<W: Worker> Attached<W> {
         let id = self.id;
         let worker = self.reactor.0.call_blocking(move |ops| {
             let mut slot = ops.remove_subscriber(id)?;
-            if !slot.0.drain(Instant::now() + patience) {
+            if !slot.worker.drain(Instant::now() + patience) {
                 std::mem::forget(slot);
                 return Err(ReactorError::Stuck);
             }
-            Ok(slot.0)
+            Ok(slot.worker)
         })?;
         let worker: Box<dyn Any> = worker;
         let worker = worker
@@ -248,6 +263,76 @@ mod tests {
     }
 
     const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A worker that waits for something that cannot be waited for.
+    struct Deaf {
+        fds: Vec<RawFd>,
+        _kick: Arc<EventFd>,
+    }
+
+    impl Worker for Deaf {
+        fn sources(&self) -> Vec<Source> {
+            let sources = self.fds.iter().map(|fd| Source {
+                fd: *fd,
+                readiness: Readiness::Readable,
+                token: 0,
+            });
+            sources.collect()
+        }
+        fn ready(&mut self, _: Token) {}
+        fn drain(&mut self, _: Instant) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_worker_that_would_never_be_woken_is_refused() {
+        let reactor = Reactor::spawn("test").unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let kick = Arc::new(EventFd::new(0).unwrap());
+        for fds in [
+            // A regular file; the same twice; one that is not open.
+            vec![kick.as_raw_fd(), file.as_raw_fd()],
+            vec![kick.as_raw_fd(), kick.as_raw_fd()],
+            vec![kick.as_raw_fd(), i32::MAX],
+        ] {
+            let _kick = Arc::clone(&kick);
+            let refused = reactor.handle().attach(Deaf { fds, _kick });
+            assert!(matches!(refused, Err(ReactorError::Os(_))));
+            assert_eq!(Arc::strong_count(&kick), 1, "the worker is dropped");
+        }
+        // Nothing of them is left to be woken.
+        kick.write(1).unwrap();
+        let fds = vec![kick.as_raw_fd()];
+        let attached = reactor.handle().attach(Deaf { fds, _kick: kick });
+        attached.unwrap().detach(PATIENCE).unwrap();
+    }
+
+    #[test]
+    fn workers_come_and_go_while_their_descriptors_are_signalled() {
+        let reactor = Reactor::spawn("test").unwrap();
+        let (worker, kick, wakes) = counter(true);
+        let stop = Arc::new(AtomicBool::new(false));
+        let signals = {
+            let (kick, stop) = (Arc::clone(&kick), Arc::clone(&stop));
+            thread::spawn(move || {
+                while !stop.load(Ordering::Acquire) {
+                    kick.write(1).unwrap();
+                    thread::yield_now();
+                }
+            })
+        };
+        let mut worker = worker;
+        for _ in 0..200 {
+            let attached = reactor.handle().attach(worker).unwrap();
+            assert_eq!(wakes.recv_timeout(PATIENCE), Ok(7));
+            worker = attached.detach(PATIENCE).unwrap();
+            while wakes.try_recv().is_ok() {}
+        }
+        stop.store(true, Ordering::Release);
+        signals.join().unwrap();
+        assert!(wakes.try_recv().is_err(), "detached for good");
+    }
 
     fn counter(drains: bool) -> (Counter, Arc<EventFd>, mpsc::Receiver<Token>) {
         let kick = Arc::new(EventFd::new(0).unwrap());

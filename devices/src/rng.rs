@@ -25,7 +25,7 @@ pub const MAX_REQUEST: usize = 4096;
 /// Requests in one go. Then others on the reactor get their turn.
 const BATCH: usize = 16;
 
-const QUEUE_SIZE: u16 = 64;
+const QUEUE_SIZE: u16 = 256;
 
 /// What an entropy device has done.
 #[derive(Debug, Default)]
@@ -201,11 +201,18 @@ impl Worker for RngWorker {
 mod tests {
     use super::*;
     use crate::reactor::Reactor;
+    use crate::virtio::contract::device_contract;
     use crate::virtio::fake_driver::{Buffer, FakeDriver};
 
-    fn driver() -> (FakeDriver, Arc<RngCounters>, Reactor) {
+    fn rng() -> (Rng, Reactor) {
         let reactor = Reactor::spawn("test").unwrap();
-        let rng = Rng::new(reactor.handle());
+        (Rng::new(reactor.handle()), reactor)
+    }
+
+    device_contract!(rng, queues: [0]);
+
+    fn driver() -> (FakeDriver, Arc<RngCounters>, Reactor) {
+        let (rng, reactor) = rng();
         let counters = rng.counters();
         (FakeDriver::started(rng, u64::MAX), counters, reactor)
     }

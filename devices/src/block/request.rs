@@ -195,3 +195,108 @@ fn operate(kind: OperationKind, sector: u64, len: u64, disk: &DiskInfo) -> Resul
 fn le32(bytes: &[u8; 16], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Ram;
+    use proptest::prelude::*;
+    use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+    const DISK: DiskInfo = DiskInfo {
+        capacity: 1 << 30,
+        logical_block: 4096,
+        physical_block: 4096,
+        buffer_alignment: 1,
+        read_only: false,
+        can_discard: true,
+        depth: 1,
+    };
+
+    /// A chain of `readable` and room for `writable` bytes.
+    fn chain(readable: &[u8], writable: u32) -> Chain {
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
+        memory.write_slice(readable, GuestAddress(0)).unwrap();
+        let mut chain = Chain::new(&Ram::new(memory));
+        let len = u32::try_from(readable.len()).unwrap();
+        chain.readable.append(0, len).unwrap();
+        chain.writable.append(0x8_0000, writable).unwrap();
+        chain
+    }
+
+    fn header(kind: u32, sector: u64) -> Vec<u8> {
+        let mut header = Vec::from(u64::from(kind).to_le_bytes());
+        header.extend(sector.to_le_bytes());
+        header
+    }
+
+    #[test]
+    fn the_used_length_counts_from_the_first_writable_byte_without_gaps() {
+        for (writable, filled, written) in [(1, 0, 1), (513, 512, 513), (513, 0, 0), (31, 20, 20)] {
+            let mut chain = chain(&header(VIRTIO_BLK_T_GET_ID, 0), writable);
+            let request = Request::parse(&mut chain, &DISK).unwrap();
+            assert_eq!(request.reply.send(Status::Ok, filled), written);
+        }
+    }
+
+    #[test]
+    fn half_a_logical_block_is_refused() {
+        for (sector, len) in [(0, 512), (1, 4096), (8, 4096 + 512)] {
+            let mut chain = chain(&header(VIRTIO_BLK_T_IN, sector), len + 1);
+            let request = Request::parse(&mut chain, &DISK).unwrap();
+            assert_eq!(request.command, Err(Status::IoError));
+        }
+    }
+
+    proptest! {
+        /// Whatever the driver says, what comes out is within the disk, in
+        /// whole blocks, as long as the buffers, and allowed.
+        #[test]
+        fn no_operation_leaves_the_disk(
+            kind in prop_oneof![0u32..16, any::<u32>()],
+            sector in prop_oneof![0u64..1 << 22, any::<u64>()],
+            body in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..40),
+                // The range of a discard, more or less right.
+                (0u64..1 << 22, 0u32..1 << 22, 0u32..3).prop_map(|(sector, count, flags)| {
+                    let mut range = Vec::from((sector & !7).to_le_bytes());
+                    range.extend((count & !7).to_le_bytes());
+                    range.extend(flags.to_le_bytes());
+                    range
+                }),
+                Just(vec![0; 4096]),
+            ],
+            writable in prop_oneof![0u32..600, Just(4097u32), Just(8193u32)],
+            cut in prop_oneof![4 => Just(usize::MAX), 1 => 0usize..20],
+            read_only: bool,
+            can_discard: bool,
+        ) {
+            let disk = DiskInfo { read_only, can_discard, ..DISK };
+            let mut bytes = header(kind, sector);
+            bytes.extend(&body);
+            bytes.truncate(cut);
+            let mut chain = chain(&bytes, writable);
+            let Ok(request) = Request::parse(&mut chain, &disk) else {
+                prop_assert!(bytes.len() < 16 || writable == 0);
+                return Ok(());
+            };
+            let Ok(Command::Operate { kind, offset, len }) = request.command else {
+                return Ok(());
+            };
+            prop_assert!(offset.checked_add(len).is_some_and(|end| end <= disk.capacity));
+            prop_assert_eq!((offset % 4096, len % 4096), (0, 0));
+            match kind {
+                OperationKind::Read => prop_assert_eq!(len, chain.writable.len()),
+                OperationKind::Write => prop_assert_eq!(len, chain.readable.len()),
+                OperationKind::Flush => prop_assert_eq!(len, 0),
+                OperationKind::Discard | OperationKind::WriteZeroes { .. } => {
+                    prop_assert!(can_discard);
+                    prop_assert!(len <= u64::from(MAX_CLEAR_SECTORS) * SECTOR);
+                }
+            }
+            if read_only {
+                prop_assert!(matches!(kind, OperationKind::Read | OperationKind::Flush));
+            }
+        }
+    }
+}

@@ -279,3 +279,99 @@ fn timespec(duration: Duration) -> Timespec {
         tv_nsec: i64::from(duration.subsec_nanos()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::lock::{Access, lock};
+    use crate::memory::Ram;
+    use crate::virtio::buffers::Buffers;
+    use std::fs::File;
+    use vm_memory::{GuestAddress, GuestMemoryMmap};
+
+    fn ring_on(file: File) -> (Backing, Ring) {
+        file.set_len(1 << 20).unwrap();
+        let backing = Backing::new(file, false, false).unwrap();
+        let ring = Ring::new(&backing).expect("this host has io_uring");
+        (backing, ring)
+    }
+
+    fn outcome(ring: &mut IoUring, entry: &Entry) -> i32 {
+        // SAFETY: none of the entries tried here points to memory.
+        unsafe { ring.submission().push(entry) }.unwrap();
+        ring.submit_and_wait(1).unwrap();
+        ring.completion().next().unwrap().result()
+    }
+
+    #[test]
+    fn the_ring_does_nothing_but_disk_operations_on_its_file() {
+        let (backing, mut ring) = ring_on(tempfile::tempfile().unwrap());
+        let ring = &mut ring.ring;
+        let nop = opcode::Nop::new().build().flags(Flags::FIXED_FILE);
+        assert_eq!(outcome(ring, &nop), -libc::EACCES);
+        let other = opcode::Fsync::new(types::Fd(backing.as_raw_fd())).build();
+        assert_eq!(outcome(ring, &other), -libc::EACCES);
+        assert_eq!(outcome(ring, &opcode::Fsync::new(FILE).build()), 0);
+        let registered = ring.submitter().register_files_update(0, &[0]);
+        assert!(registered.is_err(), "the file cannot be exchanged");
+    }
+
+    fn operation(kind: OperationKind, len: u32) -> Operation {
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
+        let mut data = Buffers::new(Ram::new(memory));
+        data.append(0, len).unwrap();
+        Operation {
+            kind,
+            offset: 0,
+            len: u64::from(len),
+            data,
+        }
+    }
+
+    #[test]
+    fn a_dropped_disk_has_finished_and_let_go_of_its_file() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        for _ in 0..10 {
+            let file = path.reopen().unwrap();
+            lock(&file, Access::Exclusive).expect("the last disk is gone");
+            let (backing, ring) = ring_on(file);
+            let mut disk = UringDisk::new(backing, ring);
+            for slot in 0..usize::from(DEPTH) {
+                disk.submit(slot, operation(OperationKind::Write, 1 << 16));
+            }
+            disk.start();
+            drop(disk);
+        }
+    }
+
+    #[test]
+    fn an_operation_out_of_range_is_refused_without_the_kernel() {
+        let (backing, ring) = ring_on(tempfile::tempfile().unwrap());
+        let mut disk = UringDisk::new(backing, ring);
+        let mut beyond = operation(OperationKind::Write, 512);
+        beyond.offset = 1 << 20;
+        disk.submit(3, beyond);
+        let refused = disk.next_completion().unwrap();
+        assert_eq!(refused.slot, 3);
+        assert!(refused.result.is_err());
+        assert_eq!(disk.active, 0);
+    }
+
+    #[test]
+    fn waiting_ends_with_a_completion() {
+        let (backing, ring) = ring_on(tempfile::tempfile().unwrap());
+        let mut disk = UringDisk::new(backing, ring);
+        disk.submit(9, operation(OperationKind::Flush, 0));
+        disk.start();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let done = loop {
+            if let Some(done) = disk.next_completion() {
+                break done;
+            }
+            assert!(Instant::now() < deadline);
+            disk.wait(deadline);
+        };
+        assert_eq!(done.slot, 9);
+        done.result.unwrap();
+    }
+}

@@ -23,10 +23,11 @@ use super::offloads::Offloads;
 use super::packet_fd::PacketFd;
 use super::port::Port;
 use super::posted::Posted;
-use super::{MacAddress, Mtu, Net, NetOptions};
+use super::{Mtu, Net, NetOptions};
 use crate::reactor::Reactor;
 use crate::virtio::buffers::Buffers;
-use crate::virtio::fake_driver::{Buffer, FakeDriver};
+use crate::virtio::contract::device_contract;
+use crate::virtio::fake_driver::{Buffer, FakeDriver, MEMORY, RawDescriptor};
 
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
@@ -81,26 +82,15 @@ impl Port for Wire {
     }
 }
 
-fn options() -> NetOptions {
-    NetOptions {
-        mac: "52:54:00:12:34:56".parse().unwrap(),
-        mtu: Some(Mtu::new(9000).unwrap()),
-    }
-}
-
-/// A device between a driver and a wire.
-struct Bench {
-    driver: FakeDriver,
-    /// Receive buffers posted and not yet used.
-    posted: Vec<(u16, Buffer)>,
+/// What a device under test stands on.
+struct World {
     peer: OwnedFd,
     wire: Arc<Mutex<WireState>>,
-    counters: Arc<Counters>,
-    _reactor: Reactor,
+    reactor: Reactor,
 }
 
-impl Bench {
-    fn new(features: u64) -> Self {
+impl World {
+    fn new() -> (Wire, Self) {
         let (here, peer) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -115,15 +105,50 @@ impl Bench {
             state: Arc::clone(&wire),
         };
         let reactor = Reactor::spawn("test").unwrap();
-        let net = Net::new(Box::new(port), options(), reactor.handle());
+        let world = Self {
+            peer,
+            wire,
+            reactor,
+        };
+        (port, world)
+    }
+}
+
+fn net_with_mtu(mtu: Option<u16>) -> (Net, World) {
+    let (port, world) = World::new();
+    let options = NetOptions {
+        mac: "52:54:00:12:34:56".parse().unwrap(),
+        mtu: mtu.map(|bytes| Mtu::new(bytes).unwrap()),
+    };
+    let net = Net::new(Box::new(port), options, world.reactor.handle());
+    (net, world)
+}
+
+fn net() -> (Net, World) {
+    net_with_mtu(Some(9000))
+}
+
+// The receive queue answers when packets come, which is when they come.
+device_contract!(net, queues: [TRANSMIT]);
+
+/// A device between a driver and a wire.
+struct Bench {
+    driver: FakeDriver,
+    /// Receive buffers posted and not yet used.
+    posted: Vec<(u16, Buffer)>,
+    counters: Arc<Counters>,
+    world: World,
+}
+
+impl Bench {
+    fn new(features: u64) -> Self {
+        let (net, world) = net();
         let counters = net.counters();
         Self {
             driver: FakeDriver::started(net, features),
             posted: Vec::new(),
-            peer,
-            wire,
             counters,
-            _reactor: reactor,
+            world,
         }
     }
 
@@ -138,7 +163,7 @@ impl Bench {
     /// Puts a packet on the wire, towards the driver.
     fn arrive(&self, packet: &[u8]) {
         assert_eq!(
-            send(&self.peer, packet, SendFlags::empty()),
+            send(&self.world.peer, packet, SendFlags::empty()),
             Ok(packet.len())
         );
     }
@@ -146,7 +171,7 @@ impl Bench {
     /// Waits for a packet that the driver has sent.
     fn sent(&self) -> Vec<u8> {
         let mut packet = vec![0; LARGEST_PACKET + 1];
-        let (len, _) = recv(&self.peer, &mut packet[..], RecvFlags::empty()).unwrap();
+        let (len, _) = recv(&self.world.peer, &mut packet[..], RecvFlags::empty()).unwrap();
         packet.truncate(len);
         packet
     }
@@ -212,34 +237,22 @@ fn it_tells_the_driver_its_address_and_mtu() {
 
 #[test]
 fn without_an_mtu_it_offers_none() {
-    let mut bench = Bench::new(0);
-    let mac = MacAddress::local(b"test");
-    let (here, _there) = std::os::unix::net::UnixDatagram::pair().unwrap();
-    let port = Wire {
-        packets: PacketFd::new(here.into()).unwrap(),
-        state: Arc::default(),
-    };
-    let reactor = Reactor::spawn("test").unwrap();
-    let net = Net::new(
-        Box::new(port),
-        NetOptions { mac, mtu: None },
-        reactor.handle(),
-    );
-    bench.driver = FakeDriver::new(net);
-    assert_eq!(bench.driver.offered_features() & (1 << VIRTIO_NET_F_MTU), 0);
-    assert_eq!(bench.driver.config(0, 6), mac.octets());
+    let (net, _world) = net_with_mtu(None);
+    let mut driver = FakeDriver::new(net);
+    assert_eq!(driver.offered_features() & (1 << VIRTIO_NET_F_MTU), 0);
+    assert_eq!(driver.config(10, 2), [0, 0]);
 }
 
 #[test]
 fn the_port_gets_the_offloads_that_the_driver_accepted() {
     let mut bench = Bench::new(u64::MAX);
-    assert_eq!(bench.wire.lock().unwrap().offloads, Offloads::ALL);
+    assert_eq!(bench.world.wire.lock().unwrap().offloads, Offloads::ALL);
     bench.driver.start(GUEST_CHECKSUM);
     let checksum_only = Offloads {
         checksum: true,
         ..Offloads::default()
     };
-    assert_eq!(bench.wire.lock().unwrap().offloads, checksum_only);
+    assert_eq!(bench.world.wire.lock().unwrap().offloads, checksum_only);
 }
 
 #[test]
@@ -400,14 +413,14 @@ fn a_port_that_fails_loses_that_packet_only() {
         (io::ErrorKind::WouldBlock, &drops.port_busy),
         (io::ErrorKind::NetworkDown, &drops.port_error),
     ] {
-        bench.wire.lock().unwrap().send_error = Some(kind);
+        bench.world.wire.lock().unwrap().send_error = Some(kind);
         bench.transmit(&packet(1, 60));
         assert_eq!(counter.get(), 1, "{kind:?}");
     }
     bench.transmit(&packet(2, 60));
     assert_eq!(bench.sent(), packet(2, 60));
 
-    bench.wire.lock().unwrap().receive_error = Some(io::ErrorKind::NetworkDown);
+    bench.world.wire.lock().unwrap().receive_error = Some(io::ErrorKind::NetworkDown);
     bench.post(1526);
     bench.driver.kick(RECEIVE);
     while counters.receive.port_error.get() == 0 {
@@ -422,7 +435,7 @@ fn a_port_whose_other_end_is_gone_is_left_alone() {
     let mut bench = Bench::new(u64::MAX);
     bench.post(1526);
     let (_, unrelated) = std::os::unix::net::UnixDatagram::pair().unwrap();
-    bench.peer = unrelated.into();
+    bench.world.peer = unrelated.into();
     bench.driver.kick(RECEIVE);
     while bench.counters.receive.port_error.get() == 0 {
         std::thread::yield_now();
@@ -476,7 +489,7 @@ fn a_packet_that_waits_for_buffers_during_a_pause_is_dropped_and_counted() {
     bench.post(64);
     bench.driver.kick(RECEIVE);
     bench.arrive(&packet(1, 100));
-    while bench.wire.lock().unwrap().received == 0 {
+    while bench.world.wire.lock().unwrap().received == 0 {
         std::thread::yield_now();
     }
     bench.driver.transport.pause().unwrap();
@@ -564,4 +577,51 @@ proptest! {
         }
         prop_assert_eq!(bench.counters.receive.packets.get(), packets.len() as u64);
     }
+
+    /// Whatever the receive queue holds, packets arrive or are dropped, and a
+    /// reset mends it.
+    #[test]
+    fn senseless_receive_buffers_do_no_harm(
+        descriptors in prop::collection::vec(descriptor(), 64),
+        heads in prop::collection::vec(0u16..70, 1..100),
+        packets in prop::collection::vec(12usize..5000, 1..10),
+        features in prop_oneof![Just(0), Just(MERGEABLE), Just(u64::MAX)],
+    ) {
+        let mut bench = Bench::new(features);
+        for (descriptor, index) in descriptors.iter().zip(0..) {
+            bench.driver.set_descriptor(RECEIVE, index, *descriptor);
+        }
+        for (seed, len) in (0..).zip(&packets) {
+            bench.arrive(&packet(seed, *len));
+        }
+        for head in heads {
+            bench.driver.make_available(RECEIVE, head);
+        }
+        bench.driver.kick(RECEIVE);
+        bench.transmit(&packet(0, 60));
+        bench.driver.transport.pause().unwrap();
+        bench.driver.transport.resume();
+        bench.driver.start(u64::MAX);
+        bench.transmit(&packet(1, 60));
+        prop_assert_eq!(bench.sent(), packet(0, 60));
+        prop_assert_eq!(bench.sent(), packet(1, 60));
+    }
+}
+
+/// Descriptors away from the rings, often within memory.
+fn descriptor() -> impl Strategy<Value = RawDescriptor> {
+    let address = prop_oneof![
+        8 => 0x10_0000u64..0x20_0000,
+        1 => MEMORY as u64 - 600..MEMORY as u64 + 600,
+        1 => 0x10_0000..u64::MAX,
+    ];
+    let len = prop_oneof![4 => 0u32..2000, 1 => any::<u32>()];
+    // WRITE, and often NEXT; now and then INDIRECT.
+    let flags = prop_oneof![4 => 2u16..4, 1 => 0u16..8];
+    (address, len, flags, 0u16..66).prop_map(|(address, len, flags, next)| RawDescriptor {
+        address,
+        len,
+        flags,
+        next,
+    })
 }

@@ -47,12 +47,6 @@ pub(crate) enum Refused {
     TooMany,
 }
 
-impl From<NotRam> for Refused {
-    fn from(_: NotRam) -> Self {
-        Self::NotRam
-    }
-}
-
 impl Buffers {
     /// An empty list over `ram`.
     pub(crate) fn new(ram: Ram) -> Self {
@@ -78,25 +72,31 @@ impl Buffers {
         std::mem::replace(self, empty)
     }
 
-    /// Appends the guest range `address..address + len`.
+    /// Appends the guest range `address..address + len`, all of it or nothing.
     pub(crate) fn append(&mut self, address: u64, len: u32) -> Result<(), Refused> {
         if len == 0 {
             return Ok(());
         }
         // A u32 always fits a usize on the 64-bit targets that KVM has.
         let size = usize::try_from(len).map_err(|_| Refused::NotRam)?;
+        let held = self.pieces.len();
         let pieces = &mut self.pieces;
-        self.ram.pieces(address, size, |start, len| {
+        let found = self.ram.pieces(address, size, |start, len| {
             pieces.push(iovec {
                 iov_base: start.cast(),
                 iov_len: len,
             });
-        })?;
-        if self.pieces.len() > MAX_PIECES {
-            return Err(Refused::TooMany);
+        });
+        let appended = match found {
+            Err(NotRam { .. }) => Err(Refused::NotRam),
+            Ok(()) if pieces.len() > MAX_PIECES => Err(Refused::TooMany),
+            Ok(()) => Ok(()),
+        };
+        match appended {
+            Ok(()) => self.len += u64::from(len),
+            Err(_) => self.pieces.truncate(held),
         }
-        self.len += u64::from(len);
-        Ok(())
+        appended
     }
 
     /// Bytes left.
@@ -361,6 +361,15 @@ mod tests {
             buffers.append(0, 1).unwrap();
         }
         assert_eq!(buffers.append(0, 1), Err(Refused::TooMany));
+    }
+
+    #[test]
+    fn a_refused_range_leaves_no_trace() {
+        let mut buffers = Buffers::new(ram());
+        buffers.append(0, 1).unwrap();
+        buffers.append(0x1ff0, 0x20).unwrap_err();
+        assert_eq!(buffers.len(), 1);
+        assert_eq!(buffers.iovecs().len(), 1);
     }
 
     #[test]

@@ -23,9 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of guest memory.
 pub const MEMORY: usize = 64 << 20;
 
-/// Where buffers start; queues lie below, 64 KiB each.
-const BUFFERS: u64 = 0x10_0000;
+/// Where one region of guest memory ends and the next begins: a buffer across
+/// it is not one piece of host memory.
+pub const REGION_BOUNDARY: u64 = MEMORY as u64 / 2;
+
+/// A queue takes 64 KiB at most, from this address on; buffers lie above.
 const QUEUE_STRIDE: u64 = 0x1_0000;
+const MAX_QUEUES: u32 = 64;
+const BUFFERS: u64 = QUEUE_STRIDE * (MAX_QUEUES as u64 + 1);
 
 /// A descriptor's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,8 +105,11 @@ pub struct FakeDriver {
 impl FakeDriver {
     /// A driver for `device`, which is not set up yet.
     pub fn new(device: impl VirtioDevice + 'static) -> Self {
-        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY)])
-            .expect("a small mapping succeeds");
+        let memory = GuestMemoryMmap::from_ranges(&[
+            (GuestAddress(0), MEMORY / 2),
+            (GuestAddress(REGION_BOUNDARY), MEMORY / 2),
+        ])
+        .expect("a small mapping succeeds");
         let ram = Ram::new(memory);
         let line = InterruptLine::new().expect("an eventfd is to be had");
         let transport = MmioTransport::new(Box::new(device), ram.clone(), line.clone())
@@ -134,7 +142,7 @@ impl FakeDriver {
         self.write(register::VIRTIO_MMIO_STATUS, 11);
         assert_eq!(self.status(), 11, "the device accepts its own features");
         self.queues.clear();
-        for index in 0..64 {
+        for index in 0..MAX_QUEUES {
             self.write(register::VIRTIO_MMIO_QUEUE_SEL, index);
             let max = self.read(register::VIRTIO_MMIO_QUEUE_NUM_MAX);
             let Some(max) = u16::try_from(max).ok().filter(|max| *max > 0) else {
@@ -291,9 +299,7 @@ impl FakeDriver {
         let descriptors = self.link(buffers, |i| i + 1);
         let len = 16 * u32::try_from(descriptors.len()).expect("a short table");
         let table = self.allocate(len);
-        for (descriptor, i) in descriptors.iter().zip(0..) {
-            self.poke_descriptor(table + 16 * i, *descriptor);
-        }
+        self.poke_table(table, &descriptors);
         let head = self.queues[queue].next_descriptor;
         self.queues[queue].next_descriptor = (head + 1) % self.queues[queue].size;
         let flags = flag(VRING_DESC_F_INDIRECT);
@@ -335,6 +341,13 @@ impl FakeDriver {
         self.poke_descriptor(address, descriptor);
     }
 
+    /// Writes an indirect table at `address`, whatever it says.
+    pub fn poke_table(&self, address: u64, descriptors: &[RawDescriptor]) {
+        for (descriptor, i) in descriptors.iter().zip(0..) {
+            self.poke_descriptor(address + 16 * i, *descriptor);
+        }
+    }
+
     fn poke_descriptor(&self, address: u64, descriptor: RawDescriptor) {
         let mut bytes = Vec::with_capacity(16);
         bytes.extend(descriptor.address.to_le_bytes());
@@ -371,6 +384,21 @@ impl FakeDriver {
         let event = q.available() + 4 + 2 * u64::from(q.size);
         self.poke(q.available(), &flags.to_le_bytes());
         self.poke(event, &used_event.to_le_bytes());
+    }
+
+    /// The used ring's flags and, behind the ring, `avail_event`: whether the
+    /// device wants to be notified.
+    pub fn notification_wishes(&self, queue: usize) -> (u16, u16) {
+        let q = &self.queues[queue];
+        let event = q.used() + 4 + 8 * u64::from(q.size);
+        let word = |address| {
+            let word: u16 = self
+                .ram
+                .load(GuestAddress(address), std::sync::atomic::Ordering::Acquire)
+                .expect("the ring is in guest memory");
+            u16::from_le(word)
+        };
+        (word(q.used()), word(event))
     }
 
     /// Notifies queue `queue`.

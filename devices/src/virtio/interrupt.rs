@@ -4,8 +4,9 @@
 //! the [`Signal`] beneath it, since mmio has one line and a status register
 //! while PCI has a vector for each queue.
 
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// The transport's half: reaches the driver.
 pub trait Signal: Send + Sync {
@@ -23,6 +24,13 @@ struct Shared {
     signal: Box<dyn Signal>,
     generation: AtomicU32,
     needs_reset: AtomicBool,
+    breakdowns: AtomicU64,
+}
+
+impl fmt::Debug for DeviceInterrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceInterrupt").finish_non_exhaustive()
+    }
 }
 
 impl DeviceInterrupt {
@@ -32,6 +40,7 @@ impl DeviceInterrupt {
             signal: Box::new(signal),
             generation: AtomicU32::new(0),
             needs_reset: AtomicBool::new(false),
+            breakdowns: AtomicU64::new(0),
         }))
     }
 
@@ -49,6 +58,7 @@ impl DeviceInterrupt {
     /// The device is beyond help until the driver resets it: sets
     /// `DEVICE_NEEDS_RESET` (§2.1.2) and says so.
     pub fn needs_reset(&self) {
+        self.0.breakdowns.fetch_add(1, Ordering::Relaxed);
         self.0.needs_reset.store(true, Ordering::Release);
         self.0.signal.config_change();
     }
@@ -56,6 +66,11 @@ impl DeviceInterrupt {
     /// Changes whenever the configuration space did (§2.5.1).
     pub(super) fn generation(&self) -> u32 {
         self.0.generation.load(Ordering::Acquire)
+    }
+
+    /// How often a reset was needed so far.
+    pub(super) fn breakdowns(&self) -> u64 {
+        self.0.breakdowns.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_reset_needed(&self) -> bool {

@@ -13,6 +13,9 @@ pub mod device;
 #[cfg(any(test, feature = "fake-driver"))]
 pub mod fake_driver;
 pub mod interrupt;
+#[cfg(test)]
+mod loopback;
 pub mod mmio;
 pub mod queue;
+pub mod queue_registers;
 pub mod transport;

@@ -13,7 +13,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
 use virtio_queue::{Queue as Ring, QueueOwnedT, QueueState, QueueT};
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::chain::Chain;
@@ -48,14 +48,28 @@ pub struct QueueLayout {
     pub next_used: u16,
 }
 
+impl QueueLayout {
+    /// Whether the three areas are guest memory (§2.7, table of sizes).
+    fn lies_in(&self, ram: &Ram) -> bool {
+        let size = usize::from(self.size);
+        let areas = [
+            (self.descriptors, 16 * size),
+            (self.available, 6 + 2 * size),
+            (self.used, 6 + 8 * size),
+        ];
+        let mut areas = areas.into_iter();
+        areas.all(|(address, len)| ram.check_range(GuestAddress(address), len))
+    }
+}
+
 /// The driver broke the ring itself; only a reset mends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueueFault {
     /// Size or addresses are not allowed, or not in guest memory.
     #[error("the queue's size or addresses are not valid")]
     Layout,
-    /// The available index runs ahead by more than the queue holds, or the
-    /// ring cannot be read or written.
+    /// The available ring holds more than the queue can, or a number that is
+    /// not in the queue; or a ring cannot be read or written.
     #[error("the available or used ring is broken")]
     Ring,
 }
@@ -71,12 +85,6 @@ pub struct Queue {
     /// The used index that the driver was last told of, or chose not to be.
     notified: u16,
     faults: u64,
-}
-
-impl std::fmt::Debug for DeviceInterrupt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("DeviceInterrupt")
-    }
 }
 
 impl Queue {
@@ -105,8 +113,9 @@ impl Queue {
             used_ring: layout.used,
         })
         .map_err(|_| QueueFault::Layout)?;
-        // Zero is where virtio-queue takes a ring not to be set up.
-        if layout.available == 0 || !ring.is_valid(&**ram) {
+        // Zero is where virtio-queue takes a ring not to be set up. Its own
+        // `is_valid` logs each refusal, as often as the driver likes.
+        if layout.available == 0 || !layout.lies_in(ram) {
             return Err(QueueFault::Layout);
         }
         Ok(Self {
@@ -125,8 +134,9 @@ impl Queue {
         self.index
     }
 
-    /// Entries in the queue: the most requests a driver can have in flight
-    /// if it keeps to the rules.
+    /// Entries in the queue: the most requests that are popped and not yet
+    /// pushed. That one head is among them only once is for the driver to see
+    /// to, and not certain.
     pub fn size(&self) -> u16 {
         self.ring.size()
     }
@@ -163,10 +173,16 @@ impl Queue {
         // Each turn consumes an available entry, of which there are at most
         // `size` unless the driver adds more; then others get their turn.
         for _ in 0..=self.size() {
+            let full = self.in_flight() >= self.size();
             let mut available = self.ring.iter(&*self.ram).map_err(|_| QueueFault::Ring)?;
             let Some(descriptors) = available.next() else {
                 return Ok(false);
             };
+            if full || descriptors.head_index() >= self.ring.size() {
+                // Stay there: it is as broken the next time.
+                self.ring.go_to_previous_position();
+                return Err(QueueFault::Ring);
+            }
             let Err(fault) = chain.fill(descriptors) else {
                 return Ok(true);
             };
@@ -179,7 +195,15 @@ impl Queue {
         Ok(false)
     }
 
-    /// Puts back the request popped last, to be popped again.
+    /// Requests that are popped and not pushed. Each takes a descriptor, so
+    /// that an honest driver never has more than the queue's size.
+    fn in_flight(&self) -> u16 {
+        self.ring.next_avail().wrapping_sub(self.ring.next_used())
+    }
+
+    /// Puts back the request popped last, to be popped again; called more
+    /// often, those before it. A malformed chain that was passed over counts
+    /// as one of them, at the cost of the driver that made it.
     pub fn unpop(&mut self) {
         self.ring.go_to_previous_position();
     }
@@ -231,7 +255,8 @@ impl Queue {
     }
 
     /// Interrupts the driver if it wants to know of what was pushed since the
-    /// last call.
+    /// last call. Worth a call also when `pop` found nothing: it may have
+    /// returned malformed chains.
     ///
     /// # Errors
     /// The ring cannot be read.
@@ -297,8 +322,13 @@ impl Queue {
 
     /// Tells the driver that the device needs a reset.
     pub fn needs_reset(&self, fault: QueueFault) {
-        log::warn!("queue {}: {fault}; the device needs a reset", self.index);
         self.interrupt.needs_reset();
+        let count = self.interrupt.breakdowns();
+        // The guest chooses how often: powers of two are worth a line.
+        if count.is_power_of_two() {
+            let index = self.index;
+            log::warn!("queue {index}: {fault}; the device needs a reset ({count} so far)");
+        }
     }
 
     /// Where the queue stands, to build it again later.
@@ -313,3 +343,6 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,11 +15,12 @@ use virtio_bindings::virtio_config::{
     VIRTIO_F_VERSION_1,
 };
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
-use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+use vmm_sys_util::eventfd::EventFd;
 
 use super::device::{Activation, DeviceInfo, VirtioDevice};
 use super::interrupt::DeviceInterrupt;
-use super::queue::{Queue, QueueFault, QueueLayout};
+use super::queue::{Queue, QueueFault};
+use super::queue_registers::{Area, Half, QueueRegisters};
 use crate::memory::Ram;
 use crate::reactor::ReactorError;
 
@@ -30,56 +31,6 @@ const NEEDS_RESET: u32 = VIRTIO_CONFIG_S_NEEDS_RESET;
 /// Features of the transport, offered for every device.
 const TRANSPORT_FEATURES: u64 =
     1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_EVENT_IDX | 1 << VIRTIO_RING_F_INDIRECT_DESC;
-
-/// One half of a 64-bit address, as drivers write them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
-    /// Bits 0 to 31.
-    Low,
-    /// Bits 32 to 63.
-    High,
-}
-
-/// Which of a queue's three areas an address is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Area {
-    /// The descriptor table.
-    Descriptors,
-    /// The available ring.
-    Available,
-    /// The used ring.
-    Used,
-}
-
-/// A queue's registers.
-struct QueueRegisters {
-    max_size: u16,
-    layout: QueueLayout,
-    ready: bool,
-    kick: Arc<EventFd>,
-}
-
-impl QueueRegisters {
-    fn new(max_size: u16) -> io::Result<Self> {
-        Ok(Self {
-            max_size,
-            layout: QueueLayout {
-                size: max_size,
-                ..QueueLayout::default()
-            },
-            ready: false,
-            kick: Arc::new(EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?),
-        })
-    }
-
-    fn reset(&mut self) {
-        self.ready = false;
-        self.layout = QueueLayout {
-            size: self.max_size,
-            ..QueueLayout::default()
-        };
-    }
-}
 
 /// Whether the device works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +57,8 @@ pub struct Transport {
     queue_select: u32,
     queues: Vec<QueueRegisters>,
     faults: u64,
+    /// How often the device failed to start or to stop.
+    failures: u64,
 }
 
 impl Transport {
@@ -134,6 +87,7 @@ impl Transport {
             queue_select: 0,
             queues,
             faults: 0,
+            failures: 0,
         })
     }
 
@@ -147,7 +101,8 @@ impl Transport {
         self.queues.iter().map(|queue| &*queue.kick)
     }
 
-    /// How often the driver broke the rules of the status machine.
+    /// How often the driver broke the rules: of the status machine and, in
+    /// queues that the device has given back, of descriptor chains.
     pub fn faults(&self) -> u64 {
         self.faults
     }
@@ -217,10 +172,18 @@ impl Transport {
         match self.device.start(activation) {
             Ok(()) => self.activity = Activity::Running,
             Err(error) => {
-                log::error!("virtio device type {}: {error}", self.info.device_type);
+                self.failure(&error);
                 self.interrupt.needs_reset();
             }
         }
+    }
+
+    /// Stops the device and takes its queues back.
+    fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
+        self.activity = Activity::Stopped;
+        let queues = self.device.stop()?;
+        self.faults += queues.iter().map(Queue::faults).sum::<u64>();
+        Ok(queues)
     }
 
     fn build_queues(&self) -> Result<Vec<Queue>, QueueFault> {
@@ -241,10 +204,9 @@ impl Transport {
     }
 
     fn reset(&mut self) {
-        if let Err(error) = self.device.stop() {
-            log::error!("virtio device type {}: {error}", self.info.device_type);
+        if let Err(error) = self.stop() {
+            self.failure(&error);
         }
-        self.activity = Activity::Stopped;
         self.status = 0;
         self.driver_features = 0;
         self.device_features_page = 0;
@@ -263,27 +225,27 @@ impl Transport {
         if self.activity != Activity::Running {
             return Ok(());
         }
-        match self.device.stop() {
-            Ok(queues) => {
-                for queue in queues {
-                    self.queues[usize::from(queue.index())].layout = queue.layout();
-                }
-                self.activity = Activity::Paused;
-                Ok(())
-            }
-            Err(error) => {
-                self.activity = Activity::Stopped;
-                self.interrupt.needs_reset();
-                Err(error)
-            }
+        let queues = self.stop().inspect_err(|_| self.interrupt.needs_reset())?;
+        for mut queue in queues {
+            // What the worker returned last, it may not have told of. A broken
+            // ring is found again after `resume`.
+            let _ = queue.notify();
+            self.queues[usize::from(queue.index())].layout = queue.layout();
         }
+        self.activity = Activity::Paused;
+        Ok(())
     }
 
     /// Starts a paused device where it stopped.
     pub fn resume(&mut self) {
-        if self.activity == Activity::Paused {
-            self.activity = Activity::Stopped;
-            self.start();
+        if self.activity != Activity::Paused {
+            return;
+        }
+        self.activity = Activity::Stopped;
+        self.start();
+        // The driver may have kicked before, or seen no need to.
+        for queue in self.queues.iter().filter(|queue| queue.ready) {
+            let _ = queue.kick.write(1);
         }
     }
 
@@ -296,8 +258,8 @@ impl Transport {
     pub fn device_features(&self) -> u32 {
         let offered = self.info.features | TRANSPORT_FEATURES;
         match self.device_features_page {
-            0 => half(offered, Half::Low),
-            1 => half(offered, Half::High),
+            0 => Half::Low.of(offered),
+            1 => Half::High.of(offered),
             _ => 0,
         }
     }
@@ -314,8 +276,8 @@ impl Transport {
             return;
         }
         match self.driver_features_page {
-            0 => set_half(&mut self.driver_features, Half::Low, value),
-            1 => set_half(&mut self.driver_features, Half::High, value),
+            0 => Half::Low.set(&mut self.driver_features, value),
+            1 => Half::High.set(&mut self.driver_features, value),
             _ if value != 0 => self.fault("the driver accepted a feature above bit 63"),
             _ => {}
         }
@@ -343,25 +305,16 @@ impl Transport {
         let Some(queue) = self.queue_to_change() else {
             return;
         };
-        match u16::try_from(size) {
-            Ok(size) if size.is_power_of_two() && size <= queue.max_size => {
-                queue.layout.size = size;
-            }
-            _ => self.fault("the driver set a queue size that is not allowed"),
+        if !queue.set_size(size) {
+            self.fault("the driver set a queue size that is not allowed");
         }
     }
 
     /// The driver sets half of an address of the chosen queue.
     pub fn set_queue_address(&mut self, area: Area, which: Half, value: u32) {
-        let Some(queue) = self.queue_to_change() else {
-            return;
-        };
-        let address = match area {
-            Area::Descriptors => &mut queue.layout.descriptors,
-            Area::Available => &mut queue.layout.available,
-            Area::Used => &mut queue.layout.used,
-        };
-        set_half(address, which, value);
+        if let Some(queue) = self.queue_to_change() {
+            which.set(queue.address(area), value);
+        }
     }
 
     /// The driver declares the chosen queue ready, or not.
@@ -388,8 +341,7 @@ impl Transport {
         self.device.read_config(offset, data);
     }
 
-    /// Writes the device's configuration space, which is allowed once the
-    /// driver has announced itself.
+    /// Writes the device's configuration space.
     pub fn write_config(&mut self, offset: u64, data: &[u8]) {
         self.device.write_config(offset, data);
     }
@@ -402,9 +354,20 @@ impl Transport {
     /// Counts something that a driver must not do.
     pub(super) fn fault(&mut self, what: &str) {
         self.faults += 1;
-        // The guest chooses how often: only the first is worth a line.
-        if self.faults == 1 {
-            log::warn!("virtio device type {}: {what}", self.info.device_type);
+        // The guest chooses how often: powers of two are worth a line.
+        if self.faults.is_power_of_two() {
+            let (kind, count) = (self.info.device_type, self.faults);
+            log::warn!("virtio device type {kind}: {what} ({count} faults so far)");
+        }
+    }
+
+    /// Counts that the device did not start or stop.
+    fn failure(&mut self, error: &dyn std::error::Error) {
+        self.failures += 1;
+        // A driver can have it try again as often as it likes.
+        if self.failures.is_power_of_two() {
+            let (kind, count) = (self.info.device_type, self.failures);
+            log::error!("virtio device type {kind}: {error} ({count} failures so far)");
         }
     }
 
@@ -429,23 +392,11 @@ impl Transport {
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        if let Err(error) = self.device.stop() {
-            log::error!("virtio device type {}: {error}", self.info.device_type);
+        if let Err(error) = self.stop() {
+            self.failure(&error);
         }
     }
 }
 
-fn half(value: u64, which: Half) -> u32 {
-    let value = match which {
-        Half::Low => value & 0xffff_ffff,
-        Half::High => value >> 32,
-    };
-    u32::try_from(value).expect("32 bits are left")
-}
-
-fn set_half(target: &mut u64, which: Half, value: u32) {
-    *target = match which {
-        Half::Low => *target & !0xffff_ffff | u64::from(value),
-        Half::High => *target & 0xffff_ffff | u64::from(value) << 32,
-    };
-}
+#[cfg(test)]
+mod tests;

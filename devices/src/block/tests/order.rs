@@ -1,0 +1,278 @@
+//! What the worker owes the driver whatever the disk does, on a disk that
+//! finishes operations when it is told to.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use virtio_bindings::virtio_blk::VIRTIO_BLK_T_FLUSH;
+use vmm_sys_util::eventfd::EventFd;
+
+use super::*;
+use crate::block::disk::{Completion, DiskInfo, Operation, OperationKind, Slot};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The disk's end that a test holds.
+struct Control {
+    shared: Arc<Shared>,
+    /// Operations, as they arrive.
+    arrivals: mpsc::Receiver<(Slot, OperationKind, u64)>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    ready: EventFd,
+}
+
+#[derive(Default)]
+struct State {
+    held: BTreeMap<Slot, Operation>,
+    done: Vec<Completion>,
+}
+
+struct HeldDisk {
+    shared: Arc<Shared>,
+    arrivals: mpsc::Sender<(Slot, OperationKind, u64)>,
+    depth: usize,
+}
+
+fn held_disk(depth: usize) -> (Box<dyn Disk>, Control) {
+    let shared = Arc::new(Shared {
+        state: Mutex::default(),
+        ready: EventFd::new(0).unwrap(),
+    });
+    let (arrivals, received) = mpsc::channel();
+    let disk = HeldDisk {
+        shared: Arc::clone(&shared),
+        arrivals,
+        depth,
+    };
+    let control = Control {
+        shared,
+        arrivals: received,
+    };
+    (Box::new(disk), control)
+}
+
+impl Control {
+    fn next(&self) -> (Slot, OperationKind, u64) {
+        self.arrivals.recv_timeout(PATIENCE).expect("an operation")
+    }
+
+    fn finish(&self, slots: &[Slot], result: fn() -> io::Result<()>) {
+        let mut state = self.shared.state.lock().unwrap();
+        for slot in slots {
+            let mut operation = state.held.remove(slot).unwrap();
+            if operation.kind == OperationKind::Read {
+                let byte = u8::try_from(operation.offset / 512).unwrap();
+                operation.data.write(&[byte; 512]).unwrap();
+            }
+            state.done.push(Completion {
+                slot: *slot,
+                data: operation.data,
+                result: result(),
+            });
+        }
+        drop(state);
+        self.shared.ready.write(1).unwrap();
+    }
+}
+
+impl Disk for HeldDisk {
+    fn info(&self) -> DiskInfo {
+        DiskInfo {
+            capacity: 1 << 20,
+            logical_block: 512,
+            physical_block: 4096,
+            buffer_alignment: 1,
+            read_only: false,
+            can_discard: true,
+            depth: self.depth,
+        }
+    }
+    fn submit(&mut self, slot: Slot, operation: Operation) {
+        let arrival = (slot, operation.kind, operation.offset);
+        let mut state = self.shared.state.lock().unwrap();
+        let before = state.held.insert(slot, operation);
+        assert!(before.is_none(), "slot {slot} is in use");
+        drop(state);
+        let _ = self.arrivals.send(arrival);
+    }
+    fn start(&mut self) {}
+    fn next_completion(&mut self) -> Option<Completion> {
+        self.shared.state.lock().unwrap().done.pop()
+    }
+    fn ready_fd(&self) -> Option<RawFd> {
+        Some(self.shared.ready.as_raw_fd())
+    }
+    fn wait(&mut self, _: Instant) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn requests_are_answered_in_the_order_in_which_the_disk_finishes_them() {
+    let (disk, control) = held_disk(8);
+    let mut bench = Bench::new(disk);
+    let data = [0; 3].map(|_| bench.driver.writable(512));
+    let heads: Vec<_> = (1..)
+        .zip(data)
+        .map(|(sector, data)| bench.add(VIRTIO_BLK_T_IN, sector, &[data]).0)
+        .collect();
+    bench.driver.kick(0);
+    let slots = [0; 3].map(|_| control.next().0);
+    for i in [2, 0, 1] {
+        control.finish(&[slots[i]], || Ok(()));
+        assert_eq!(bench.driver.wait(0).head, heads[i]);
+        let expected = vec![u8::try_from(i + 1).unwrap(); 512];
+        assert_eq!(bench.driver.contents(data[i]), expected);
+    }
+}
+
+#[test]
+fn no_more_requests_are_taken_on_than_the_disk_can_hold() {
+    let (disk, control) = held_disk(2);
+    let mut bench = Bench::new(disk);
+    for sector in 0..10 {
+        let data = bench.driver.writable(512);
+        bench.add(VIRTIO_BLK_T_IN, sector, &[data]);
+    }
+    bench.driver.kick(0);
+    let mut held = vec![control.next(), control.next()];
+    for sector in 2..10 {
+        assert_eq!(control.shared.state.lock().unwrap().held.len(), 2);
+        assert!(control.arrivals.try_recv().is_err());
+        control.finish(&[held.remove(0).0], || Ok(()));
+        let next = control.next();
+        assert_eq!(
+            next.2,
+            sector * 512,
+            "in the order they were made available"
+        );
+        held.push(next);
+    }
+    control.finish(&[held[0].0, held[1].0], || Ok(()));
+    for _ in 0..10 {
+        bench.driver.wait(0);
+    }
+}
+
+#[test]
+fn a_batch_raises_one_interrupt() {
+    let (disk, control) = held_disk(32);
+    // Without event indices every batch interrupts.
+    let mut bench = Bench::with_features(disk, 1 << 9);
+    for sector in 0..20 {
+        let data = bench.driver.writable(512);
+        bench.add(VIRTIO_BLK_T_IN, sector, &[data]);
+    }
+    bench.driver.kick(0);
+    let slots: Vec<_> = (0..20).map(|_| control.next().0).collect();
+    assert_eq!(bench.driver.take_interrupts(), 0);
+    control.finish(&slots, || Ok(()));
+    for _ in 0..20 {
+        bench.driver.wait(0);
+    }
+    // The interrupt follows the used ring: stopping waits for both.
+    bench.driver.transport.pause().unwrap();
+    assert_eq!(bench.driver.take_interrupts(), 1);
+}
+
+#[test]
+fn a_flush_is_answered_only_when_the_disk_has_flushed() {
+    let (disk, control) = held_disk(8);
+    let mut bench = Bench::new(disk);
+    let (_, status) = bench.add(VIRTIO_BLK_T_FLUSH, 0, &[]);
+    bench.driver.kick(0);
+    let (slot, kind, _) = control.next();
+    assert_eq!(kind, OperationKind::Flush);
+    assert_eq!(bench.driver.used(0), None);
+    control.finish(&[slot], || Ok(()));
+    bench.driver.wait(0);
+    assert_eq!(bench.driver.contents(status), [OK]);
+}
+
+#[test]
+fn a_write_through_is_answered_only_when_it_is_durable() {
+    let (disk, control) = held_disk(8);
+    let mut bench = Bench::with_features(disk, 0);
+    let data = bench.driver.readable(&[1; 512]);
+    let (_, status) = bench.add(VIRTIO_BLK_T_OUT, 0, &[data]);
+    bench.driver.kick(0);
+    let (slot, kind, _) = control.next();
+    assert_eq!(kind, OperationKind::Write);
+    control.finish(&[slot], || Ok(()));
+    let (slot, kind, _) = control.next();
+    assert_eq!(kind, OperationKind::Flush);
+    assert_eq!(bench.driver.used(0), None);
+    control.finish(&[slot], || Err(io::Error::from_raw_os_error(libc::EIO)));
+    bench.driver.wait(0);
+    assert_eq!(
+        bench.driver.contents(status),
+        [IOERR],
+        "it may not be durable"
+    );
+}
+
+#[test]
+fn what_the_disk_fails_fails_for_the_driver() {
+    let (disk, control) = held_disk(8);
+    let mut bench = Bench::new(disk);
+    for (error, expected) in [
+        (
+            (|| Err(io::Error::from_raw_os_error(libc::ENOSPC))) as fn() -> _,
+            IOERR,
+        ),
+        (|| Err(io::Error::from_raw_os_error(libc::EIO)), IOERR),
+        (
+            || Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
+            UNSUPP,
+        ),
+    ] {
+        let data = bench.driver.readable(&[1; 512]);
+        let (_, status) = bench.add(VIRTIO_BLK_T_OUT, 0, &[data]);
+        bench.driver.kick(0);
+        control.finish(&[control.next().0], error);
+        bench.driver.wait(0);
+        assert_eq!(bench.driver.contents(status), [expected]);
+    }
+    assert_eq!(bench.counters.disk_errors.get(), 3);
+    assert_eq!(bench.counters.writes.get(), 0);
+}
+
+#[test]
+fn a_stop_waits_for_what_is_in_flight() {
+    let (disk, control) = held_disk(8);
+    let mut bench = Bench::new(disk);
+    let data = bench.driver.writable(512);
+    let (head, _) = bench.add(VIRTIO_BLK_T_IN, 7, &[data]);
+    bench.driver.kick(0);
+    let (slot, ..) = control.next();
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| bench.driver.transport.pause());
+        control.finish(&[slot], || Ok(()));
+        stopping.join().unwrap().unwrap();
+    });
+    assert_eq!(bench.driver.used(0).expect("it was finished").head, head);
+    assert_eq!(bench.driver.contents(data), [7; 512]);
+}
+
+#[test]
+fn a_disk_that_never_finishes_is_given_up_at_the_deadline() {
+    let (disk, control) = held_disk(8);
+    let mut bench = Bench::new(disk);
+    let data = bench.driver.writable(512);
+    bench.add(VIRTIO_BLK_T_IN, 7, &[data]);
+    bench.driver.kick(0);
+    control.next();
+    // Waits as long as a driver would.
+    assert!(bench.driver.transport.pause().is_err());
+    assert!(bench.driver.needs_reset());
+    // The disk is lost: setting the device up again cannot help.
+    bench.driver.start(u64::MAX);
+    assert!(bench.driver.needs_reset());
+}
