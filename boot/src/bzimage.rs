@@ -11,13 +11,13 @@ use vm_memory::ByteValued;
 
 use crate::image::Image;
 use crate::layout::MIB;
-use crate::plan::{Content, Segment};
+use crate::segment::{Content, Segment};
 use crate::{Error, Result};
 
 /// Where the setup header starts in the file.
 const SETUP_HEADER: u64 = 0x1F1;
-/// The setup header's length counts from here, the target of its jump.
-const JUMP_TARGET: usize = 0x202;
+/// From there to after its jump instruction, from which its length counts.
+const BEFORE_LENGTH: usize = 0x202 - 0x1F1;
 /// Boot protocol 2.12 brought `xloadflags`, and with it the 64-bit entry.
 const MIN_VERSION: u16 = 0x020C;
 const SECTOR: u64 = 512;
@@ -138,8 +138,8 @@ fn read_header(image: &Image) -> Result<setup_header> {
     let mut header = setup_header::default();
     image.read("setup header", header.as_mut_slice(), SETUP_HEADER)?;
     let [_, jump] = header.jump.to_le_bytes();
-    let end = JUMP_TARGET + usize::from(jump) - 0x1F1;
-    if let Some(beyond) = header.as_mut_slice().get_mut(end..) {
+    let length = BEFORE_LENGTH + usize::from(jump);
+    if let Some(beyond) = header.as_mut_slice().get_mut(length..) {
         beyond.fill(0);
     }
     Ok(header)
@@ -158,4 +158,134 @@ fn check_entry(header: &setup_header) -> Result<()> {
         return Err(Error::NoEntry("it is a zImage; use a bzImage"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{bzimage, setup_header as good};
+
+    fn parse(header: setup_header) -> Result<BzImage> {
+        BzImage::parse(&Image::new(&bzimage(header).as_slice())?)
+    }
+
+    #[test]
+    fn a_relocatable_kernel_is_loaded_where_it_prefers() {
+        let kernel = parse(good()).unwrap();
+        let segment = kernel.segment();
+        assert_eq!(segment.range(), 0x100_0000..0x400_0000);
+        assert_eq!(
+            segment.content,
+            Content::Kernel {
+                offset: 0x400,
+                length: 0x1000
+            }
+        );
+        assert_eq!(kernel.entry(), 0x100_0200);
+    }
+
+    #[test]
+    fn a_preferred_address_is_rounded_up_to_the_alignment() {
+        let kernel = parse(setup_header {
+            pref_address: 0x10_0000,
+            ..good()
+        })
+        .unwrap();
+        assert_eq!(kernel.entry(), 0x20_0200);
+    }
+
+    #[test]
+    fn a_fixed_kernel_is_loaded_at_1_mib_with_room_to_where_it_moves() {
+        let kernel = parse(setup_header {
+            relocatable_kernel: 0,
+            kernel_alignment: 0,
+            ..good()
+        })
+        .unwrap();
+        assert_eq!(kernel.segment().range(), 0x10_0000..0x400_0000);
+        assert_eq!(kernel.entry(), 0x10_0200);
+    }
+
+    #[test]
+    fn fields_beyond_the_header_of_an_older_kernel_are_ignored() {
+        let header = setup_header {
+            version: 0x020C,
+            // Up to handover_offset, exclusive: what follows is code.
+            jump: u16::from_le_bytes([0xEB, 0x62]),
+            handover_offset: 0x1234_5678,
+            kernel_info_offset: 0x1234_5678,
+            ..good()
+        };
+        let kept = parse(header).unwrap().header();
+        assert_eq!({ kept.init_size }, 0x300_0000);
+        assert_eq!({ kept.handover_offset }, 0);
+        assert_eq!({ kept.kernel_info_offset }, 0);
+    }
+
+    #[test]
+    fn kernels_without_a_64_bit_entry_are_refused() {
+        for (header, text) in [
+            (
+                setup_header {
+                    version: 0x020B,
+                    ..good()
+                },
+                "older than 2.12",
+            ),
+            (
+                setup_header {
+                    xloadflags: 0,
+                    ..good()
+                },
+                "32-bit kernel",
+            ),
+            (
+                setup_header {
+                    loadflags: 0,
+                    ..good()
+                },
+                "zImage",
+            ),
+        ] {
+            let message = parse(header).err().unwrap().to_string();
+            assert!(message.contains(text), "{message}");
+        }
+    }
+
+    #[test]
+    fn impossible_addresses_are_refused() {
+        for header in [
+            setup_header {
+                kernel_alignment: 0,
+                ..good()
+            },
+            setup_header {
+                kernel_alignment: 3,
+                ..good()
+            },
+            setup_header {
+                pref_address: u64::MAX,
+                ..good()
+            },
+        ] {
+            assert!(matches!(parse(header), Err(Error::Malformed(_))));
+        }
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_called_truncated() {
+        let bytes = bzimage(good());
+        for length in [0x230, 0x400, 0x500, bytes.len() - 1] {
+            let image = &bytes[..length];
+            assert!(matches!(
+                BzImage::parse(&Image::new(&image).unwrap()),
+                Err(Error::Truncated { .. })
+            ));
+        }
+        let endless = setup_header {
+            payload_length: u32::MAX,
+            ..good()
+        };
+        assert!(matches!(parse(endless), Err(Error::Truncated { .. })));
+    }
 }

@@ -11,8 +11,8 @@ use linux_loader::elf::{
 use vm_memory::ByteValued;
 
 use crate::image::Image;
-use crate::plan::{Content, Segment};
 use crate::pvh;
+use crate::segment::{Content, Segment};
 use crate::{Error, Result};
 
 const ET_DYN: u16 = 3;
@@ -156,4 +156,134 @@ fn read_program_headers(image: &Image, header: &Elf64_Ehdr) -> Result<Vec<Elf64_
             Ok(program_header)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Load, TEXT_AND_DATA, elf, note};
+
+    fn segments(bytes: &[u8]) -> Result<Vec<Segment>> {
+        ElfKernel::parse(&Image::new(&bytes)?)?.segments()
+    }
+
+    fn pvh_entry(notes: &[u8]) -> Result<u64> {
+        let bytes = elf(&TEXT_AND_DATA, notes);
+        ElfKernel::parse(&Image::new(&bytes.as_slice())?)?.pvh_entry()
+    }
+
+    #[test]
+    fn segments_refer_to_the_file_and_leave_bss_to_zeros() {
+        let segments = segments(&elf(&TEXT_AND_DATA, &[])).unwrap();
+        let [text, data] = &segments[..] else {
+            panic!("{segments:?}");
+        };
+        assert_eq!((text.address, text.length), (0x100_0000, 0x1000));
+        assert_eq!((data.address, data.length), (0x120_0000, 0x8000));
+        let headers = 64 + 3 * 56;
+        assert_eq!(
+            data.content,
+            Content::Kernel {
+                offset: headers + 0x1000,
+                length: 0x200
+            }
+        );
+    }
+
+    #[test]
+    fn a_segment_without_file_content_is_zero_and_one_without_memory_is_none() {
+        let bss = Load {
+            address: 0x100_0000,
+            file_size: 0,
+            memory_size: 0x1000,
+        };
+        let nothing = Load {
+            memory_size: 0,
+            ..bss
+        };
+        let segments = segments(&elf(&[bss, nothing], &[])).unwrap();
+        assert_eq!(segments.len(), 1);
+        assert_eq!(segments[0].content, Content::Zero);
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_called_truncated() {
+        let bytes = elf(&TEXT_AND_DATA, &[]);
+        for length in [10, 63, 100, 64 + 3 * 56, bytes.len() - 1] {
+            let error = segments(&bytes[..length]).unwrap_err();
+            assert!(
+                matches!(error, Error::Truncated { size, .. } if size == length as u64),
+                "{length}: {error}"
+            );
+        }
+    }
+
+    /// Changes bytes at an offset and expects a refusal with this text.
+    #[track_caller]
+    fn refused(offset: usize, change: &[u8], text: &str) {
+        let mut bytes = elf(&TEXT_AND_DATA, &[]);
+        bytes[offset..offset + change.len()].copy_from_slice(change);
+        let message = segments(&bytes).unwrap_err().to_string();
+        assert!(message.contains(text), "{message}");
+    }
+
+    #[test]
+    fn another_machine_is_named() {
+        refused(18, &[183, 0], "an ELF for aarch64");
+        refused(18, &[3, 0], "an ELF for 32-bit x86");
+        refused(18, &[0xFE, 0xFE], "an ELF for machine number 65278");
+    }
+
+    #[test]
+    fn other_kinds_of_elf_are_refused() {
+        refused(4, &[1], "not 64-bit little-endian");
+        refused(5, &[2], "not 64-bit little-endian");
+        refused(16, &[1], "not a linked program");
+    }
+
+    #[test]
+    fn program_headers_out_of_bounds_are_refused() {
+        refused(54, &[32, 0], "32 bytes each");
+        refused(56, &[0, 0], "0 program headers");
+        refused(56, &[0xFF, 0xFF], "65535 program headers");
+        refused(32, &[0xFF; 8], "truncated");
+    }
+
+    #[test]
+    fn segments_with_impossible_sizes_are_refused() {
+        let text = 64;
+        let (address, file_size, memory_size) = (text + 24, text + 32, text + 40);
+        refused(memory_size, &[0xFF, 0x0F], "only 4095 in memory");
+        refused(file_size, &[0xFF; 8], "only 4096 in memory");
+        refused(address, &[0xFF; 8], "leaves the address space");
+    }
+
+    #[test]
+    fn the_pvh_entry_is_found_among_other_notes() {
+        let notes = [
+            note(b"Linux\0", 18, &[9; 4]),
+            note(b"Xen\0", 6, b"linux\0"),
+            note(b"Xen\0", 18, &0x100_0850_u64.to_le_bytes()),
+        ]
+        .concat();
+        assert_eq!(pvh_entry(&notes).unwrap(), 0x100_0850);
+        let short = note(b"Xen\0", 18, &0x100_0850_u32.to_le_bytes());
+        assert_eq!(pvh_entry(&short).unwrap(), 0x100_0850);
+    }
+
+    #[test]
+    fn without_a_usable_note_the_remedy_is_named() {
+        let odd = note(b"Xen\0", 18, &[1; 6]);
+        let mut cut = note(b"Xen\0", 18, &[1; 8]);
+        cut.truncate(20);
+        let endless = [0xFF; 64];
+        for notes in [&[][..], &odd, &cut, &endless] {
+            let message = pvh_entry(notes).unwrap_err().to_string();
+            assert!(message.contains("CONFIG_PVH"), "{message}");
+        }
+        assert!(matches!(
+            pvh_entry(&vec![0; 70 << 10]),
+            Err(Error::Malformed(_))
+        ));
+    }
 }

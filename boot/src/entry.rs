@@ -5,7 +5,7 @@
 //! holds the same segments as the registers.
 
 use crate::layout::{BOOT_PARAMS, GDT, PAGE_TABLES, PVH_START_INFO};
-use crate::plan::Segment;
+use crate::segment::Segment;
 
 /// CR0: protected mode (SDM vol. 3 §2.5).
 const CR0_PE: u64 = 1 << 0;
@@ -213,7 +213,7 @@ impl SegmentRegister {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Content;
+    use crate::segment::Content;
 
     /// The values are those of the kernel's own boot GDT
     /// (arch/x86/include/asm/desc_defs.h, with the accessed bit).

@@ -10,7 +10,6 @@ use crate::layout::MIB;
 
 /// Why a kernel, or the machine it should find, was refused.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// The kernel image could not be read.
     #[error("cannot read the {what} of the kernel image")]
@@ -70,7 +69,7 @@ pub enum Error {
     /// Two things claim the same guest memory.
     #[error(
         "the {first} at {:#x}-{:#x} and the {second} at {:#x}-{:#x} overlap in guest \
-         memory; the kernel is linked for an address that cannot be used",
+         memory; copy or build the kernel again",
         .first_at.start, .first_at.end, .second_at.start, .second_at.end
     )]
     Overlap {

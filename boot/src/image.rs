@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 /// Bytes of a kernel, read at an offset.
 ///
-/// Implemented for files and, for tests and embedders, for byte slices.
+/// Implemented for files, and for kernels that are already in memory.
 pub trait KernelImage {
     /// Size in bytes.
     ///
@@ -44,7 +44,7 @@ impl KernelImage for File {
     }
 }
 
-impl KernelImage for [u8] {
+impl KernelImage for &[u8] {
     fn size(&self) -> io::Result<u64> {
         Ok(self.len() as u64)
     }
@@ -56,16 +56,6 @@ impl KernelImage for [u8] {
             .ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(bytes);
         Ok(())
-    }
-}
-
-impl KernelImage for Vec<u8> {
-    fn size(&self) -> io::Result<u64> {
-        self.as_slice().size()
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.as_slice().read_exact_at(buffer, offset)
     }
 }
 
@@ -173,7 +163,7 @@ mod tests {
     use super::*;
 
     fn found(bytes: &[u8]) -> String {
-        match Image::new(&bytes.to_vec()).unwrap().format() {
+        match Image::new(&bytes).unwrap().format() {
             Err(Error::NotAKernel { found }) => found,
             other => panic!("{other:?}"),
         }
@@ -205,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_range_beyond_the_end_is_a_truncated_file() {
-        let bytes = vec![0; 10];
+        let bytes: &[u8] = &[0; 10];
         let image = Image::new(&bytes).unwrap();
         assert!(image.check_range("tail", 4, 6).is_ok());
         for (offset, length) in [(4, 7), (11, 0), (u64::MAX, 1), (1, u64::MAX)] {

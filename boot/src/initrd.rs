@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::layout::PAGE;
-use crate::plan::Segment;
+use crate::segment::Segment;
 use crate::{Error, Result};
 
 /// The highest page-aligned place for `length` bytes in `room` that hits none
@@ -37,7 +37,7 @@ pub(crate) fn place(length: u64, room: Range<u64>, taken: &[Segment]) -> Result<
 mod tests {
     use super::*;
     use crate::layout::MIB;
-    use crate::plan::Content;
+    use crate::segment::Content;
 
     fn taken(range: Range<u64>) -> Segment {
         Segment {

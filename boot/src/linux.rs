@@ -11,7 +11,7 @@ use vm_memory::ByteValued;
 
 use crate::layout::{ACPI, BOOT_PARAMS, COMMAND_LINE};
 use crate::memory::MemoryLayout;
-use crate::plan::Segment;
+use crate::segment::Segment;
 
 /// `type_of_loader` of a boot loader without a number of its own.
 const UNDEFINED_LOADER: u8 = 0xFF;
@@ -77,7 +77,7 @@ fn halves(value: u64) -> (u32, u32) {
 mod tests {
     use super::*;
     use crate::layout::{GIB, MIB};
-    use crate::plan::Content;
+    use crate::segment::Content;
 
     fn u32_at(bytes: &[u8], offset: usize) -> u32 {
         u32::from_le_bytes(bytes[offset..offset + 4].try_into().unwrap())

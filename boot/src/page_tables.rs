@@ -3,7 +3,7 @@
 //! 2 MiB pages, which every x86_64 CPU has, over whole GiBs from address zero.
 
 use crate::layout::{GIB, MIB, PAGE, PAGE_TABLES};
-use crate::plan::Segment;
+use crate::segment::Segment;
 
 /// Present and writable (SDM vol. 3 §4.5.4).
 const TABLE: u64 = 0b11;
@@ -38,7 +38,7 @@ fn table(entries: impl IntoIterator<Item = u64>) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Content;
+    use crate::segment::Content;
 
     /// Walks the tables as the CPU does; `None` is a page fault.
     fn translate(segment: &Segment, address: u64) -> Option<u64> {

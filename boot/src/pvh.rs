@@ -15,7 +15,7 @@ use vm_memory::ByteValued;
 use crate::image::Image;
 use crate::layout::{ACPI, COMMAND_LINE, PVH_START_INFO};
 use crate::memory::MemoryLayout;
-use crate::plan::Segment;
+use crate::segment::Segment;
 use crate::{Error, Result};
 
 /// Type of the note with the entry address (Xen public/elfnote.h).
@@ -115,4 +115,52 @@ pub(crate) fn start_info(memory: &MemoryLayout, initrd: Option<Range<u64>>) -> S
 
 fn count<T>(entries: &[T]) -> u32 {
     u32::try_from(entries.len()).expect("a memory map has a handful of entries")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::bytes;
+    use crate::layout::{GIB, MIB};
+
+    fn u32_at(bytes: &[u8], offset: u64) -> u32 {
+        let offset = usize::try_from(offset).unwrap();
+        u32::from_le_bytes(bytes[offset..offset + 4].try_into().unwrap())
+    }
+
+    fn u64_at(bytes: &[u8], offset: u64) -> u64 {
+        let offset = usize::try_from(offset).unwrap();
+        u64::from_le_bytes(bytes[offset..offset + 8].try_into().unwrap())
+    }
+
+    /// Offsets are those of public/arch-x86/hvm/start_info.h.
+    #[test]
+    fn the_start_info_leads_to_the_initrd_and_the_memory_map() {
+        let memory = MemoryLayout::new(4 * GIB).unwrap();
+        let segment = start_info(&memory, Some(GIB..GIB + MIB));
+        let info = bytes(&segment);
+        assert_eq!(u32_at(info, 0), 0x336E_C578, "magic");
+        assert_eq!(u32_at(info, 4), 1, "version");
+        assert_eq!(u32_at(info, 12), 1, "nr_modules");
+        assert_eq!(u64_at(info, 24), COMMAND_LINE, "cmdline_paddr");
+        assert_eq!(u64_at(info, 32), ACPI.start, "rsdp_paddr");
+
+        let module = u64_at(info, 16) - segment.address;
+        assert_eq!((u64_at(info, module), u64_at(info, module + 8)), (GIB, MIB));
+
+        let map = u64_at(info, 40) - segment.address;
+        let entries = u64::from(u32_at(info, 48));
+        assert_eq!(entries, memory.map().len() as u64);
+        let last = map + 24 * (entries - 1);
+        assert_eq!((u64_at(info, last), u64_at(info, last + 8)), (4 * GIB, GIB));
+        assert_eq!(info.len() as u64, last + 24);
+    }
+
+    #[test]
+    fn without_an_initrd_there_is_no_module() {
+        let memory = MemoryLayout::new(64 * MIB).unwrap();
+        let segment = start_info(&memory, None);
+        let info = bytes(&segment);
+        assert_eq!((u32_at(info, 12), u64_at(info, 16)), (0, 0));
+    }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::layout::SMBIOS;
-use crate::plan::Segment;
+use crate::segment::Segment;
 use crate::{Error, Result};
 
 /// What the machine says of itself. A text that is empty is shown as "Not
@@ -221,5 +221,96 @@ impl Structure {
             &[0]
         });
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::bytes;
+
+    fn identity() -> Identity {
+        Identity {
+            manufacturer: Text::new("Ada Ltd").unwrap(),
+            product: Text::new("Engine").unwrap(),
+            version: Text::default(),
+            serial: Text::new("S-1").unwrap(),
+            uuid: [
+                0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xAA, 0xBB, 0xCC, 0xDD,
+                0xEE, 0xFF,
+            ],
+            asset_tag: Some(Text::new("i-0123").unwrap()),
+        }
+    }
+
+    /// Reads the structures as dmidecode does: type, formatted area, texts.
+    fn structures(tables: &[u8]) -> Vec<(u8, Vec<u8>, Vec<String>)> {
+        let length = u32::from_le_bytes(tables[12..16].try_into().unwrap()) as usize;
+        let mut rest = &tables[32..32 + length];
+        let mut found = Vec::new();
+        while !rest.is_empty() {
+            let formatted = rest[..usize::from(rest[1])].to_vec();
+            let texts = &rest[formatted.len()..];
+            let end = texts.windows(2).position(|two| two == [0, 0]).unwrap();
+            let list = texts[..end].split(|&byte| byte == 0);
+            let list = list.map(|text| String::from_utf8(text.to_vec()).unwrap());
+            found.push((formatted[0], formatted.clone(), list.collect()));
+            rest = &texts[end + 2..];
+        }
+        found
+    }
+
+    #[test]
+    fn the_entry_point_leads_to_the_structures() {
+        let segment = tables(&identity());
+        let tables = bytes(&segment);
+        assert_eq!(&tables[..5], b"_SM3_");
+        assert_eq!(tables[..24].iter().copied().fold(0, u8::wrapping_add), 0);
+        assert_eq!(tables[6], 24);
+        assert_eq!(
+            u64::from_le_bytes(tables[16..24].try_into().unwrap()),
+            0xF_0020
+        );
+        assert_eq!(segment.address, 0xF_0000);
+        let kinds: Vec<_> = structures(tables).iter().map(|found| found.0).collect();
+        assert_eq!(kinds, [0, 1, 2, 127]);
+    }
+
+    #[test]
+    fn the_system_is_described_as_asked() {
+        let segment = tables(&identity());
+        let structures = structures(bytes(&segment));
+        let (_, system, texts) = &structures[1];
+        assert_eq!(texts, &["Ada Ltd", "Engine", "S-1"]);
+        assert_eq!(system.len(), 0x1B);
+        assert_eq!(
+            system[4..8],
+            [1, 2, 0, 3],
+            "manufacturer, product, version, serial"
+        );
+        assert_eq!(
+            system[8..24],
+            [
+                0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x66, 0x88, 0x99, 0xAA, 0xBB, 0xCC, 0xDD,
+                0xEE, 0xFF
+            ]
+        );
+        let (_, board, texts) = &structures[2];
+        assert_eq!(texts[usize::from(board[8]) - 1], "i-0123");
+    }
+
+    #[test]
+    fn without_an_asset_tag_there_is_no_board() {
+        let segment = tables(&Identity::default());
+        let kinds: Vec<_> = structures(bytes(&segment)).iter().map(|s| s.0).collect();
+        assert_eq!(kinds, [0, 1, 127]);
+    }
+
+    #[test]
+    fn texts_are_bounded_and_printable() {
+        assert!(Text::new("x".repeat(64)).is_ok());
+        for text in ["x".repeat(65), "a\0b".into(), "a\nb".into(), "ä".into()] {
+            assert!(matches!(Text::new(text), Err(Error::SmbiosText { .. })));
+        }
     }
 }

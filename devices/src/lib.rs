@@ -10,6 +10,7 @@
 //! unbounded amount of work; sibling models never import each other; no code
 //! on the data path takes a lock.
 
+pub mod block;
 pub mod bus;
 pub mod interrupt;
 pub mod log_limit;

@@ -1,1 +1,44 @@
 //! An embeddable KVM virtual machine monitor.
+//!
+//! [`VmBuilder`] takes open descriptors and validated values and builds a
+//! [`PausedVm`]; starting that gives a [`Vm`], which is paused, resumed,
+//! stopped and waited for. Several machines live side by side in one process.
+//! Dropping a `Vm` frees its threads, descriptors and memory.
+//!
+//! What this crate does to the process that embeds it: it installs a handler,
+//! which does nothing, for the first real-time signal (`SIGRTMIN`), once, to
+//! interrupt vCPU threads. It changes no other signal's disposition, sets no
+//! logger, and never exits the process.
+
+mod attach;
+mod builder;
+mod catalog;
+pub mod config;
+mod control;
+mod cpu;
+mod error;
+mod event;
+pub mod handover;
+mod kvm;
+mod memory;
+mod platform;
+mod statistics;
+mod vm;
+
+pub use builder::VmBuilder;
+pub use config::VmConfig;
+pub use cpu::crash::{Crash, CrashCause};
+pub use error::{Error, ErrorKind, Result};
+pub use event::{Event, StopReason};
+pub use memory::{Backing, MemoryConfig};
+pub use statistics::Statistics;
+pub use vm::{PausedVm, Vm};
+
+// The validated types that a configuration is made of.
+pub use boot::smbios::{Identity, Text};
+pub use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
+pub use devices::block::device::DiskId;
+pub use devices::block::open::{DiskOptions, EngineChoice};
+pub use devices::net::device::NetOptions;
+pub use devices::net::mac::MacAddress;
+pub use devices::net::mtu::Mtu;

@@ -1,9 +1,12 @@
 //! What a guest or its user asks of the machine as a whole.
 //!
-//! Devices send, the machine's control thread receives. Sending never blocks
-//! and the channel is bounded: a guest that repeats itself costs nothing.
+//! Devices send; whoever operates the machine decides where to, with the duty
+//! never to block and to keep no more than a few: a guest that repeats itself
+//! must cost nothing.
 
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 
 /// Something that the machine, not one device, has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,25 +20,40 @@ pub enum MachineRequest {
     UserQuit,
 }
 
-/// The devices' end of the channel. Clones are the same channel.
-#[derive(Clone, Debug)]
-pub struct RequestSender(SyncSender<MachineRequest>);
+/// The devices' way to the machine. Clones are the same way.
+#[derive(Clone)]
+pub struct RequestSender(Arc<dyn Fn(MachineRequest) + Send + Sync>);
+
+impl RequestSender {
+    /// Requests go to `receive`, which never blocks.
+    pub fn new(receive: impl Fn(MachineRequest) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(receive))
+    }
+
+    /// Sends `request`.
+    pub fn send(&self, request: MachineRequest) {
+        (self.0)(request);
+    }
+}
+
+impl fmt::Debug for RequestSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RequestSender")
+    }
+}
 
 /// More than one of each kind at once says nothing new.
 const DEPTH: usize = 8;
 
-/// A new channel: senders for devices, the receiver for the machine.
+/// A channel of its own for requests: senders for devices, the receiver for
+/// the machine. A request is dropped if nobody listens any more or if so many
+/// wait already that the machine is about to end anyway.
 pub fn request_channel() -> (RequestSender, Receiver<MachineRequest>) {
     let (sender, receiver) = mpsc::sync_channel(DEPTH);
-    (RequestSender(sender), receiver)
-}
-
-impl RequestSender {
-    /// Sends `request`. It is dropped if nobody listens any more or if so many
-    /// wait already that the machine is about to end anyway.
-    pub fn send(&self, request: MachineRequest) {
-        let _ = self.0.try_send(request);
-    }
+    let sender = RequestSender::new(move |request| {
+        let _ = sender.try_send(request);
+    });
+    (sender, receiver)
 }
 
 #[cfg(test)]

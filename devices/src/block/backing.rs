@@ -1,0 +1,222 @@
+//! The file beneath a disk, vetted: what both engines work on.
+//!
+//! The device opens nothing: it is handed an open descriptor and finds out
+//! here what that can do.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use rustix::fs::{AtFlags, FallocateFlags, OFlags, StatxFlags};
+
+use super::disk::{DiskInfo, OperationKind};
+use super::error::BlockError;
+
+/// The unit of virtio-blk, and the smallest block a disk has.
+const SECTOR: u32 = 512;
+
+/// The page size: the block of most file systems, and an alignment that every
+/// kernel and device accepts for direct I/O.
+const PAGE: u32 = 4096;
+
+/// A file that can be a disk.
+#[derive(Debug)]
+pub(super) struct Backing {
+    file: File,
+    pub(super) info: DiskInfo,
+}
+
+impl Backing {
+    /// Vets `file`, and turns direct I/O on if asked for or on already.
+    pub(super) fn new(file: File, direct: bool, read_only: bool) -> Result<Self, BlockError> {
+        let flags = rustix::fs::fcntl_getfl(&file).map_err(inspect)?;
+        if !read_only && flags & OFlags::RWMODE != OFlags::RDWR {
+            return Err(BlockError::NotWritable);
+        }
+        let direct = direct || flags.contains(OFlags::DIRECT);
+        if direct {
+            rustix::fs::fcntl_setfl(&file, flags | OFlags::DIRECT)
+                .map_err(|errno| BlockError::NoDirect(errno.into()))?;
+        }
+        let blocks = Blocks::of(&file, direct)?;
+        let capacity = (&file)
+            .seek(SeekFrom::End(0))
+            .map_err(BlockError::Inspect)?;
+        if capacity == 0 {
+            return Err(BlockError::Empty);
+        }
+        if !capacity.is_multiple_of(u64::from(blocks.logical)) {
+            return Err(BlockError::BadSize {
+                size: capacity,
+                block: blocks.logical,
+            });
+        }
+        let can_discard = !read_only && can_punch(&file, capacity);
+        Ok(Self {
+            file,
+            info: DiskInfo {
+                capacity,
+                logical_block: blocks.logical,
+                physical_block: blocks.physical,
+                buffer_alignment: blocks.buffers,
+                read_only,
+                can_discard,
+                // Engines know better.
+                depth: 1,
+            },
+        })
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl AsRawFd for Backing {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
+/// How `kind` is done with fallocate(2); `None` if it is done otherwise.
+pub(super) fn fallocate_flags(kind: OperationKind) -> Option<FallocateFlags> {
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    match kind {
+        OperationKind::Discard | OperationKind::WriteZeroes { unmap: true } => Some(hole),
+        OperationKind::WriteZeroes { unmap: false } => {
+            Some(FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE)
+        }
+        OperationKind::Read | OperationKind::Write | OperationKind::Flush => None,
+    }
+}
+
+/// Block sizes and buffer alignment of a file.
+struct Blocks {
+    logical: u32,
+    physical: u32,
+    buffers: u32,
+}
+
+impl Blocks {
+    fn of(file: &File, direct: bool) -> Result<Self, BlockError> {
+        let metadata = file.metadata().map_err(BlockError::Inspect)?;
+        let mut blocks = if metadata.file_type().is_block_device() {
+            Self {
+                logical: rustix::fs::ioctl_blksszget(file).map_err(inspect)?,
+                physical: rustix::fs::ioctl_blkpbszget(file).map_err(inspect)?,
+                buffers: 1,
+            }
+        } else if metadata.is_file() {
+            // Some file systems name their preferred transfer size here, which
+            // may be megabytes.
+            let physical = u32::try_from(metadata.blksize()).unwrap_or(PAGE);
+            Self {
+                logical: SECTOR,
+                physical: physical.min(PAGE),
+                buffers: 1,
+            }
+        } else {
+            return Err(BlockError::NotADisk);
+        };
+        if direct {
+            blocks.demand_direct(file)?;
+        }
+        blocks.logical = blocks.logical.max(SECTOR);
+        blocks.physical = blocks.physical.max(blocks.logical).next_power_of_two();
+        Ok(blocks)
+    }
+
+    /// Takes the alignment of direct I/O into account. Kernels before 6.1 do
+    /// not tell; a page is good for all of them.
+    fn demand_direct(&mut self, file: &File) -> Result<(), BlockError> {
+        let stat = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN)
+            .map_err(inspect)?;
+        let told = stat.stx_mask & StatxFlags::DIOALIGN.bits() != 0 && stat.stx_dio_mem_align != 0;
+        let (offsets, buffers) = if told {
+            (stat.stx_dio_offset_align, stat.stx_dio_mem_align)
+        } else {
+            (PAGE, PAGE)
+        };
+        self.logical = self.logical.max(offsets);
+        self.buffers = buffers;
+        Ok(())
+    }
+}
+
+/// Whether holes can be punched. Found out beyond the end of a file, where
+/// nothing is; a block device has no beyond, and answers when it is asked.
+fn can_punch(file: &File, capacity: u64) -> bool {
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    rustix::fs::fallocate(file, hole, capacity, u64::from(PAGE))
+        != Err(rustix::io::Errno::OPNOTSUPP)
+}
+
+fn inspect(errno: rustix::io::Errno) -> BlockError {
+    BlockError::Inspect(io::Error::from(errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sized(size: u64) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(size).unwrap();
+        file
+    }
+
+    fn open(file: File, read_only: bool) -> Result<Backing, BlockError> {
+        Backing::new(file, false, read_only)
+    }
+
+    #[test]
+    fn a_file_of_whole_sectors_is_a_disk() {
+        let backing = open(sized(3 * 512), false).unwrap();
+        assert_eq!(backing.info.capacity, 3 * 512);
+        assert_eq!(backing.info.logical_block, 512);
+        assert!(backing.info.physical_block.is_power_of_two());
+        assert_eq!(backing.info.buffer_alignment, 1);
+        assert_eq!(
+            backing.file().metadata().unwrap().len(),
+            3 * 512,
+            "the probe for holes leaves the size alone"
+        );
+    }
+
+    #[test]
+    fn broken_and_empty_files_are_refused() {
+        assert!(matches!(open(sized(0), false), Err(BlockError::Empty)));
+        let error = open(sized(1000), false).unwrap_err();
+        assert!(matches!(
+            error,
+            BlockError::BadSize {
+                size: 1000,
+                block: 512
+            }
+        ));
+        assert!(error.to_string().contains("1024"), "{error}");
+    }
+
+    #[test]
+    fn directories_and_pipes_are_refused() {
+        let directory = File::open(tempfile::tempdir().unwrap().path()).unwrap();
+        assert!(matches!(open(directory, true), Err(BlockError::NotADisk)));
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let pipe = File::from(reader);
+        assert!(matches!(open(pipe, true), Err(BlockError::NotADisk)));
+    }
+
+    #[test]
+    fn a_descriptor_for_reading_makes_a_read_only_disk_only() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(512).unwrap();
+        let reader = || File::open(file.path()).unwrap();
+        assert!(matches!(
+            open(reader(), false),
+            Err(BlockError::NotWritable)
+        ));
+        let backing = open(reader(), true).unwrap();
+        assert!(backing.info.read_only && !backing.info.can_discard);
+    }
+}

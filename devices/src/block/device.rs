@@ -1,0 +1,204 @@
+//! The front of a block device (virtio 1.3 §5.2): identity, configuration
+//! space and life cycle. The work is done by its
+//! [worker](super::worker), to which the disk moves while it runs.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH,
+    VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_SIZE_MAX, VIRTIO_BLK_F_TOPOLOGY,
+    VIRTIO_BLK_F_WRITE_ZEROES, VIRTIO_BLK_ID_BYTES, virtio_blk_config,
+};
+use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
+
+use super::config::{WRITEBACK, config_space};
+use super::counters::Counters;
+use super::disk::{Disk, DiskInfo};
+use super::worker::BlockWorker;
+use crate::reactor::{Attached, ReactorError, ReactorHandle};
+use crate::virtio::device::{
+    Activation, DeviceInfo, STOP_PATIENCE, StartError, VirtioDevice, read_config_from,
+};
+use crate::virtio::queue::Queue;
+
+const QUEUE_SIZE: u16 = 256;
+const ID_BYTES: usize = VIRTIO_BLK_ID_BYTES as usize;
+
+/// What a guest sees as the disk's serial number: up to 20 bytes of printable
+/// ASCII, padded with zeroes (§5.2.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskId([u8; ID_BYTES]);
+
+/// A text that cannot name a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a disk's id has at most 20 characters, all of them printable ASCII without spaces")]
+pub struct BadDiskId;
+
+impl DiskId {
+    pub(super) fn as_bytes(&self) -> &[u8; ID_BYTES] {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for DiskId {
+    type Err = BadDiskId;
+
+    fn from_str(text: &str) -> Result<Self, BadDiskId> {
+        let mut id = [0; ID_BYTES];
+        let room = id.get_mut(..text.len()).ok_or(BadDiskId)?;
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(BadDiskId);
+        }
+        room.copy_from_slice(text.as_bytes());
+        Ok(Self(id))
+    }
+}
+
+impl fmt::Display for DiskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let printable = self.0.iter().take_while(|byte| **byte != 0);
+        printable
+            .clone()
+            .try_for_each(|byte| write!(f, "{}", char::from(*byte)))
+    }
+}
+
+/// A virtio block device.
+pub struct Block {
+    id: DiskId,
+    info: DiskInfo,
+    config: [u8; size_of::<virtio_blk_config>()],
+    reactor: ReactorHandle,
+    counters: Arc<Counters>,
+    /// Shared with the worker, which looks at it for each write.
+    writethrough: Arc<AtomicBool>,
+    state: State,
+}
+
+/// Where the disk is.
+enum State {
+    Stopped(Box<dyn Disk>),
+    Running(Attached<BlockWorker>),
+    /// With a worker that did not come back.
+    Lost,
+}
+
+impl Block {
+    /// A device for `disk`, whose worker will run on `reactor`.
+    pub fn new(disk: Box<dyn Disk>, id: DiskId, reactor: ReactorHandle) -> Self {
+        let info = disk.info();
+        Self {
+            id,
+            info,
+            config: config_space(&info),
+            reactor,
+            counters: Arc::default(),
+            writethrough: Arc::default(),
+            state: State::Stopped(disk),
+        }
+    }
+
+    /// What the device has done so far.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Settles the cache mode for what the driver negotiated (§5.2.5.2,
+    /// §5.2.6.2): one that does not know of flushes gets writethrough, and
+    /// one that cannot choose the mode gets what its flushes are for.
+    fn settle_cache_mode(&mut self, activation: &Activation) {
+        if !activation.has_feature(VIRTIO_BLK_F_FLUSH) {
+            self.config[WRITEBACK] = 0;
+        } else if !activation.has_feature(VIRTIO_BLK_F_CONFIG_WCE) {
+            self.config[WRITEBACK] = 1;
+        }
+        self.publish_cache_mode();
+    }
+
+    fn publish_cache_mode(&self) {
+        let writethrough = self.config[WRITEBACK] == 0;
+        self.writethrough.store(writethrough, Ordering::Release);
+    }
+}
+
+impl VirtioDevice for Block {
+    fn info(&self) -> DeviceInfo {
+        let mut features = 1 << VIRTIO_BLK_F_SIZE_MAX
+            | 1 << VIRTIO_BLK_F_SEG_MAX
+            | 1 << VIRTIO_BLK_F_BLK_SIZE
+            | 1 << VIRTIO_BLK_F_FLUSH
+            | 1 << VIRTIO_BLK_F_TOPOLOGY
+            | 1 << VIRTIO_BLK_F_CONFIG_WCE;
+        if self.info.read_only {
+            features |= 1 << VIRTIO_BLK_F_RO;
+        }
+        if self.info.can_discard {
+            features |= 1 << VIRTIO_BLK_F_DISCARD | 1 << VIRTIO_BLK_F_WRITE_ZEROES;
+        }
+        DeviceInfo {
+            device_type: VIRTIO_ID_BLOCK,
+            features,
+            queue_sizes: vec![QUEUE_SIZE],
+        }
+    }
+
+    fn read_config(&self, offset: u64, data: &mut [u8]) {
+        read_config_from(&self.config, offset, data);
+    }
+
+    fn write_config(&mut self, offset: u64, data: &[u8]) {
+        // Only one byte is writable; of an access that spans it, it alone.
+        let at = (WRITEBACK as u64).checked_sub(offset);
+        let at = at.and_then(|at| usize::try_from(at).ok());
+        if let Some(value) = at.and_then(|at| data.get(at)) {
+            self.config[WRITEBACK] = u8::from(*value != 0);
+            self.publish_cache_mode();
+        }
+    }
+
+    fn start(&mut self, mut activation: Activation) -> Result<(), StartError> {
+        let queue = activation.take_queue(0)?;
+        self.settle_cache_mode(&activation);
+        let disk = match std::mem::replace(&mut self.state, State::Lost) {
+            State::Stopped(disk) => disk,
+            other => {
+                self.state = other;
+                return Err(io::Error::other("the disk is with a worker that is stuck").into());
+            }
+        };
+        let worker = BlockWorker::new(
+            queue,
+            disk,
+            self.id,
+            Arc::clone(&self.writethrough),
+            Arc::clone(&self.counters),
+        );
+        self.state = State::Running(self.reactor.attach(worker)?);
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
+        match std::mem::replace(&mut self.state, State::Lost) {
+            State::Running(worker) => {
+                let (queue, disk) = worker.detach(STOP_PATIENCE)?.into_parts();
+                self.state = State::Stopped(disk);
+                Ok(vec![queue])
+            }
+            other => {
+                self.state = other;
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            log::error!("disk {}: {error}", self.id);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The seam between a block device and what holds its data.
+//!
+//! The worker submits operations and collects completions; engines
+//! ([`file_disk`](super::file_disk), [`uring_disk`](super::uring_disk)) carry
+//! them out, and wrappers ([`aligned_disk`](super::aligned_disk), limits,
+//! encryption) stand in between. An operation owns its buffers until its
+//! completion gives them back: a chain in flight cannot be refilled.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Instant;
+
+use crate::virtio::buffers::Buffers;
+
+/// Which operation a completion belongs to: below [`DiskInfo::depth`], and
+/// used by one operation at a time.
+pub type Slot = usize;
+
+/// What a disk is. Constant while it is open, sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskInfo {
+    /// Size, a multiple of `logical_block`.
+    pub capacity: u64,
+    /// What offsets and lengths must be multiples of; at least 512.
+    pub logical_block: u32,
+    /// What offsets and lengths had better be multiples of.
+    pub physical_block: u32,
+    /// What buffers must be aligned to; 1 if the disk does not care.
+    pub buffer_alignment: u32,
+    /// Everything but reading and flushing fails.
+    pub read_only: bool,
+    /// Space can be given back.
+    pub can_discard: bool,
+    /// Operations that may be in flight at a time.
+    pub depth: usize,
+}
+
+/// What to do with a range of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationKind {
+    /// Fill the buffers from the disk.
+    Read,
+    /// Store what the buffers hold.
+    Write,
+    /// Make everything durable whose completion was collected before.
+    Flush,
+    /// The range is not needed any more; it then holds anything.
+    Discard,
+    /// The range shall hold zeroes.
+    WriteZeroes {
+        /// Space may be given back.
+        unmap: bool,
+    },
+}
+
+/// Something for a disk to do. The worker has vetted that the range lies
+/// within the disk and that `data` is as long as what is read or written.
+#[derive(Debug)]
+pub struct Operation {
+    /// What.
+    pub kind: OperationKind,
+    /// First byte of the range.
+    pub offset: u64,
+    /// Bytes in the range; for a flush, nothing.
+    pub len: u64,
+    /// Where data goes to or comes from; else held without use.
+    pub data: Buffers,
+}
+
+impl Operation {
+    /// Passes over the first `moved` bytes, which were transferred.
+    pub(super) fn advance(&mut self, moved: usize) {
+        let rest = self.data.skip(moved);
+        rest.expect("nobody transfers more than there are buffers for");
+        self.offset += moved as u64;
+        self.len -= moved as u64;
+    }
+}
+
+impl DiskInfo {
+    /// Vets an operation, so that nothing wrong reaches the file whoever
+    /// submits it.
+    pub(super) fn check(&self, operation: &Operation) -> io::Result<()> {
+        let Operation {
+            kind, offset, len, ..
+        } = *operation;
+        let reads = matches!(kind, OperationKind::Read | OperationKind::Flush);
+        if self.read_only && !reads {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        let ends = offset
+            .checked_add(len)
+            .is_some_and(|end| end <= self.capacity);
+        let transfers = matches!(kind, OperationKind::Read | OperationKind::Write);
+        if !ends || transfers && operation.data.len() != len {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(())
+    }
+}
+
+/// An operation that is done.
+#[derive(Debug)]
+pub struct Completion {
+    /// The operation's slot, free again.
+    pub slot: Slot,
+    /// The operation's buffers, consumed or not.
+    pub data: Buffers,
+    /// Whether all of it was done.
+    pub result: io::Result<()>,
+}
+
+/// Something that stores blocks.
+pub trait Disk: Send {
+    /// Sizes and abilities.
+    fn info(&self) -> DiskInfo;
+
+    /// Takes on an operation; its outcome is a completion in `slot`, not
+    /// necessarily in order. It may begin only with the next [`start`].
+    ///
+    /// [`start`]: Disk::start
+    fn submit(&mut self, slot: Slot, operation: Operation);
+
+    /// Begins what was submitted: one system call at most, however many
+    /// operations.
+    fn start(&mut self);
+
+    /// The next operation that is done. After `None`, [`ready_fd`] becomes
+    /// readable when there is another.
+    ///
+    /// [`ready_fd`]: Disk::ready_fd
+    fn next_completion(&mut self) -> Option<Completion>;
+
+    /// Becomes readable with completions; `None` if operations are done as
+    /// soon as they are started.
+    fn ready_fd(&self) -> Option<RawFd>;
+
+    /// Waits until an operation in flight is done, or `deadline`.
+    fn wait(&mut self, deadline: Instant);
+}

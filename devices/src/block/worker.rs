@@ -1,0 +1,374 @@
+//! The half of a block device that works: requests off the queue, operations
+//! to the disk, statuses back to the driver. Runs on a reactor.
+//!
+//! A request occupies a slot from when it is popped until it is answered.
+//! There are as many slots as the queue has entries, made once: nothing is
+//! allocated per request, and a driver that makes more available than it may
+//! waits until slots are free.
+//!
+//! System calls for a batch of requests of any size: one to begin them all
+//! (one each without io_uring) and one for the interrupt, if the driver wants
+//! it. None for the notification that began it, which the edge-triggered
+//! reactor need not read. Where the page cache answers at once, a single
+//! request costs these two and no second wake-up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::counters::Counters;
+use super::device::DiskId;
+use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
+use super::request::{Command, Malformed, Reply, Request, Status};
+use crate::log_limit::LogLimit;
+use crate::reactor::{Readiness, Source, Token, Worker};
+use crate::virtio::chain::Chain;
+use crate::virtio::queue::{Queue, QueueFault};
+
+/// Requests begun in one wake, so that other workers get their turn.
+const BATCH: u32 = 256;
+
+const KICK: Token = 0;
+const COMPLETION: Token = 1;
+
+/// A request being worked on, or room for one.
+struct Entry {
+    chain: Chain,
+    pending: Option<Pending>,
+}
+
+/// What is known of a request while the disk works on it.
+struct Pending {
+    reply: Reply,
+    kind: OperationKind,
+    len: u64,
+    /// What it asked for is done and is being made durable.
+    syncing: bool,
+}
+
+/// Why a batch ended.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// There are no more requests.
+    Empty,
+    /// All slots are taken.
+    Full,
+    /// It was long enough.
+    Spent,
+}
+
+/// A device's worker.
+pub(super) struct BlockWorker {
+    queue: Queue,
+    disk: Box<dyn Disk>,
+    info: DiskInfo,
+    id: DiskId,
+    entries: Vec<Entry>,
+    free: Vec<Slot>,
+    /// Whether writes are to be durable before they are answered.
+    writethrough: Arc<AtomicBool>,
+    counters: Arc<Counters>,
+    errors: LogLimit,
+    /// Requests were answered since the driver was last notified.
+    answered: bool,
+    /// The driver broke the queue: it is left alone until a reset.
+    broken: bool,
+}
+
+impl BlockWorker {
+    pub(super) fn new(
+        queue: Queue,
+        disk: Box<dyn Disk>,
+        id: DiskId,
+        writethrough: Arc<AtomicBool>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let info = disk.info();
+        let count = info.depth.min(usize::from(queue.size()));
+        let entry = |_| Entry {
+            chain: Chain::new(queue.ram()),
+            pending: None,
+        };
+        let entries = (0..count).map(entry).collect();
+        // Whatever notifications were seen before, look at the queue first.
+        queue.kick_again();
+        Self {
+            queue,
+            disk,
+            info,
+            id,
+            entries,
+            free: (0..count).rev().collect(),
+            writethrough,
+            counters,
+            errors: LogLimit::default(),
+            answered: false,
+            broken: false,
+        }
+    }
+
+    /// The queue and the disk, for the next start.
+    pub(super) fn into_parts(self) -> (Queue, Box<dyn Disk>) {
+        (self.queue, self.disk)
+    }
+
+    /// Works until there is nothing to do at the moment.
+    fn turn(&mut self) -> Result<(), QueueFault> {
+        let mut budget = BATCH;
+        self.queue.disable_notification()?;
+        loop {
+            let end = self.accept(&mut budget)?;
+            let answered = self.collect()?;
+            match end {
+                End::Spent => {
+                    self.queue.kick_again();
+                    return Ok(());
+                }
+                // A completion will wake the worker.
+                End::Full if !answered => return Ok(()),
+                End::Full => {}
+                End::Empty => {
+                    if !self.queue.enable_notification()? {
+                        return Ok(());
+                    }
+                    self.queue.disable_notification()?;
+                }
+            }
+        }
+    }
+
+    /// Takes on requests.
+    fn accept(&mut self, budget: &mut u32) -> Result<End, QueueFault> {
+        loop {
+            let Some(&slot) = self.free.last() else {
+                return Ok(End::Full);
+            };
+            let Some(left) = budget.checked_sub(1) else {
+                return Ok(End::Spent);
+            };
+            *budget = left;
+            let faults = self.queue.faults();
+            let popped = self.queue.pop(&mut self.entries[slot].chain);
+            let faults = self.queue.faults() - faults;
+            self.answered |= faults > 0;
+            self.counters.malformed.add(faults);
+            if !popped? {
+                return Ok(End::Empty);
+            }
+            self.free.pop();
+            self.begin(slot)?;
+        }
+    }
+
+    /// Begins the request in `slot`, or answers it at once.
+    fn begin(&mut self, slot: Slot) -> Result<(), QueueFault> {
+        let chain = &mut self.entries[slot].chain;
+        let request = match Request::parse(chain, &self.info) {
+            Ok(request) => request,
+            Err(Malformed) => {
+                self.counters.malformed.add(1);
+                return self.answer(slot, 0);
+            }
+        };
+        let reply = request.reply;
+        let written = match request.command {
+            Ok(Command::Operate { kind, offset, len }) => {
+                let data = match kind {
+                    OperationKind::Read => chain.writable.take(),
+                    _ => chain.readable.take(),
+                };
+                self.entries[slot].pending = Some(Pending {
+                    reply,
+                    kind,
+                    len,
+                    syncing: false,
+                });
+                let operation = Operation {
+                    kind,
+                    offset,
+                    len,
+                    data,
+                };
+                self.disk.submit(slot, operation);
+                return Ok(());
+            }
+            Ok(Command::Identify) => match chain.writable.write(self.id.as_bytes()) {
+                Ok(()) => reply.send(Status::Ok, self.id.as_bytes().len() as u64),
+                Err(_) => self.refuse(reply, Status::IoError),
+            },
+            Ok(Command::Nothing) => reply.send(Status::Ok, 0),
+            Err(status) => self.refuse(reply, status),
+        };
+        self.answer(slot, written)
+    }
+
+    fn refuse(&self, reply: Reply, status: Status) -> u32 {
+        self.counters.refused.add(1);
+        reply.send(status, 0)
+    }
+
+    /// Starts what was submitted, answers what is done, and notifies the
+    /// driver once. Returns whether anything was answered.
+    fn collect(&mut self) -> Result<bool, QueueFault> {
+        let mut outcome = Ok(());
+        loop {
+            self.disk.start();
+            let mut follow_up = false;
+            while let Some(completion) = self.disk.next_completion() {
+                match self.complete(completion) {
+                    Ok(submitted) => follow_up |= submitted,
+                    // Collect the others all the same: their slots are only
+                    // then free of the disk.
+                    Err(fault) => outcome = Err(fault),
+                }
+            }
+            if !follow_up {
+                break;
+            }
+        }
+        outcome?;
+        let answered = std::mem::take(&mut self.answered);
+        if answered {
+            self.queue.notify()?;
+        }
+        Ok(answered)
+    }
+
+    /// Answers the request that `completion` is of. Returns true if instead
+    /// it was submitted again, to be made durable first.
+    fn complete(&mut self, completion: Completion) -> Result<bool, QueueFault> {
+        let Completion { slot, data, result } = completion;
+        let pending = self.entries[slot].pending.take();
+        let mut pending = pending.expect("a completion is of an operation in flight");
+        if result.is_ok() && !pending.syncing && self.must_sync(pending.kind) {
+            pending.syncing = true;
+            self.entries[slot].pending = Some(pending);
+            let sync = Operation {
+                kind: OperationKind::Flush,
+                offset: 0,
+                len: 0,
+                data,
+            };
+            self.disk.submit(slot, sync);
+            return Ok(true);
+        }
+        // Back to where it came from, for its capacity.
+        let chain = &mut self.entries[slot].chain;
+        let filled = match pending.kind {
+            OperationKind::Read => {
+                chain.writable = data;
+                pending.len
+            }
+            _ => {
+                chain.readable = data;
+                0
+            }
+        };
+        let written = match result {
+            Ok(()) => {
+                self.count(&pending);
+                pending.reply.send(Status::Ok, filled)
+            }
+            Err(error) => {
+                self.counters.disk_errors.add(1);
+                self.errors.warn(|| format!("{:?}: {error}", pending.kind));
+                let status = match error.kind() {
+                    std::io::ErrorKind::Unsupported => Status::Unsupported,
+                    _ => Status::IoError,
+                };
+                pending.reply.send(status, 0)
+            }
+        };
+        self.answer(slot, written).map(|()| false)
+    }
+
+    /// Whether what changes the disk is durable only after a flush that the
+    /// driver will not ask for.
+    fn must_sync(&self, kind: OperationKind) -> bool {
+        let changes = !matches!(kind, OperationKind::Read | OperationKind::Flush);
+        changes && self.writethrough.load(Ordering::Acquire)
+    }
+
+    fn count(&self, pending: &Pending) {
+        let counters = &self.counters;
+        match pending.kind {
+            OperationKind::Read => {
+                counters.reads.add(1);
+                counters.read_bytes.add(pending.len);
+            }
+            OperationKind::Write => {
+                counters.writes.add(1);
+                counters.written_bytes.add(pending.len);
+            }
+            OperationKind::Flush => counters.flushes.add(1),
+            OperationKind::Discard => {
+                counters.discards.add(1);
+                counters.cleared_bytes.add(pending.len);
+            }
+            OperationKind::WriteZeroes { .. } => {
+                counters.zeroes.add(1);
+                counters.cleared_bytes.add(pending.len);
+            }
+        }
+        if pending.syncing {
+            counters.flushes.add(1);
+        }
+    }
+
+    /// Returns the request in `slot` to the driver, and frees the slot.
+    fn answer(&mut self, slot: Slot, written: u32) -> Result<(), QueueFault> {
+        self.free.push(slot);
+        self.answered = true;
+        self.queue.push(self.entries[slot].chain.head(), written)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.free.len() == self.entries.len()
+    }
+
+    fn break_down(&mut self, fault: QueueFault) {
+        if !self.broken {
+            self.broken = true;
+            self.queue.needs_reset(fault);
+        }
+    }
+}
+
+impl Worker for BlockWorker {
+    fn sources(&self) -> Vec<Source> {
+        let source = |fd, token| Source {
+            fd,
+            readiness: Readiness::Readable,
+            token,
+        };
+        let mut sources = vec![source(self.queue.kick_fd(), KICK)];
+        sources.extend(self.disk.ready_fd().map(|fd| source(fd, COMPLETION)));
+        sources
+    }
+
+    fn ready(&mut self, _: Token) {
+        let outcome = if self.broken {
+            self.collect().map(|_| ())
+        } else {
+            self.turn()
+        };
+        if let Err(fault) = outcome {
+            self.break_down(fault);
+        }
+    }
+
+    fn drain(&mut self, deadline: Instant) -> bool {
+        loop {
+            if let Err(fault) = self.collect() {
+                self.break_down(fault);
+            }
+            if self.is_idle() {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            self.disk.wait(deadline);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `guest disk`: writes a known stream to a block device, digests what a
+//! device holds, or checks it against the stream. Reads see the device, not
+//! this kernel's cache.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+
+use rustix::fs::{Advice, fadvise};
+
+use super::stream::{CHUNK, Stream, Tally};
+use super::{Outcome, size, usage};
+
+pub(super) fn run(words: &[&str]) -> Outcome {
+    match *words {
+        ["write", device, bytes, seed] => write(device, size::parse(bytes)?, seed.parse()?),
+        ["hash", device, bytes] => hash(device, size::parse(bytes)?),
+        ["verify", device, bytes, seed] => verify(device, size::parse(bytes)?, seed.parse()?),
+        _ => usage(),
+    }
+}
+
+fn write(device: &str, bytes: u64, seed: u64) -> Outcome {
+    let mut file = OpenOptions::new().write(true).open(device)?;
+    let mut stream = Stream::new(seed, bytes);
+    let mut tally = Tally::default();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let length = stream.read(&mut chunk)?;
+        if length == 0 {
+            break;
+        }
+        file.write_all(&chunk[..length])?;
+        tally.add(&chunk[..length]);
+    }
+    file.sync_all()?;
+    println!("disk: wrote {device} {tally}");
+    Ok(())
+}
+
+fn hash(device: &str, bytes: u64) -> Outcome {
+    let mut tally = Tally::default();
+    read(device, bytes, |_, chunk| {
+        tally.add(chunk);
+        Ok(())
+    })?;
+    println!("disk: holds {device} {tally}");
+    Ok(())
+}
+
+fn verify(device: &str, bytes: u64, seed: u64) -> Outcome {
+    let mut stream = Stream::new(seed, bytes);
+    let mut expected = vec![0; CHUNK];
+    read(device, bytes, |offset, chunk| {
+        let expected = &mut expected[..chunk.len()];
+        stream.read_exact(expected)?;
+        let differs = chunk
+            .iter()
+            .zip(&*expected)
+            .position(|(is, want)| is != want);
+        match differs {
+            Some(at) => Err(format!("{device} differs at byte {}", offset + at as u64).into()),
+            None => Ok(()),
+        }
+    })?;
+    println!("disk: verified {device} bytes {bytes} seed {seed}");
+    Ok(())
+}
+
+/// Hands out `bytes` of the device from its start, each chunk with its offset.
+fn read(device: &str, bytes: u64, mut with: impl FnMut(u64, &[u8]) -> Outcome) -> Outcome {
+    let file = File::open(device)?;
+    // Clean pages are dropped, so that the reads reach the device.
+    fadvise(&file, 0, None, Advice::DontNeed)?;
+    let mut limited = (&file).take(bytes);
+    let mut chunk = vec![0; CHUNK];
+    let mut offset = 0;
+    while offset < bytes {
+        let wanted = usize::try_from(bytes - offset).map_or(CHUNK, |left| left.min(CHUNK));
+        limited
+            .read_exact(&mut chunk[..wanted])
+            .map_err(|error| format!("reading {device} at byte {offset}: {error}"))?;
+        with(offset, &chunk[..wanted])?;
+        offset += wanted as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! The small programs of the guest tests and the demo, run in the guest as
+//! `guest PROGRAM…`. Each is one file, prints lines that begin with its name
+//! and hold exact figures, and fails with a message and exit status 1.
+
+mod discard;
+mod disk;
+mod garbage;
+mod memory;
+mod net;
+mod registers;
+mod report;
+mod size;
+mod stream;
+
+use std::error::Error;
+
+/// What a program returns; the message of an error is for a person.
+type Outcome = Result<(), Box<dyn Error>>;
+
+const USAGE: &str = "usage: guest report
+       guest disk write DEVICE BYTES SEED | hash DEVICE BYTES | verify DEVICE BYTES SEED
+       guest discard DEVICE OFFSET BYTES
+       guest zero DEVICE OFFSET BYTES
+       guest net send ADDRESS:PORT BYTES SEED | receive ADDRESS:PORT | echo PORT
+       guest garbage ROUNDS SEED [mmio=START-END | ports=START-END]...
+       guest memory BYTES
+sizes take the suffixes K, M, G and T, for powers of 1024";
+
+/// Runs the program that the arguments name.
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["report"] => report::run(),
+        ["disk", rest @ ..] => disk::run(rest),
+        ["discard", rest @ ..] => discard::run(discard::Request::Discard, rest),
+        ["zero", rest @ ..] => discard::run(discard::Request::Zero, rest),
+        ["net", rest @ ..] => net::run(rest),
+        ["garbage", rest @ ..] => garbage::run(rest),
+        ["memory", size] => memory::run(size),
+        _ => Err(USAGE.into()),
+    }
+}
+
+/// The failure of a program that was given the wrong words.
+fn usage() -> Outcome {
+    Err(USAGE.into())
+}

@@ -1,0 +1,64 @@
+//! `guest net`: bulk transfers over TCP with a digest of what went by, so that
+//! both ends can compare. The guest connects to send and to receive, and
+//! listens to echo.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+
+use super::stream::{CHUNK, Stream, Tally};
+use super::{Outcome, size, usage};
+
+pub(super) fn run(words: &[&str]) -> Outcome {
+    match *words {
+        ["send", address, bytes, seed] => {
+            let mut connection = TcpStream::connect(address)?;
+            let stream = Stream::new(seed.parse()?, size::parse(bytes)?);
+            let tally = pass(stream, &mut connection)?;
+            connection.shutdown(Shutdown::Write)?;
+            println!("net: sent {tally}");
+        }
+        ["receive", address] => {
+            let tally = pass(TcpStream::connect(address)?, &mut std::io::sink())?;
+            println!("net: received {tally}");
+        }
+        ["echo", port] => {
+            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.parse()?))?;
+            println!("net: listening on port {port}");
+            let (connection, _) = listener.accept()?;
+            let tally = pass(&connection, &mut &connection)?;
+            connection.shutdown(Shutdown::Write)?;
+            println!("net: echoed {tally}");
+        }
+        _ => return usage(),
+    }
+    Ok(())
+}
+
+/// Copies until the source ends.
+fn pass(mut from: impl Read, to: &mut impl Write) -> std::io::Result<Tally> {
+    let mut tally = Tally::default();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match from.read(&mut chunk)? {
+            0 => return Ok(tally),
+            length => {
+                to.write_all(&chunk[..length])?;
+                tally.add(&chunk[..length]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_received() {
+        let mut received = Vec::new();
+        let sent = pass(Stream::new(7, 3_000_001), &mut received).unwrap();
+        let again = pass(received.as_slice(), &mut std::io::sink()).unwrap();
+        assert_eq!(received.len(), 3_000_001);
+        assert_eq!(sent.to_string(), again.to_string());
+    }
+}

@@ -1,0 +1,92 @@
+//! What a machine is to be: a plain value, valid by construction.
+//!
+//! It holds open descriptors and parsed types, never paths or text: whoever
+//! runs the machine opened and vetted everything, and the machine opens
+//! nothing.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use boot::smbios::Identity;
+use boot::{CommandLine, CpuCount, Protocol};
+use devices::block::device::DiskId;
+use devices::block::open::DiskOptions;
+use devices::net::device::NetOptions;
+
+use crate::memory::MemoryConfig;
+
+/// A machine to be built.
+#[derive(Debug)]
+pub struct VmConfig {
+    /// The open KVM device.
+    pub kvm: OwnedFd,
+    /// What it boots.
+    pub boot: BootConfig,
+    /// Its vCPUs.
+    pub cpus: CpuCount,
+    /// Its memory.
+    pub memory: MemoryConfig,
+    /// What it says of itself.
+    pub identity: Identity,
+    /// Its serial port, if it has one.
+    pub console: Option<ConsoleConfig>,
+    /// Whether it has a CMOS clock. Linux guests take the time from KVM's
+    /// clock and look at this one only to set an RTC device up.
+    pub rtc: bool,
+    /// Its virtio devices, in the order in which the guest finds them.
+    pub devices: Vec<DeviceConfig>,
+}
+
+/// What a machine boots.
+#[derive(Debug)]
+pub struct BootConfig {
+    /// The kernel, readable. Not to be written to while the machine runs.
+    pub kernel: File,
+    /// The initial RAM disk, readable, with the same condition.
+    pub initrd: Option<File>,
+    /// What the kernel is told.
+    pub command_line: CommandLine,
+    /// How the kernel is entered.
+    pub protocol: Protocol,
+}
+
+/// The host's side of the serial port.
+#[derive(Debug)]
+pub struct ConsoleConfig {
+    /// What the guest reads, if anything; Ctrl-A is an escape in it.
+    pub input: Option<OwnedFd>,
+    /// Where the guest's output goes.
+    pub output: OwnedFd,
+}
+
+/// A virtio device.
+#[derive(Debug)]
+pub enum DeviceConfig {
+    /// A disk.
+    Block(BlockConfig),
+    /// A network interface.
+    Net(NetConfig),
+    /// A source of random numbers.
+    Rng,
+}
+
+/// A disk.
+#[derive(Debug)]
+pub struct BlockConfig {
+    /// What is on it, locked by whoever opened it.
+    pub file: File,
+    /// Its serial number.
+    pub id: DiskId,
+    /// How the file is used.
+    pub options: DiskOptions,
+}
+
+/// A network interface.
+#[derive(Debug)]
+pub struct NetConfig {
+    /// A tap, open in the mode that
+    /// [`open_tap`](devices::net::tap_open::open_tap) opens it in.
+    pub tap: OwnedFd,
+    /// What the guest sees of it.
+    pub options: NetOptions,
+}

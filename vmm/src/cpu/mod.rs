@@ -1,0 +1,11 @@
+//! vCPUs: what the guest is told of them ([`cpuid`]), where they start
+//! ([`registers`]), how they run ([`vcpu`]), why they stop ([`exit`],
+//! [`crash`]) and how they are made to ([`kick`], [`gate`]).
+
+pub(crate) mod cpuid;
+pub(crate) mod crash;
+pub(crate) mod exit;
+pub(crate) mod gate;
+pub(crate) mod kick;
+pub(crate) mod registers;
+pub(crate) mod vcpu;

@@ -1,0 +1,175 @@
+#![allow(unsafe_code)] // Decodes the run area of the vCPU it owns.
+//! One vCPU and the thread that runs it.
+//!
+//! The thread passes the gate, runs the guest, dispatches each exit to a bus,
+//! and comes back to the gate when kicked. It never waits for another vCPU.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use devices::bus::Bus;
+use kvm_bindings::kvm_run;
+use kvm_ioctls::VcpuFd;
+
+use super::crash::{Crash, CrashCause};
+use super::exit::{Exit, RUN_AREA, decode};
+use super::gate::{Gate, Phase};
+use super::kick::{ImmediateExit, kick};
+use crate::error::{Error, Result};
+
+/// The address spaces that a vCPU's exits go to.
+pub(crate) struct Buses {
+    pub(crate) ports: Bus,
+    pub(crate) mmio: Bus,
+}
+
+/// What a vCPU has done. Written by its thread only.
+#[derive(Debug, Default)]
+pub(crate) struct VcpuCounters {
+    /// Exits to this process for port accesses.
+    pub(crate) port_exits: AtomicU64,
+    /// Exits to this process for MMIO accesses.
+    pub(crate) mmio_exits: AtomicU64,
+    /// Exits to this process for anything else.
+    pub(crate) other_exits: AtomicU64,
+}
+
+/// What a vCPU thread needs.
+pub(crate) struct VcpuContext {
+    pub(crate) id: u8,
+    pub(crate) buses: Arc<Buses>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) counters: Arc<VcpuCounters>,
+    /// Called with what ended the guest.
+    pub(crate) on_crash: Box<dyn Fn(Crash) + Send>,
+    /// Called when the guest is entered for the first time.
+    pub(crate) on_entry: Option<Box<dyn FnOnce(Instant) + Send>>,
+}
+
+/// A vCPU's thread, from outside.
+pub(crate) struct VcpuHandle {
+    /// Gives the vCPU back when it ends, so that its run area stays mapped
+    /// for as long as it may be kicked.
+    thread: JoinHandle<VcpuFd>,
+    immediate_exit: ImmediateExit,
+}
+
+impl VcpuHandle {
+    /// Starts a thread for `vcpu`, which waits at the gate.
+    pub(crate) fn spawn(mut vcpu: VcpuFd, run_size: usize, context: VcpuContext) -> Result<Self> {
+        if run_size < RUN_AREA {
+            return Err(Error::KvmTooOld("a run area with port data"));
+        }
+        let run: *mut kvm_run = vcpu.get_kvm_run();
+        // SAFETY: the run area is mapped as long as the vCPU lives, which is
+        // until the thread is joined; then the handle is gone.
+        let immediate_exit = unsafe { ImmediateExit::new(run) };
+        let thread = thread::Builder::new()
+            .name(format!("vcpu{}", context.id))
+            .spawn(move || {
+                Runner {
+                    vcpu,
+                    immediate_exit,
+                    context,
+                }
+                .run()
+            })
+            .map_err(Error::host("a vCPU thread"))?;
+        Ok(Self {
+            thread,
+            immediate_exit,
+        })
+    }
+
+    /// Makes the thread come back to the gate.
+    pub(crate) fn kick(&self) {
+        kick(&self.thread, self.immediate_exit);
+    }
+
+    /// Waits for the thread to end.
+    pub(crate) fn join(self) {
+        if self.thread.join().is_err() {
+            log::error!("a vCPU thread panicked");
+        }
+    }
+}
+
+struct Runner {
+    vcpu: VcpuFd,
+    immediate_exit: ImmediateExit,
+    context: VcpuContext,
+}
+
+impl Runner {
+    fn run(mut self) -> VcpuFd {
+        let gate = Arc::clone(&self.context.gate);
+        while gate.pass() {
+            self.immediate_exit.set(false);
+            if let Some(on_entry) = self.context.on_entry.take() {
+                on_entry(Instant::now());
+            }
+            if let Err(cause) = self.run_until_kicked(&gate) {
+                let crash = Crash::of(&self.vcpu, self.context.id, cause);
+                (self.context.on_crash)(crash);
+                gate.wait_while_running();
+            }
+        }
+        self.vcpu
+    }
+
+    fn run_until_kicked(&mut self, gate: &Gate) -> std::result::Result<(), CrashCause> {
+        while gate.phase() == Phase::Running {
+            if let Err(error) = self.vcpu.run() {
+                match error.errno() {
+                    libc::EINTR | libc::EAGAIN => continue,
+                    errno => return Err(CrashCause::RunFailed { errno }),
+                }
+            }
+            let run: *mut kvm_run = self.vcpu.get_kvm_run();
+            // SAFETY: the vCPU just came back and does not run before the
+            // exit has been dispatched.
+            self.context.dispatch(unsafe { decode(run) })?;
+        }
+        Ok(())
+    }
+}
+
+impl VcpuContext {
+    fn dispatch(&self, exit: Exit<'_>) -> std::result::Result<(), CrashCause> {
+        let counter = match exit {
+            Exit::PortRead { .. } | Exit::PortWrite { .. } => &self.counters.port_exits,
+            Exit::MmioRead { .. } | Exit::MmioWrite { .. } => &self.counters.mmio_exits,
+            _ => &self.counters.other_exits,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        match exit {
+            Exit::PortRead { port, width, data } => {
+                for access in data.chunks_mut(width) {
+                    self.buses.ports.read(port.into(), access);
+                }
+            }
+            Exit::PortWrite { port, width, data } => {
+                for access in data.chunks(width) {
+                    self.buses.ports.write(port.into(), access);
+                }
+            }
+            Exit::MmioRead { address, data } => self.buses.mmio.read(address, data),
+            Exit::MmioWrite { address, data } => self.buses.mmio.write(address, data),
+            Exit::TripleFault => return Err(CrashCause::TripleFault),
+            Exit::InternalError { suberror, data } => {
+                return Err(CrashCause::InternalError { suberror, data });
+            }
+            Exit::EntryFailure { reason } => return Err(CrashCause::EntryFailure { reason }),
+            Exit::SystemEvent { kind } => {
+                log::warn!("vCPU {}: system event {kind}", self.id);
+                return Err(CrashCause::UnhandledExit {
+                    reason: kvm_bindings::KVM_EXIT_SYSTEM_EVENT,
+                });
+            }
+            Exit::Unknown { reason } => return Err(CrashCause::UnhandledExit { reason }),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,4 @@
+//! KVM: the machine it makes, and the descriptors that connect devices to it
+//! without exits to this process.
+
+pub(crate) mod machine;
