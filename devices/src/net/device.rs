@@ -1,8 +1,5 @@
 //! The front of a network device: its identity, configuration space and life
 //! cycle. The transport calls it.
-//!
-//! The port is here while the device is stopped and in the worker while it
-//! runs.
 
 use std::sync::Arc;
 
@@ -46,16 +43,11 @@ pub struct Net {
     options: NetOptions,
     /// What the port can carry.
     offloads: Offloads,
-    state: State,
+    /// Here while the device is stopped. Lost if the reactor ends.
+    port: Option<Box<dyn Port>>,
+    running: Option<Attached<NetWorker>>,
     reactor: ReactorHandle,
     counters: Arc<Counters>,
-}
-
-enum State {
-    Stopped(Box<dyn Port>),
-    Running(Attached<NetWorker>),
-    /// The reactor ended, and the port with it.
-    Lost,
 }
 
 impl Net {
@@ -64,7 +56,8 @@ impl Net {
         Self {
             options,
             offloads: port.offloads(),
-            state: State::Stopped(port),
+            port: Some(port),
+            running: None,
             reactor,
             counters: Arc::default(),
         }
@@ -110,16 +103,14 @@ impl VirtioDevice for Net {
     fn write_config(&mut self, _: u64, _: &[u8]) {}
 
     fn start(&mut self, mut activation: Activation) -> Result<(), StartError> {
-        let State::Stopped(port) = &mut self.state else {
-            return Err(ReactorError::Gone.into());
-        };
         let receive_queue = activation.take_queue(RECEIVE_QUEUE)?;
         let transmit_queue = activation.take_queue(TRANSMIT_QUEUE)?;
+        let mut port = self.port.take().ok_or(ReactorError::Gone)?;
         let offloads = Offloads::received_with(activation.features);
-        port.set_offloads(offloads)?;
-        let State::Stopped(port) = std::mem::replace(&mut self.state, State::Lost) else {
-            unreachable!("the state was looked at above");
-        };
+        if let Err(error) = port.set_offloads(offloads) {
+            self.port = Some(port);
+            return Err(error.into());
+        }
         let mode = ReceiveMode {
             mergeable: activation.has_feature(VIRTIO_NET_F_MRG_RXBUF),
             checksum: offloads.checksum,
@@ -129,21 +120,16 @@ impl VirtioDevice for Net {
             Transmit::new(transmit_queue, self.counters()),
             port,
         );
-        self.state = State::Running(self.reactor.attach(worker)?);
+        self.running = Some(self.reactor.attach(worker)?);
         Ok(())
     }
 
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
-        match std::mem::replace(&mut self.state, State::Lost) {
-            State::Running(attached) => {
-                let (port, queues) = attached.detach(STOP_PATIENCE)?.into_parts();
-                self.state = State::Stopped(port);
-                Ok(queues)
-            }
-            stopped => {
-                self.state = stopped;
-                Ok(Vec::new())
-            }
-        }
+        let Some(attached) = self.running.take() else {
+            return Ok(Vec::new());
+        };
+        let (port, queues) = attached.detach(STOP_PATIENCE)?.into_parts();
+        self.port = Some(port);
+        Ok(queues)
     }
 }

@@ -83,8 +83,9 @@ impl Posted {
         self.room
     }
 
-    /// Where to receive a packet. What is written there must be memory only:
-    /// the guest sees it at once.
+    /// Where to receive a packet, for a system call. The pointers stay valid
+    /// for as long as this is borrowed; the guest sees at once what is written
+    /// through them.
     pub fn iovecs(&mut self) -> &[iovec] {
         let last = self.iovecs.last_mut().expect("the spill is always there");
         last.iov_base = self.spill.as_mut_ptr().cast();

@@ -46,6 +46,8 @@ struct Wire {
 #[derive(Default)]
 struct WireState {
     offloads: Offloads,
+    /// Fails the next attempt to set offloads.
+    offloads_error: Option<io::ErrorKind>,
     /// Packets received.
     received: u32,
     /// Fails the next packet sent.
@@ -62,7 +64,11 @@ impl Port for Wire {
         Offloads::ALL
     }
     fn set_offloads(&mut self, offloads: Offloads) -> io::Result<()> {
-        self.state.lock().unwrap().offloads = offloads;
+        let mut state = self.state.lock().unwrap();
+        if let Some(kind) = state.offloads_error.take() {
+            return Err(kind.into());
+        }
+        state.offloads = offloads;
         Ok(())
     }
     fn send(&mut self, packet: &Buffers) -> io::Result<()> {
@@ -253,6 +259,18 @@ fn the_port_gets_the_offloads_that_the_driver_accepted() {
         ..Offloads::default()
     };
     assert_eq!(bench.world.wire.lock().unwrap().offloads, checksum_only);
+}
+
+#[test]
+fn a_port_that_refuses_offloads_can_be_tried_again() {
+    let mut bench = Bench::new(u64::MAX);
+    bench.world.wire.lock().unwrap().offloads_error = Some(io::ErrorKind::InvalidInput);
+    bench.driver.start(u64::MAX);
+    assert!(bench.driver.needs_reset());
+    bench.driver.start(u64::MAX);
+    assert!(!bench.driver.needs_reset());
+    bench.transmit(&packet(1, 60));
+    assert_eq!(bench.sent(), packet(1, 60));
 }
 
 #[test]
