@@ -65,12 +65,13 @@ impl Guest {
         let status = match self.connect.as_ref().filter(|_| !self.fresh) {
             Some(socket) => {
                 let machine = RemoteMachine::connect(socket)?;
-                self.lending_terminal(|| machine.run(&command, &mut Inherited))?
+                lending_terminal(self.shell, || machine.run(&command, &mut Inherited))?
             }
             None => {
                 let mut machine = WarmMachine::new(self.config()?);
                 machine.warm_up().context("booting the outer machine")?;
-                let status = self.lending_terminal(|| machine.run(&command, &mut Inherited))?;
+                let status =
+                    lending_terminal(self.shell, || machine.run(&command, &mut Inherited))?;
                 machine.shutdown();
                 status
             }
@@ -97,14 +98,6 @@ impl Guest {
                 log::warn!("{:#}", anyhow::Error::from(error));
             }
         }
-    }
-
-    /// Runs `work` with the terminal raw if a shell was asked for.
-    fn lending_terminal<T>(&self, work: impl FnOnce() -> outer::Result<T>) -> Result<T> {
-        let raw = self.shell.then(RawTerminal::enter).transpose()?;
-        let result = work();
-        drop(raw);
-        Ok(result?)
     }
 
     fn run_directly(&self) -> Result<ExitCode> {
@@ -154,8 +147,19 @@ pub(crate) fn outer_config() -> Result<OuterConfig> {
     Ok(config)
 }
 
+/// Runs `work` with the terminal raw if a `shell` was asked for.
+pub(crate) fn lending_terminal<T>(
+    shell: bool,
+    work: impl FnOnce() -> outer::Result<T>,
+) -> Result<T> {
+    let raw = shell.then(RawTerminal::enter).transpose()?;
+    let result = work();
+    drop(raw);
+    Ok(result?)
+}
+
 /// As a shell tells it: the code, or 128 and the number of the signal.
-fn exit_code(status: ExitStatus) -> ExitCode {
+pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status
         .code()
         .or_else(|| status.signal().map(|signal| 128 + signal))

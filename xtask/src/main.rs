@@ -3,6 +3,7 @@
 //! names, and installs where it may.
 
 mod check;
+mod demo;
 mod guest;
 mod image;
 mod messages;
@@ -26,21 +27,26 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Test(test::Test),
     Check(check::Check),
     Guest(guest::Guest),
     Image(image::Image),
     Packages(packages::Packages),
+    #[command(hide = true)]
+    Stage(demo::stage::Stage),
 }
 
 fn main() -> ExitCode {
     messages::to_standard_error();
     let result = match Arguments::parse().command {
+        Command::Demo(demo) => demo.run(),
         Command::Test(test) => test.run(),
         Command::Check(check) => check.run(),
         Command::Guest(guest) => guest.run(),
         Command::Image(image) => image.run(),
         Command::Packages(packages) => packages.run(),
+        Command::Stage(stage) => stage.run(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -50,6 +50,13 @@ pub(crate) const GUEST_TESTS: Purpose = Purpose {
     usual: true,
 };
 
+/// The demo's disk and network.
+pub(crate) const DEMO: Purpose = Purpose {
+    name: "demo",
+    packages: &["e2fsprogs", "iproute2"],
+    usual: true,
+};
+
 /// A Debian root disk that boots to a login.
 pub(crate) const ROOT_DISK: Purpose = Purpose {
     name: "root-disk",
@@ -73,7 +80,14 @@ pub(crate) const FAST_KERNEL: Purpose = Purpose {
     usual: false,
 };
 
-const ALL: &[&Purpose] = &[&IMAGES, &OUTER, &GUEST_TESTS, &ROOT_DISK, &FAST_KERNEL];
+const ALL: &[&Purpose] = &[
+    &IMAGES,
+    &OUTER,
+    &DEMO,
+    &GUEST_TESTS,
+    &ROOT_DISK,
+    &FAST_KERNEL,
+];
 
 /// List the Debian packages needed, by purpose, and install what is missing.
 #[derive(Debug, Args)]
@@ -81,7 +95,7 @@ pub(crate) struct Packages {
     /// Install what is missing for PURPOSE, or for everyday use.
     #[arg(long)]
     install: bool,
-    /// images, outer, guest-tests, root-disk or fast-kernel.
+    /// images, outer, demo, guest-tests, root-disk or fast-kernel.
     purpose: Vec<String>,
 }
 
