@@ -8,6 +8,7 @@ mod doctor;
 mod run;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -32,8 +33,9 @@ enum Command {
 /// Does what the command line says. Wrong usage ends the process here, with
 /// clap's message and status 2.
 pub fn main() -> ExitCode {
+    let asked = Instant::now();
     let result = match Cli::parse().command {
-        Command::Run(run) => run.execute(),
+        Command::Run(run) => run.execute(asked),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(&mut Cli::command()),
     };

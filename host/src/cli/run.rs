@@ -1,21 +1,21 @@
 //! `plinth run`: starts a virtual machine and becomes its process.
 
+use std::fs::File;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Args;
+use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, MemoryLayout};
 
 use crate::error::Error;
 use crate::exit;
-use crate::launch::{self, MemorySpecification, Specification};
+use crate::launch::{self, Specification, process};
 use crate::option::backing::BackingOption;
 use crate::option::boot::BootOption;
-use crate::option::cmdline::Cmdline;
 use crate::option::console::ConsoleOption;
-use crate::option::cpus::CpuCount;
 use crate::option::disk::DiskOption;
 use crate::option::net::NetOption;
-use crate::option::size::MemorySize;
-use crate::option::smbios::SmbiosOption;
+use crate::option::{self, size, smbios};
 
 use super::Outcome;
 
@@ -41,19 +41,19 @@ pub(super) struct Run {
         default_value = "console=ttyS0",
         allow_hyphen_values = true
     )]
-    cmdline: Cmdline,
+    cmdline: CommandLine,
 
     /// How the kernel is entered
     #[arg(long, value_name = "PROTOCOL", default_value = "auto")]
     boot: BootOption,
 
     /// Number of virtual CPUs, 1 to 64
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = option::cpus)]
     cpus: CpuCount,
 
     /// Memory, such as 512M or 2G (powers of 1024; a number alone is bytes)
-    #[arg(long, value_name = "SIZE", default_value = "512M")]
-    memory: MemorySize,
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size::memory)]
+    memory: MemoryLayout,
 
     /// What the memory is made of
     #[arg(long, value_name = "KIND", default_value = "anonymous")]
@@ -88,35 +88,53 @@ pub(super) struct Run {
     console: ConsoleOption,
 
     /// What the guest reads about its machine:
-    /// manufacturer=…,product=…,serial=…,uuid=…
-    #[arg(long, value_name = "FIELDS")]
-    smbios: Option<SmbiosOption>,
+    /// manufacturer=…,product=…,version=…,serial=…,uuid=…
+    #[arg(long, value_name = "FIELDS", value_parser = smbios::identity)]
+    smbios: Option<Identity>,
+
+    /// Write figures about the run to FILE, as JSON, when it ends
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 impl Run {
-    pub(super) fn execute(self) -> Outcome {
-        let request = launch::prepare(self.specification())?;
-        drop(request);
-        Err(Error::unexpected("this build has no VM process yet"))
+    /// Returns only if the machine was not started.
+    pub(super) fn execute(self, asked: Instant) -> Outcome {
+        let program = process::program()?;
+        let report = self.report.clone();
+        let config = launch::prepare(self.specification())?;
+        let report = report.map(create_report).transpose()?;
+        Err(process::become_machine(program, config, asked, report))
     }
 
     fn specification(self) -> Specification {
         Specification {
             kernel: self.kernel,
             initrd: self.initrd,
-            cmdline: self.cmdline,
-            boot: self.boot,
+            command_line: self.cmdline,
+            protocol: self.boot.into(),
             cpus: self.cpus,
-            memory: MemorySpecification {
-                size: self.memory,
-                backing: self.memory_backing,
-                huge_pages: self.huge_pages,
+            memory: MemoryConfig {
+                layout: self.memory,
+                backing: self.memory_backing.into(),
+                transparent_huge_pages: self.huge_pages.then_some(true),
                 prefault: self.prefault,
             },
             disks: self.disks,
             nets: self.nets,
             console: self.console,
-            smbios: self.smbios.unwrap_or_default(),
+            identity: self.smbios.unwrap_or_else(smbios::default_identity),
         }
     }
+}
+
+fn create_report(path: PathBuf) -> Result<File, Error> {
+    File::create(&path).map_err(|error| {
+        Error::configuration(format!(
+            "report file '{}' cannot be written to",
+            path.display()
+        ))
+        .because(error)
+        .remedy("another path with --report")
+    })
 }

@@ -2,11 +2,12 @@
 
 use rustix::system::sysinfo;
 
-use crate::option::size;
-
 use super::finding::Finding;
 
 const NAME: &str = "memory";
+
+/// The memory of the smallest guest, in bytes.
+const LEAST: u64 = boot::layout::MEMORY_MIN;
 
 /// The host's whole memory, in bytes.
 pub fn total() -> u64 {
@@ -43,7 +44,7 @@ fn judge(total: u64, available: Option<u64>) -> Finding {
         mib(total),
         mib(available)
     );
-    if available < size::LEAST {
+    if available < LEAST {
         return Finding::warn(
             NAME,
             detail,

@@ -10,45 +10,38 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+
+use vmm::config::ConsoleConfig;
 
 use crate::error::Error;
 use crate::option::console::ConsoleOption;
 
-/// Descriptors for the console, either way.
-#[derive(Debug, Default)]
-pub struct Console {
-    /// What the user types.
-    pub input: Option<OwnedFd>,
-    /// What the guest writes.
-    pub output: Option<OwnedFd>,
-}
-
-/// Opens the console. A file is made if there is none and emptied if there
-/// is one.
+/// Opens the console; none means that the guest has no serial port. A file is
+/// made if there is none and emptied if there is one.
 ///
 /// # Errors
 /// The file cannot be written to.
-pub fn open(option: &ConsoleOption) -> Result<Console, Error> {
+pub fn open(option: &ConsoleOption) -> Result<Option<ConsoleConfig>, Error> {
     match option {
-        ConsoleOption::None => Ok(Console::default()),
-        ConsoleOption::Stdio => stdio().map_err(|error| {
+        ConsoleOption::None => Ok(None),
+        ConsoleOption::Stdio => stdio().map(Some).map_err(|error| {
             Error::unexpected("standard input and output cannot be used").because(error)
         }),
-        ConsoleOption::File(path) => file(path),
+        ConsoleOption::File(path) => file(path).map(Some),
     }
 }
 
-fn stdio() -> io::Result<Console> {
-    let output = reopened(io::stdout().as_fd());
-    Ok(Console {
+fn stdio() -> io::Result<ConsoleConfig> {
+    let output = match reopened(io::stdout().as_fd()) {
+        Some(file) => file.into(),
+        None => io::stdout().as_fd().try_clone_to_owned()?,
+    };
+    Ok(ConsoleConfig {
         input: Some(io::stdin().as_fd().try_clone_to_owned()?),
-        output: Some(match output {
-            Some(file) => file.into(),
-            None => io::stdout().as_fd().try_clone_to_owned()?,
-        }),
+        output,
     })
 }
 
@@ -68,7 +61,7 @@ fn reopened(fd: BorrowedFd<'_>) -> Option<File> {
         .ok()
 }
 
-fn file(path: &Path) -> Result<Console, Error> {
+fn file(path: &Path) -> Result<ConsoleConfig, Error> {
     let refused = |error: io::Error| {
         Error::configuration(format!(
             "console file '{}' cannot be written to",
@@ -84,9 +77,9 @@ fn file(path: &Path) -> Result<Console, Error> {
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)
         .map_err(refused)?;
-    Ok(Console {
+    Ok(ConsoleConfig {
         input: None,
-        output: Some(file.into()),
+        output: file.into(),
     })
 }
 

@@ -1,27 +1,19 @@
-//! Kernel and initrd files: opened for reading, and what they hold is judged
-//! later, by the boot plan.
+//! Kernel and initrd files: opened for reading, and what they hold is for
+//! the boot plan to judge.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::Error;
 
-/// An open, non-empty regular file, and its name for messages.
-#[derive(Debug)]
-pub struct Image {
-    /// The name by which the user called it.
-    pub path: PathBuf,
-    /// Open for reading.
-    pub file: File,
-}
-
-/// Opens the file that is to be the guest's `role`, "kernel" or "initrd".
+/// Opens the non-empty regular file that is to be the guest's `role`, "kernel"
+/// or "initrd".
 ///
 /// # Errors
 /// It cannot be opened, is no regular file, or is empty.
-pub fn open(role: &str, path: &Path) -> Result<Image, Error> {
+pub fn open(role: &str, path: &Path) -> Result<File, Error> {
     let refused = |why: &str| {
         Error::configuration(format!("{role} '{}' {why}", path.display()))
             .remedy(format!("another file with --{role}"))
@@ -44,8 +36,5 @@ pub fn open(role: &str, path: &Path) -> Result<Image, Error> {
     if metadata.len() == 0 {
         return Err(refused("is empty"));
     }
-    Ok(Image {
-        path: path.to_owned(),
-        file,
-    })
+    Ok(file)
 }

@@ -1,37 +1,35 @@
 //! Can the host give a guest the memory it is to have?
 
+use vmm::{Backing, MemoryConfig};
+
 use crate::doctor::huge_pages::{self, Pool};
 use crate::doctor::memory;
 use crate::error::Error;
 use crate::option::size::Amount;
-
-use super::MemorySpecification;
 
 /// Refuses memory that the host does not have.
 ///
 /// # Errors
 /// More is asked for than the host has, or its pool of huge pages is too
 /// small.
-pub fn check(wanted: &MemorySpecification) -> Result<(), Error> {
-    let pool = wanted
-        .backing
-        .huge_page()
-        .map(|size| (size, huge_pages::pool(size)));
-    judge(wanted, memory::total(), pool)
+pub fn check(wanted: &MemoryConfig) -> Result<(), Error> {
+    let pool = match wanted.backing {
+        Backing::Anonymous | Backing::Shared => None,
+        Backing::Huge2M | Backing::Huge1G => {
+            let size = wanted.backing.page_size();
+            Some((size, huge_pages::pool(size)))
+        }
+    };
+    judge(wanted.layout.bytes(), memory::total(), pool)
 }
 
 /// `pool` is the size of the huge pages that are asked for, and how many there
 /// are.
-fn judge(
-    wanted: &MemorySpecification,
-    host: u64,
-    pool: Option<(u64, Option<Pool>)>,
-) -> Result<(), Error> {
-    let size = wanted.size.bytes();
+fn judge(size: u64, host: u64, pool: Option<(u64, Option<Pool>)>) -> Result<(), Error> {
     if size > host {
         return Err(Error::configuration(format!(
             "the guest is to have {} of memory, and this host has {} MiB",
-            wanted.size,
+            Amount(size),
             host >> 20
         ))
         .remedy("a smaller --memory"));
@@ -42,7 +40,7 @@ fn judge(
     if !size.is_multiple_of(page) {
         return Err(Error::configuration(format!(
             "{} of memory cannot be made of pages of {}",
-            wanted.size,
+            Amount(size),
             Amount(page)
         ))
         .remedy(format!("a --memory that is a multiple of {}", Amount(page))));
@@ -66,24 +64,14 @@ fn judge(
 mod tests {
     use super::*;
     use crate::exit::ExitStatus;
-    use crate::option::backing::BackingOption;
 
     const HOST: u64 = 8 << 30;
-
-    fn wanted(size: &str, backing: BackingOption) -> MemorySpecification {
-        MemorySpecification {
-            size: size.parse().unwrap(),
-            backing,
-            huge_pages: false,
-            prefault: false,
-        }
-    }
+    const MIB: u64 = 1 << 20;
 
     #[test]
     fn more_than_the_host_has_is_refused() {
-        let anonymous = |size| judge(&wanted(size, BackingOption::Anonymous), HOST, None);
-        assert!(anonymous("8G").is_ok());
-        let error = anonymous("8193M").unwrap_err();
+        assert!(judge(HOST, HOST, None).is_ok());
+        let error = judge(HOST + MIB, HOST, None).unwrap_err();
         assert_eq!(error.exit_status(), ExitStatus::Configuration);
         assert!(
             error
@@ -94,16 +82,9 @@ mod tests {
 
     #[test]
     fn huge_pages_must_fit_and_be_free() {
-        let huge = |size, free| {
-            let pool = Some(Pool { free, total: 512 });
-            judge(
-                &wanted(size, BackingOption::Hugetlb2M),
-                HOST,
-                Some((2 << 20, pool)),
-            )
-        };
-        assert!(huge("128M", 64).is_ok());
-        let error = huge("128M", 63).unwrap_err();
+        let huge = |size, free| judge(size, HOST, Some((2 * MIB, Some(Pool { free, total: 512 }))));
+        assert!(huge(128 * MIB, 64).is_ok());
+        let error = huge(128 * MIB, 63).unwrap_err();
         assert_eq!(error.exit_status(), ExitStatus::Host);
         assert!(
             error
@@ -111,14 +92,13 @@ mod tests {
                 .contains("64 huge pages of 2 MiB, and 63 are free")
         );
         assert!(error.report().contains("hugepages-2048kB/nr_hugepages"));
-        let error = huge("129M", 512).unwrap_err();
+        let error = huge(129 * MIB, 512).unwrap_err();
         assert_eq!(error.exit_status(), ExitStatus::Configuration);
     }
 
     #[test]
     fn a_host_without_such_pages_has_none_free() {
-        let wanted = wanted("1G", BackingOption::Hugetlb1G);
-        let error = judge(&wanted, HOST, Some((1 << 30, None))).unwrap_err();
+        let error = judge(1 << 30, HOST, Some((1 << 30, None))).unwrap_err();
         assert!(error.report().contains("and 0 are free"));
     }
 }

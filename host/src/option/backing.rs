@@ -1,6 +1,7 @@
 //! What a guest's memory is made of on the host.
 
 use clap::ValueEnum;
+use vmm::Backing;
 
 /// Where the host takes guest memory from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -18,13 +19,13 @@ pub enum BackingOption {
     Hugetlb1G,
 }
 
-impl BackingOption {
-    /// The size of the huge pages in bytes, if it is made of them.
-    pub fn huge_page(self) -> Option<u64> {
-        match self {
-            Self::Anonymous | Self::Shared => None,
-            Self::Hugetlb2M => Some(2 << 20),
-            Self::Hugetlb1G => Some(1 << 30),
+impl From<BackingOption> for Backing {
+    fn from(option: BackingOption) -> Self {
+        match option {
+            BackingOption::Anonymous => Self::Anonymous,
+            BackingOption::Shared => Self::Shared,
+            BackingOption::Hugetlb2M => Self::Huge2M,
+            BackingOption::Hugetlb1G => Self::Huge1G,
         }
     }
 }

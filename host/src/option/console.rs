@@ -13,7 +13,7 @@ pub enum ConsoleOption {
     Stdio,
     /// Output goes to a file; there is no input.
     File(PathBuf),
-    /// Output goes nowhere; there is no input.
+    /// The guest has no serial port.
     None,
 }
 

@@ -1,55 +1,44 @@
 //! What the guest reads about its machine in SMBIOS:
-//! `manufacturer=…,product=…,serial=…,uuid=…`.
+//! `manufacturer=…,product=…,version=…,serial=…,uuid=…`.
 
-use std::str::FromStr;
+use vmm::{Identity, Text};
 
 use super::Invalid;
 use super::list::OptionList;
 
-/// The longest string, in bytes (SMBIOS 3.6 §6.1.3 recommends 64).
-const LONGEST: usize = 64;
-
-/// SMBIOS strings and UUID; what is not given is the machine's default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SmbiosOption {
-    /// Type 1: manufacturer.
-    pub manufacturer: Option<String>,
-    /// Type 1: product name.
-    pub product: Option<String>,
-    /// Type 1: serial number.
-    pub serial: Option<String>,
-    /// Type 1: UUID, in the order in which it is written.
-    pub uuid: Option<[u8; 16]>,
-}
-
-impl FromStr for SmbiosOption {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let mut list = OptionList::parse(text)?;
-        let mut string = |key| -> Result<_, Invalid> {
-            let value = list.value(key)?;
-            value.map(|value| printable(key, value)).transpose()
-        };
-        let smbios = Self {
-            manufacturer: string("manufacturer")?,
-            product: string("product")?,
-            serial: string("serial")?,
-            uuid: list.value("uuid")?.map(|text| uuid(&text)).transpose()?,
-        };
-        list.finish("manufacturer=…, product=…, serial=… and uuid=…")?;
-        Ok(smbios)
+/// The identity that `text` gives; what it leaves out stays as it is in
+/// [`default_identity`].
+///
+/// # Errors
+/// An item is not known or cannot be.
+pub fn identity(text: &str) -> Result<Identity, Invalid> {
+    let mut identity = default_identity();
+    let mut list = OptionList::parse(text)?;
+    for (key, field) in [
+        ("manufacturer", &mut identity.manufacturer),
+        ("product", &mut identity.product),
+        ("version", &mut identity.version),
+        ("serial", &mut identity.serial),
+    ] {
+        if let Some(value) = list.value(key)? {
+            *field = Text::new(value).map_err(Invalid::because)?;
+        }
     }
+    if let Some(text) = list.value("uuid")? {
+        identity.uuid = uuid(&text)?;
+    }
+    list.finish("manufacturer=…, product=…, version=…, serial=… and uuid=…")?;
+    Ok(identity)
 }
 
-fn printable(key: &str, value: String) -> Result<String, Invalid> {
-    let is_printable = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
-    if value.len() <= LONGEST && value.bytes().all(is_printable) {
-        Ok(value)
-    } else {
-        Err(Invalid::new(format!(
-            "{key} has at most {LONGEST} printable ASCII characters"
-        )))
+/// What a machine says of itself if the user says nothing.
+pub fn default_identity() -> Identity {
+    let text = |text: &str| Text::new(text).expect("short and printable");
+    Identity {
+        manufacturer: text("plinth"),
+        product: text("plinth virtual machine"),
+        version: text(env!("CARGO_PKG_VERSION")),
+        ..Identity::default()
     }
 }
 
@@ -74,18 +63,26 @@ mod tests {
 
     #[test]
     fn every_field_can_be_given() {
-        let text =
-            "manufacturer=A B,product=C,serial=1,,2,uuid=123e4567-e89b-12d3-a456-426614174000";
-        let smbios: SmbiosOption = text.parse().unwrap();
-        assert_eq!(smbios.manufacturer.as_deref(), Some("A B"));
-        assert_eq!(smbios.product.as_deref(), Some("C"));
-        assert_eq!(smbios.serial.as_deref(), Some("1,2"));
-        assert_eq!(smbios.uuid.unwrap()[..5], [0x12, 0x3e, 0x45, 0x67, 0xe8]);
+        let text = "manufacturer=A B,product=C,version=2,serial=1,,2,\
+                    uuid=123e4567-e89b-12d3-a456-426614174000";
+        let identity = identity(text).unwrap();
+        assert_eq!(identity.manufacturer.as_str(), "A B");
+        assert_eq!(identity.product.as_str(), "C");
+        assert_eq!(identity.version.as_str(), "2");
+        assert_eq!(identity.serial.as_str(), "1,2");
+        assert_eq!(identity.uuid[..5], [0x12, 0x3e, 0x45, 0x67, 0xe8]);
+    }
+
+    #[test]
+    fn what_is_left_out_stays() {
+        let given = identity("serial=7").unwrap();
+        assert_eq!(given.manufacturer.as_str(), "plinth");
+        assert_eq!(given.uuid, [0; 16]);
     }
 
     #[test]
     fn mistakes_are_explained() {
-        let error = |text: &str| text.parse::<SmbiosOption>().unwrap_err().to_string();
+        let error = |text: &str| identity(text).unwrap_err().to_string();
         assert!(error("maker=x").contains("'maker' is not known"));
         assert!(error("product=\u{e9}").contains("printable ASCII"));
         assert!(error(&format!("serial={}", "x".repeat(65))).contains("at most 64"));

@@ -1,7 +1,7 @@
 //! Every bad input ends `plinth run` before anything starts, with one message
 //! that says what, which, why and what to do, and with its exit status.
 
-use std::os::fd::AsRawFd;
+use devices::block::lock::{Access, lock};
 
 use crate::plinth::{Fixture, plinth};
 
@@ -51,6 +51,42 @@ fn a_kernel_that_is_a_pipe_is_not_waited_for() {
 }
 
 #[test]
+fn a_kernel_that_is_none_or_cut_off_or_for_another_machine() {
+    let f = Fixture::new();
+    let whole = std::fs::read(f.path("kernel")).unwrap();
+    let mut foreign = whole.clone();
+    foreign[18] = 183; // e_machine: EM_AARCH64
+    for (name, bytes, why) in [
+        (
+            "text",
+            b"hello, world".as_slice(),
+            "give an uncompressed x86_64 ELF kernel",
+        ),
+        (
+            "short",
+            &whole[..whole.len() - 1],
+            "the kernel image is truncated",
+        ),
+        ("foreign", &foreign, "the kernel image is"),
+    ] {
+        let path = f.path(name);
+        std::fs::write(&path, bytes).unwrap();
+        let path = path.to_str().unwrap();
+        plinth(&["run", "--kernel", path]).refused(
+            CONFIGURATION,
+            &[&format!("kernel '{path}' cannot be booted: "), why],
+        );
+    }
+}
+
+#[test]
+fn a_kernel_without_the_entry_that_is_asked_for() {
+    let f = Fixture::new();
+    f.run(&["--boot", "pvh"])
+        .refused(CONFIGURATION, &["cannot be booted", "no usable entry"]);
+}
+
+#[test]
 fn an_initrd_is_checked_like_a_kernel() {
     let f = Fixture::new();
     f.run(&["--initrd", "/nonexistent/i"]).refused(
@@ -65,9 +101,12 @@ fn an_initrd_is_checked_like_a_kernel() {
 fn memory_must_be_a_size_of_64_mib_or_more() {
     let f = Fixture::new();
     for (size, why) in [
-        ("0", "this is 0 bytes"),
-        ("63M", "64M of memory or more, and this is 63 MiB"),
-        ("512", "this is 512 bytes"),
+        (
+            "0",
+            "0 bytes of guest memory is not possible; give a whole number of MiB",
+        ),
+        ("63M", "from 64 MiB to"),
+        ("512", "a number alone is bytes: 512M is MiB"),
         ("much", "a size is a whole number and a unit"),
         ("512MB", "'MB' is not a unit"),
     ] {
@@ -78,11 +117,12 @@ fn memory_must_be_a_size_of_64_mib_or_more() {
 
 #[test]
 fn memory_beyond_the_hosts() {
+    // No machine with a TiB is expected to run this.
     let f = Fixture::new();
-    f.run(&["--memory", "1000T"]).refused(
+    f.run(&["--memory", "1T"]).refused(
         CONFIGURATION,
         &[
-            "1000 TiB of memory, and this host has",
+            "1 TiB of memory, and this host has",
             "try: a smaller --memory",
         ],
     );
@@ -103,7 +143,7 @@ fn vcpus_must_be_1_to_64() {
     let f = Fixture::new();
     for count in ["0", "1000", "-1", "two"] {
         f.run(&[&format!("--cpus={count}")])
-            .refused(CONFIGURATION, &["--cpus", "a guest has 1 to 64 vCPUs"]);
+            .refused(CONFIGURATION, &["--cpus", "1 to 64"]);
     }
 }
 
@@ -112,12 +152,13 @@ fn a_command_line_that_is_too_long_or_has_lines() {
     let f = Fixture::new();
     f.run(&["--cmdline", &"x".repeat(2048)]).refused(
         CONFIGURATION,
-        &["--cmdline", "2048 bytes long and a kernel takes 2047"],
+        &[
+            "--cmdline",
+            "the kernel command line has 2048 bytes, the limit is 2047; shorten it",
+        ],
     );
-    f.run(&["--cmdline", "quiet\nro"]).refused(
-        CONFIGURATION,
-        &["--cmdline", "byte 5 is a control character"],
-    );
+    f.run(&["--cmdline", "quiet\nro"])
+        .refused(CONFIGURATION, &["--cmdline", "'\\n' at byte 5"]);
 }
 
 #[test]
@@ -184,13 +225,13 @@ fn a_disk_in_use_names_who_uses_it() {
         .unwrap();
     let me = format!("in use by process {} (", std::process::id());
 
-    host::launch::lock::lock(&file, false).unwrap();
+    lock(&file, Access::Exclusive).unwrap();
     for option in [disk.clone(), format!("{disk},readonly")] {
         f.run(&["--disk", &option])
             .refused(CONFIGURATION, &[&disk, &me, "try: ending that process"]);
     }
     // Readers do not disturb each other.
-    host::launch::lock::lock(&file, true).unwrap();
+    lock(&file, Access::Shared).unwrap();
     f.run(&["--disk", &disk]).refused(CONFIGURATION, &[&me]);
     let run = f.run(&["--disk", &format!("{disk},readonly")]);
     assert!(!run.err.contains("in use"), "{}", run.err);
@@ -219,7 +260,10 @@ fn disk_ids_must_be_short_and_different() {
     f.run(&["--disk", &format!("{one},id=disk1"), "--disk", &two])
         .refused(CONFIGURATION, &["two disks have the id 'disk1'"]);
     f.run(&["--disk", &format!("{one},id=123456789012345678901")])
-        .refused(CONFIGURATION, &["21 bytes long and a guest sees 20"]);
+        .refused(
+            CONFIGURATION,
+            &["id '123456789012345678901' does not do: a disk's id has at most 20 characters"],
+        );
 }
 
 #[test]
@@ -238,7 +282,7 @@ fn a_tap_that_does_not_exist() {
         CONFIGURATION,
         &[
             "tap 'plinthnone0' does not exist",
-            "try: making it: sudo ip tuntap add dev plinthnone0 mode tap user $USER",
+            "try: sudo ip tuntap add dev plinthnone0 mode tap user $USER",
         ],
     );
     assert!(
@@ -258,9 +302,9 @@ fn an_interface_that_is_no_tap() {
 fn a_bad_mac_or_mtu() {
     let f = Fixture::new();
     for (net, why) in [
-        ("tap=t,mac=02:00:00:00:00", "is no MAC address"),
-        ("tap=t,mac=ff:ff:ff:ff:ff:ff", "is zero or a group's"),
-        ("tap=t,mtu=20", "68 to 65535 bytes"),
+        ("tap=t,mac=02:00:00:00:00", "a MAC address is six"),
+        ("tap=t,mac=ff:ff:ff:ff:ff:ff", "is of a group"),
+        ("tap=t,mtu=20", "from 68 to 65535"),
         ("mac=02:00:00:00:00:01", "tap=NAME is missing"),
     ] {
         f.run(&["--net", net])
@@ -271,15 +315,8 @@ fn a_bad_mac_or_mtu() {
 #[test]
 fn a_console_file_that_cannot_be_written() {
     let f = Fixture::new();
-    let kernel = f.path("kernel");
-    let run = plinth(&[
-        "run",
-        "--kernel",
-        kernel.to_str().unwrap(),
-        "--console",
-        "file=/nonexistent/c",
-    ]);
-    // A host that cannot run guests says that first: nothing is made there.
+    let run = f.run_on("file=/nonexistent/c", &[]);
+    // A host that cannot run guests says that first: no file is made there.
     if plinth(&["doctor"]).code == HOST {
         run.refused(HOST, &["no guest can run here"]);
     } else {
@@ -295,23 +332,12 @@ fn a_refusal_leaves_no_console_file_and_no_lock() {
     let f = Fixture::new();
     let disk = f.file("disk", 1 << 20);
     let log = f.path("log");
-    let kernel = f.path("kernel");
-    let run = plinth(&[
-        "run",
-        "--kernel",
-        kernel.to_str().unwrap(),
-        "--disk",
-        &disk,
-        "--net",
-        "tap=plinthnone0",
-        "--console",
-        &format!("file={}", log.display()),
-    ]);
+    let console = format!("file={}", log.display());
+    let run = f.run_on(&console, &["--disk", &disk, "--net", "tap=plinthnone0"]);
     run.refused(CONFIGURATION, &["tap 'plinthnone0' does not exist"]);
     assert!(!log.exists());
     let file = std::fs::File::options().write(true).open(&disk).unwrap();
-    assert!(file.as_raw_fd() > 0);
-    host::launch::lock::lock(&file, false).unwrap();
+    lock(&file, Access::Exclusive).unwrap();
 }
 
 #[test]
