@@ -1,3 +1,7 @@
-//! The plinth command line and the layer above one virtual machine.
+//! The `plinth` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    host::cli::main()
+}

@@ -1,0 +1,60 @@
+//! The command line: what the user typed, told apart and handed on.
+//!
+//! One file for each subcommand. Errors end here, as one message on standard
+//! error and an exit status.
+
+mod completions;
+mod doctor;
+mod run;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::error::Error;
+use crate::exit::{self, ExitStatus};
+
+/// Run virtual machines with KVM.
+#[derive(Debug, Parser)]
+#[command(name = "plinth", version, after_help = exit::HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+}
+
+/// Does what the command line says. Wrong usage ends the process here, with
+/// clap's message and status 2.
+pub fn main() -> ExitCode {
+    let asked = Instant::now();
+    let result = match Cli::parse().command {
+        Command::Run(run) => run.execute(asked),
+        Command::Doctor(doctor) => doctor.execute(),
+        Command::Completions(completions) => completions.execute(&mut Cli::command()),
+    };
+    let status = result.unwrap_or_else(|error: Error| {
+        eprintln!("plinth: {}", error.report());
+        error.exit_status()
+    });
+    status.into()
+}
+
+/// The result of a command.
+type Outcome = Result<ExitStatus, Error>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

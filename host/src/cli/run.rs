@@ -1,0 +1,140 @@
+//! `plinth run`: starts a virtual machine and becomes its process.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, MemoryLayout};
+
+use crate::error::Error;
+use crate::exit;
+use crate::launch::{self, Specification, process};
+use crate::option::backing::BackingOption;
+use crate::option::boot::BootOption;
+use crate::option::console::ConsoleOption;
+use crate::option::disk::DiskOption;
+use crate::option::net::NetOption;
+use crate::option::{self, size, smbios};
+
+use super::Outcome;
+
+/// Run a virtual machine in the foreground
+///
+/// On the console, Ctrl-A x ends the machine, Ctrl-A c sends a break, and
+/// Ctrl-A h lists these keys.
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub(super) struct Run {
+    /// Kernel: an uncompressed ELF (vmlinux) or a bzImage (vmlinuz)
+    #[arg(long, value_name = "FILE")]
+    kernel: PathBuf,
+
+    /// Initial file system for the kernel to unpack
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
+
+    /// Kernel command line
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "console=ttyS0",
+        allow_hyphen_values = true
+    )]
+    cmdline: CommandLine,
+
+    /// How the kernel is entered
+    #[arg(long, value_name = "PROTOCOL", default_value = "auto")]
+    boot: BootOption,
+
+    /// Number of virtual CPUs, 1 to 64
+    #[arg(long, value_name = "N", default_value = "1", value_parser = option::cpus)]
+    cpus: CpuCount,
+
+    /// Memory, such as 512M or 2G (powers of 1024; a number alone is bytes)
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size::memory)]
+    memory: MemoryLayout,
+
+    /// What the memory is made of
+    #[arg(long, value_name = "KIND", default_value = "anonymous")]
+    memory_backing: BackingOption,
+
+    /// Ask for transparent huge pages
+    #[arg(long)]
+    huge_pages: bool,
+
+    /// Take all memory before the guest starts
+    #[arg(long)]
+    prefault: bool,
+
+    /// Disk, a raw image or a block device:
+    /// PATH[,readonly][,direct][,engine=io-uring|sync][,id=ID]
+    ///
+    /// May be repeated; the guest finds disks in this order. `direct` bypasses
+    /// the page cache; `id` is the serial number that the guest reads, 20
+    /// characters at most. A comma in PATH is written as two.
+    #[arg(long = "disk", value_name = "DISK")]
+    disks: Vec<DiskOption>,
+
+    /// Network interface on an existing tap: tap=NAME[,mac=MAC][,mtu=N]
+    ///
+    /// May be repeated. Without `mac` the address is derived from this host
+    /// and the tap, the same at every start.
+    #[arg(long = "net", value_name = "NET")]
+    nets: Vec<NetOption>,
+
+    /// Where the guest's console goes: stdio, file=PATH or none
+    #[arg(long, value_name = "CONSOLE", default_value = "stdio")]
+    console: ConsoleOption,
+
+    /// What the guest reads about its machine:
+    /// manufacturer=…,product=…,version=…,serial=…,uuid=…
+    #[arg(long, value_name = "FIELDS", value_parser = smbios::identity)]
+    smbios: Option<Identity>,
+
+    /// Write figures about the run to FILE, as JSON, when it ends
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+impl Run {
+    /// Returns only if the machine was not started.
+    pub(super) fn execute(self, asked: Instant) -> Outcome {
+        let program = process::program()?;
+        let report = self.report.clone();
+        let config = launch::prepare(self.specification())?;
+        let report = report.map(create_report).transpose()?;
+        Err(process::become_machine(program, config, asked, report))
+    }
+
+    fn specification(self) -> Specification {
+        Specification {
+            kernel: self.kernel,
+            initrd: self.initrd,
+            command_line: self.cmdline,
+            protocol: self.boot.into(),
+            cpus: self.cpus,
+            memory: MemoryConfig {
+                layout: self.memory,
+                backing: self.memory_backing.into(),
+                transparent_huge_pages: self.huge_pages.then_some(true),
+                prefault: self.prefault,
+            },
+            disks: self.disks,
+            nets: self.nets,
+            console: self.console,
+            identity: self.smbios.unwrap_or_else(smbios::default_identity),
+        }
+    }
+}
+
+fn create_report(path: PathBuf) -> Result<File, Error> {
+    File::create(&path).map_err(|error| {
+        Error::configuration(format!(
+            "report file '{}' cannot be written to",
+            path.display()
+        ))
+        .because(error)
+        .remedy("another path with --report")
+    })
+}

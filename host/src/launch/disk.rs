@@ -1,0 +1,151 @@
+//! Disks: files and block devices, opened, measured and locked.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+
+use devices::block::lock::{Access, LockError, lock};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+use vmm::DiskId;
+use vmm::config::BlockConfig;
+
+use crate::error::Error;
+use crate::option::disk::DiskOption;
+
+use super::holder;
+
+/// What a disk is counted in, in bytes (virtio 1.3 §5.2.4).
+const SECTOR: u64 = 512;
+
+/// Opens disks in order.
+///
+/// # Errors
+/// One cannot be opened, has no usable size, or is in use; or two have the
+/// same identity or the same file.
+pub fn open_all(options: Vec<DiskOption>) -> Result<Vec<BlockConfig>, Error> {
+    let mut disks: Vec<BlockConfig> = Vec::with_capacity(options.len());
+    for (number, option) in options.into_iter().enumerate() {
+        let id = option.id.unwrap_or_else(|| numbered(number));
+        if disks.iter().any(|disk| disk.id == id) {
+            return Err(
+                Error::configuration(format!("two disks have the id '{id}'"))
+                    .remedy("another id=ID for one of them"),
+            );
+        }
+        disks.push(open(option, id, &disks)?);
+    }
+    Ok(disks)
+}
+
+/// The identity of a disk if the user gave none.
+fn numbered(number: usize) -> DiskId {
+    let id = format!("disk{number}");
+    id.parse()
+        .expect("a short word and a number have at most 20 characters")
+}
+
+fn open(option: DiskOption, id: DiskId, before: &[BlockConfig]) -> Result<BlockConfig, Error> {
+    let name = format!("disk '{}'", option.path.display());
+    let refused = |why: &str| Error::configuration(format!("{name} {why}"));
+
+    // Without O_NONBLOCK a pipe without a writer would be waited for.
+    let mut flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    if option.options.direct {
+        flags |= libc::O_DIRECT;
+    }
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(!option.options.read_only)
+        .custom_flags(flags)
+        .open(&option.path)
+        .map_err(|error| unopened(&option, &name, error))?;
+
+    let unmeasured = |error: io::Error| refused("cannot be measured").because(error);
+    let metadata = file.metadata().map_err(unmeasured)?;
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        return Err(refused("is a directory").remedy("a disk image or a block device"));
+    }
+    if !kind.is_file() && !kind.is_block_device() {
+        return Err(refused("is neither a regular file nor a block device")
+            .remedy("a disk image or a block device"));
+    }
+    let size = file.seek(SeekFrom::End(0)).map_err(unmeasured)?;
+    if size == 0 {
+        return Err(refused("is empty").remedy(format!(
+            "giving it a size: truncate -s 1G {}",
+            option.path.display()
+        )));
+    }
+    if !size.is_multiple_of(SECTOR) {
+        return Err(refused(&format!(
+            "has {size} bytes, which is not a multiple of {SECTOR}"
+        ))
+        .remedy(format!(
+            "making it whole: truncate -s %{SECTOR} {}",
+            option.path.display()
+        )));
+    }
+
+    let shared_with = before
+        .iter()
+        .find(|other| same_file(&metadata, &other.file));
+    if shared_with.is_some_and(|other| !(other.options.read_only && option.options.read_only)) {
+        return Err(refused("is given twice, and not read-only both times")
+            .remedy("adding ,readonly to both, or another file for one of them"));
+    }
+    // io_uring fails requests on a non-blocking file that would have to wait.
+    fcntl_getfl(&file)
+        .and_then(|flags| fcntl_setfl(&file, flags - OFlags::NONBLOCK))
+        .map_err(|error| refused("cannot be used").because(error))?;
+    let access = if option.options.read_only {
+        Access::Shared
+    } else {
+        Access::Exclusive
+    };
+    lock(&file, access).map_err(|error| match error {
+        LockError::InUse => refused(&format!(
+            "is in use {}",
+            holder::by(holder::of_lock(&metadata))
+        ))
+        .remedy("ending that process, or adding ,readonly to all its users"),
+        error => refused("cannot be used").because(error),
+    })?;
+    Ok(BlockConfig {
+        file,
+        id,
+        options: option.options,
+    })
+}
+
+fn unopened(option: &DiskOption, name: &str, error: io::Error) -> Error {
+    let errno = Errno::from_io_error(&error);
+    let how = if option.options.read_only {
+        ""
+    } else {
+        " for writing"
+    };
+    let refused = Error::configuration(format!("{name} cannot be opened{how}")).because(error);
+    match errno {
+        Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) if !option.options.read_only => {
+            refused.remedy("adding ,readonly, or permission to write to it")
+        }
+        Some(Errno::ACCESS | Errno::PERM) => refused.remedy("permission to read it"),
+        Some(Errno::INVAL) if option.options.direct => {
+            refused.remedy("leaving out ,direct: this file system may not support it")
+        }
+        Some(Errno::ISDIR) => refused.remedy("a disk image or a block device"),
+        Some(Errno::NOENT) => refused.remedy(format!(
+            "making it: truncate -s 1G {}",
+            option.path.display()
+        )),
+        _ => refused,
+    }
+}
+
+fn same_file(metadata: &Metadata, other: &File) -> bool {
+    other
+        .metadata()
+        .is_ok_and(|other| (other.dev(), other.ino()) == (metadata.dev(), metadata.ino()))
+}

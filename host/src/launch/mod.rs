@@ -1,0 +1,91 @@
+//! Launching a virtual machine: everything that can be wrong is found here,
+//! before anything runs.
+//!
+//! `plinth run` hands over a [`Specification`]; [`prepare`] opens every file
+//! and device that it names and answers with a [`VmConfig`], which holds
+//! descriptors; [`process`] becomes the machine's own process with it. Only
+//! what leaves no trace happens on the way, and the console file, which may
+//! be made, comes last: a refusal leaves nothing half done.
+
+pub mod console;
+pub mod disk;
+pub mod holder;
+pub mod image;
+pub mod kernel;
+pub mod kvm;
+pub mod memory;
+pub mod net;
+pub mod process;
+
+use std::path::PathBuf;
+
+use vmm::config::{BootConfig, DeviceConfig};
+use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, Protocol, VmConfig};
+
+use crate::error::Error;
+use crate::option::console::ConsoleOption;
+use crate::option::disk::DiskOption;
+use crate::option::net::NetOption;
+
+/// A virtual machine as the user asked for it: valid values, names of files.
+#[derive(Clone, Debug)]
+pub struct Specification {
+    /// The kernel's file.
+    pub kernel: PathBuf,
+    /// The initial file system's file.
+    pub initrd: Option<PathBuf>,
+    /// What the kernel is told.
+    pub command_line: CommandLine,
+    /// How the kernel is entered.
+    pub protocol: Protocol,
+    /// How many vCPUs.
+    pub cpus: CpuCount,
+    /// How much memory, and of what.
+    pub memory: MemoryConfig,
+    /// Disks in the order in which the guest finds them.
+    pub disks: Vec<DiskOption>,
+    /// Network interfaces in the order in which the guest finds them.
+    pub nets: Vec<NetOption>,
+    /// Where the console goes.
+    pub console: ConsoleOption,
+    /// What the guest reads about its machine.
+    pub identity: Identity,
+}
+
+/// Opens everything that `specification` names.
+///
+/// # Errors
+/// Something is not there, not permitted, in use or of the wrong kind, or
+/// this host has no usable KVM. Nothing has been changed then.
+pub fn prepare(specification: Specification) -> Result<VmConfig, Error> {
+    memory::check(&specification.memory)?;
+    let kernel = image::open("kernel", &specification.kernel)?;
+    let initrd = match &specification.initrd {
+        Some(path) => Some(image::open("initrd", path)?),
+        None => None,
+    };
+    kernel::check(&specification, &kernel, initrd.as_ref())?;
+    let disks = disk::open_all(specification.disks)?;
+    let nets = net::open_all(specification.nets)?;
+    let kvm = kvm::open()?;
+    let devices = disks
+        .into_iter()
+        .map(DeviceConfig::Block)
+        .chain(nets.into_iter().map(DeviceConfig::Net))
+        .chain([DeviceConfig::Rng]);
+    Ok(VmConfig {
+        kvm: kvm.into(),
+        boot: BootConfig {
+            kernel,
+            initrd,
+            command_line: specification.command_line,
+            protocol: specification.protocol,
+        },
+        cpus: specification.cpus,
+        memory: specification.memory,
+        identity: specification.identity,
+        console: console::open(&specification.console)?,
+        rtc: true,
+        devices: devices.collect(),
+    })
+}

@@ -1,0 +1,149 @@
+//! Network interfaces: each a tap and an address.
+
+use std::error::Error as _;
+use std::fs;
+use std::os::fd::OwnedFd;
+
+use devices::net::tap_open::{TapOpenError, open_tap};
+use vmm::config::NetConfig;
+use vmm::{MacAddress, NetOptions};
+
+use crate::error::Error;
+use crate::option::net::NetOption;
+
+use super::holder;
+
+/// Attaches to taps in order.
+///
+/// # Errors
+/// One cannot be attached to, or two interfaces have the same address or tap.
+pub fn open_all(options: Vec<NetOption>) -> Result<Vec<NetConfig>, Error> {
+    let host = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let mut taps: Vec<&str> = Vec::with_capacity(options.len());
+    let mut interfaces: Vec<NetConfig> = Vec::with_capacity(options.len());
+    for option in &options {
+        let mac = option.mac.unwrap_or_else(|| derived(&host, &option.tap));
+        if taps.contains(&option.tap.as_str()) {
+            return Err(
+                Error::configuration(format!("tap '{}' is given twice", option.tap))
+                    .remedy("another tap for each --net"),
+            );
+        }
+        if interfaces.iter().any(|other| other.options.mac == mac) {
+            return Err(
+                Error::configuration(format!("two interfaces have the MAC address {mac}"))
+                    .remedy("another mac=MAC for one of them"),
+            );
+        }
+        interfaces.push(NetConfig {
+            tap: open(&option.tap)?,
+            options: NetOptions {
+                mac,
+                mtu: option.mtu,
+            },
+        });
+        taps.push(&option.tap);
+    }
+    Ok(interfaces)
+}
+
+/// An address that is the same at every start, so that the guest keeps its
+/// interface's name and its DHCP lease.
+fn derived(host: &str, tap: &str) -> MacAddress {
+    MacAddress::local(format!("{}/{tap}", host.trim()).as_bytes())
+}
+
+fn open(tap: &str) -> Result<OwnedFd, Error> {
+    open_tap(tap).map_err(|error| refused(error, || holder::by(holder::of_tap(tap))))
+}
+
+/// The same refusal with a remedy, and with who holds the tap.
+fn refused(error: TapOpenError, by: impl FnOnce() -> String) -> Error {
+    match error {
+        TapOpenError::Busy { name } => {
+            Error::configuration(format!("tap '{name}' is in use {}", by()))
+                .remedy("ending that process, or another tap")
+        }
+        TapOpenError::Missing { name } => {
+            Error::configuration(format!("tap '{name}' does not exist")).remedy(format!(
+                "sudo ip tuntap add dev {name} mode tap user $USER && sudo ip link set {name} up"
+            ))
+        }
+        TapOpenError::NotPermitted { name } => {
+            Error::configuration(format!("tap '{name}' belongs to another user")).remedy(format!(
+                "sudo ip tuntap del dev {name} mode tap && \
+                 sudo ip tuntap add dev {name} mode tap user $USER && sudo ip link set {name} up"
+            ))
+        }
+        TapOpenError::NotATap { name } => Error::configuration(format!(
+            "network interface '{name}' is not a tap with one queue"
+        ))
+        .remedy("the name of a tap: ip tuntap list"),
+        TapOpenError::NoDriver { name, source } => {
+            Error::host(format!("/dev/net/tun cannot be opened for tap '{name}'"))
+                .because(source)
+                .remedy("sudo modprobe tun, and permission to read and write it")
+        }
+        other => {
+            let error = Error::configuration(other.to_string());
+            match other.source() {
+                Some(source) => error.because(source.to_string()),
+                None => error,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::ExitStatus;
+    use std::io;
+
+    #[test]
+    fn each_obstacle_has_its_message_and_status() {
+        let name = || String::from("tap0");
+        let source = || io::Error::other("why");
+        for (error, status, parts) in [
+            (
+                TapOpenError::Busy { name: name() },
+                ExitStatus::Configuration,
+                ["tap 'tap0' is in use by process 7", "another tap"],
+            ),
+            (
+                TapOpenError::NotPermitted { name: name() },
+                ExitStatus::Configuration,
+                ["tap 'tap0' belongs to another user", "user $USER"],
+            ),
+            (
+                TapOpenError::NoDriver {
+                    name: name(),
+                    source: source(),
+                },
+                ExitStatus::Host,
+                ["tap 'tap0': why", "modprobe tun"],
+            ),
+            (
+                TapOpenError::Other {
+                    name: name(),
+                    source: source(),
+                },
+                ExitStatus::Configuration,
+                ["tap tap0 cannot be opened: why", ""],
+            ),
+        ] {
+            let error = refused(error, || "by process 7".into());
+            assert_eq!(error.exit_status(), status);
+            for part in parts {
+                assert!(error.report().contains(part), "{}", error.report());
+            }
+        }
+    }
+
+    #[test]
+    fn a_derived_address_depends_on_host_and_tap() {
+        assert_eq!(derived("host\n", "tap0"), derived("host", "tap0"));
+        assert_ne!(derived("host", "tap0"), derived("host", "tap1"));
+        assert_ne!(derived("host", "tap0"), derived("other", "tap0"));
+    }
+}

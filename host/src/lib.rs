@@ -1,0 +1,12 @@
+//! The layer above one virtual machine, and the `plinth` command line.
+//!
+//! Text becomes validated types in [`option`], names become open descriptors
+//! in [`launch`], and a VM process of its own gets both: it parses no text
+//! and opens nothing. [`doctor`] says what this host can do.
+
+pub mod cli;
+pub mod doctor;
+pub mod error;
+pub mod exit;
+pub mod launch;
+pub mod option;

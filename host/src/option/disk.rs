@@ -1,0 +1,103 @@
+//! A disk: `PATH[,readonly][,direct][,engine=ENGINE][,id=ID]`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use vmm::{DiskId, DiskOptions, EngineChoice};
+
+use super::Invalid;
+use super::list::{OptionList, split_first};
+
+/// A disk as the user asked for it.
+#[derive(Clone, Debug)]
+pub struct DiskOption {
+    /// A regular file or a block device.
+    pub path: PathBuf,
+    /// How it is used.
+    pub options: DiskOptions,
+    /// What the guest reads as its serial number.
+    pub id: Option<DiskId>,
+}
+
+impl FromStr for DiskOption {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let (path, rest) = split_first(text);
+        if path.is_empty() {
+            return Err(Invalid::new("a disk begins with the path of its file"));
+        }
+        let mut disk = Self {
+            path: path.into(),
+            options: DiskOptions::default(),
+            id: None,
+        };
+        if let Some(rest) = rest {
+            let mut list = OptionList::parse(rest)?;
+            disk.options.read_only = list.flag("readonly")?;
+            disk.options.direct = list.flag("direct")?;
+            disk.options.engine = engine(list.value("engine")?.as_deref())?;
+            disk.id = list.value("id")?.map(|id| parse_id(&id)).transpose()?;
+            list.finish("readonly, direct, engine=ENGINE and id=ID")?;
+        }
+        Ok(disk)
+    }
+}
+
+fn engine(name: Option<&str>) -> Result<EngineChoice, Invalid> {
+    match name {
+        None => Ok(EngineChoice::Auto),
+        Some("io-uring") => Ok(EngineChoice::IoUring),
+        Some("sync") => Ok(EngineChoice::Sync),
+        Some(other) => Err(Invalid::new(format!(
+            "'{other}' is not an engine: there are io-uring and sync"
+        ))),
+    }
+}
+
+fn parse_id(id: &str) -> Result<DiskId, Invalid> {
+    id.parse()
+        .map_err(|error| Invalid::new(format!("id '{id}' does not do: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        text.parse::<DiskOption>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_path_alone_is_a_writable_disk() {
+        let disk: DiskOption = "/a/b.img".parse().unwrap();
+        assert_eq!(disk.path, PathBuf::from("/a/b.img"));
+        assert_eq!(disk.options, DiskOptions::default());
+        assert_eq!(disk.id, None);
+    }
+
+    #[test]
+    fn every_item_can_be_given_in_any_order() {
+        let disk: DiskOption = "a,,b,id=root,direct,engine=sync,readonly".parse().unwrap();
+        assert_eq!(disk.path, PathBuf::from("a,b"));
+        let options = DiskOptions {
+            engine: EngineChoice::Sync,
+            direct: true,
+            read_only: true,
+        };
+        assert_eq!(disk.options, options);
+        assert_eq!(disk.id, Some("root".parse().unwrap()));
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        assert!(error("").contains("path"));
+        assert!(error("a,readonly=1").contains("'readonly' takes no value"));
+        assert!(error("a,ro").contains("'ro' is not known"));
+        assert!(error("a,id=").contains("needs a value"));
+        assert!(error("a,engine=aio").contains("io-uring and sync"));
+        assert!(error("a,id=a b").contains("id 'a b' does not do"));
+        assert!(error("a,id=x23456789012345678901").contains("at most 20"));
+        assert!("a,id=x2345678901234567890".parse::<DiskOption>().is_ok());
+    }
+}

@@ -1,0 +1,81 @@
+//! A network interface: `tap=NAME[,mac=MAC][,mtu=N]`.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use vmm::{MacAddress, Mtu};
+
+use super::Invalid;
+use super::list::OptionList;
+
+/// A network interface as the user asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetOption {
+    /// The name of the host's end, an existing tap.
+    pub tap: String,
+    /// The guest's address; derived from the host's identity and the tap's
+    /// name if not given.
+    pub mac: Option<MacAddress>,
+    /// The MTU announced to the guest; none if not given.
+    pub mtu: Option<Mtu>,
+}
+
+impl FromStr for NetOption {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let mut list = OptionList::parse(text)?;
+        let net = Self {
+            tap: list
+                .value("tap")?
+                .ok_or_else(|| Invalid::new("tap=NAME is missing: the host's end of the cable"))?,
+            mac: parsed(list.value("mac")?)?,
+            mtu: parsed(list.value("mtu")?)?,
+        };
+        list.finish("tap=NAME, mac=MAC and mtu=N")?;
+        Ok(net)
+    }
+}
+
+fn parsed<T>(value: Option<String>) -> Result<Option<T>, Invalid>
+where
+    T: FromStr<Err: Display>,
+{
+    let Some(text) = value else {
+        return Ok(None);
+    };
+    text.parse()
+        .map(Some)
+        .map_err(|error| Invalid::new(format!("'{text}' does not do: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        text.parse::<NetOption>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn only_the_tap_is_needed() {
+        let net: NetOption = "tap=tap0".parse().unwrap();
+        assert_eq!(net.tap, "tap0");
+        assert_eq!((net.mac, net.mtu), (None, None));
+        let net: NetOption = "mtu=9000,mac=02:00:00:00:00:01,tap=t".parse().unwrap();
+        assert_eq!(net.mtu.unwrap().get(), 9000);
+        assert_eq!(net.mac.unwrap().octets(), [2, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        assert!(error("").contains("empty"));
+        assert!(error("mtu=1500").contains("tap=NAME is missing"));
+        assert!(error("tap0").contains("tap=NAME is missing"));
+        assert!(error("tap=t,mac=nonsense").contains("'nonsense' does not do: a MAC address is"));
+        for mtu in ["0", "67", "65536", "big"] {
+            assert!(error(&format!("tap=t,mtu={mtu}")).contains("from 68 to 65535"));
+        }
+        assert!(error("tap=t,speed=1").contains("'speed' is not known"));
+    }
+}

@@ -1,0 +1,125 @@
+//! The size of a guest's memory, as in `512M` or `2GiB`.
+
+use std::fmt;
+
+use vmm::MemoryLayout;
+
+use super::Invalid;
+
+/// A size of memory that a guest can have: a whole number, then K, M, G or T
+/// for powers of 1024, also written KiB, MiB, GiB, TiB, in upper or lower
+/// case. A number alone is bytes.
+///
+/// # Errors
+/// It is no size, or not one that a guest can have.
+pub fn memory(text: &str) -> Result<MemoryLayout, Invalid> {
+    let bytes = bytes(text)?;
+    MemoryLayout::new(bytes).map_err(|error| {
+        // The commonest mistake: megabytes meant, bytes said.
+        if bytes > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            Invalid::new(format!("{error} (a number alone is bytes: {text}M is MiB)"))
+        } else {
+            Invalid::because(error)
+        }
+    })
+}
+
+fn bytes(text: &str) -> Result<u64, Invalid> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    if number.is_empty() {
+        return Err(Invalid::new(
+            "a size is a whole number and a unit, such as 512M or 2G",
+        ));
+    }
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        "t" | "tib" => 40,
+        _ => {
+            return Err(Invalid::new(format!(
+                "'{unit}' is not a unit: there are K, M, G and T (powers of 1024)"
+            )));
+        }
+    };
+    let number: Option<u64> = number.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(1 << shift))
+        .ok_or_else(|| Invalid::new("no machine has that much memory"))
+}
+
+/// An amount of memory for a person: in the largest unit that divides it.
+#[derive(Clone, Copy, Debug)]
+pub struct Amount(pub u64);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+        for (shift, unit) in units {
+            if self.0 > 0 && self.0.is_multiple_of(1 << shift) {
+                return write!(f, "{} {unit}", self.0 >> shift);
+            }
+        }
+        write!(f, "{} bytes", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn each_unit_is_a_power_of_1024() {
+        for (text, size) in [
+            ("64M", 64 << 20),
+            ("64mib", 64 << 20),
+            ("2GiB", 2 << 30),
+            ("65536K", 64 << 20),
+            ("1t", 1 << 40),
+            ("67108864", 64 << 20),
+        ] {
+            assert_eq!(bytes(text), Ok(size), "{text}");
+        }
+        assert_eq!(memory("64M").unwrap().bytes(), 64 << 20);
+    }
+
+    #[test]
+    fn what_is_no_size_is_explained() {
+        for (text, why) in [
+            ("", "whole number"),
+            ("M", "whole number"),
+            ("1.5G", "'.5G' is not a unit"),
+            ("-1G", "whole number"),
+            ("512MB", "'MB' is not a unit"),
+            ("0", "0 bytes of guest memory is not possible"),
+            ("512", "512M is MiB"),
+            ("63M", "from 64 MiB"),
+            ("67108865", "whole number of MiB"),
+            ("99999999T", "no machine"),
+            ("99999999999999999999", "no machine"),
+        ] {
+            let error = memory(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn amounts_read_well() {
+        assert_eq!(Amount(3 << 30).to_string(), "3 GiB");
+        assert_eq!(Amount(1025 << 20).to_string(), "1025 MiB");
+        assert_eq!(Amount(1).to_string(), "1 bytes");
+        assert_eq!(Amount(0).to_string(), "0 bytes");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "[0-9]{0,21}.{0,4}") {
+            let _ = memory(&text);
+        }
+    }
+}
