@@ -266,12 +266,16 @@ impl BlockWorker {
         };
         let written = match result {
             Ok(()) => {
-                self.count(&pending);
+                self.counters.count(pending.kind, pending.len);
+                if pending.syncing {
+                    self.counters.count(OperationKind::Flush, 0);
+                }
                 pending.reply.send(Status::Ok, filled)
             }
             Err(error) => {
                 self.counters.disk_errors.add(1);
-                self.errors.warn(|| format!("{:?}: {error}", pending.kind));
+                let (id, kind) = (self.id, pending.kind);
+                self.errors.warn(|| format!("disk {id}: {kind:?}: {error}"));
                 let status = match error.kind() {
                     std::io::ErrorKind::Unsupported => Status::Unsupported,
                     _ => Status::IoError,
@@ -287,32 +291,6 @@ impl BlockWorker {
     fn must_sync(&self, kind: OperationKind) -> bool {
         let changes = !matches!(kind, OperationKind::Read | OperationKind::Flush);
         changes && self.writethrough.load(Ordering::Acquire)
-    }
-
-    fn count(&self, pending: &Pending) {
-        let counters = &self.counters;
-        match pending.kind {
-            OperationKind::Read => {
-                counters.reads.add(1);
-                counters.read_bytes.add(pending.len);
-            }
-            OperationKind::Write => {
-                counters.writes.add(1);
-                counters.written_bytes.add(pending.len);
-            }
-            OperationKind::Flush => counters.flushes.add(1),
-            OperationKind::Discard => {
-                counters.discards.add(1);
-                counters.cleared_bytes.add(pending.len);
-            }
-            OperationKind::WriteZeroes { .. } => {
-                counters.zeroes.add(1);
-                counters.cleared_bytes.add(pending.len);
-            }
-        }
-        if pending.syncing {
-            counters.flushes.add(1);
-        }
     }
 
     /// Returns the request in `slot` to the driver, and frees the slot.
