@@ -1,6 +1,6 @@
 //! The front of a block device (virtio 1.3 §5.2): identity, configuration
 //! space and life cycle. The work is done by its
-//! [worker](super::worker), to which the disk moves while it runs.
+//! worker, to which the disk moves while it runs.
 
 use std::fmt;
 use std::io;

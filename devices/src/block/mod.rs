@@ -27,6 +27,7 @@ mod config;
 mod file_disk;
 mod request;
 mod ring;
+mod slots;
 mod uring_disk;
 mod worker;
 
