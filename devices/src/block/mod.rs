@@ -18,6 +18,7 @@ pub mod counters;
 pub mod device;
 pub mod disk;
 pub mod error;
+pub mod id;
 pub mod lock;
 pub mod open;
 

@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::counters::Counters;
-use super::device::DiskId;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
+use super::id::DiskId;
 use super::request::{Command, Reply, Request, Status};
 use super::slots::{Pending, Slots};
 use crate::log_limit::LogLimit;

@@ -279,7 +279,7 @@ fn a_chain_in_an_indirect_table_is_a_request_too() {
 
 #[test]
 fn ids_are_short_and_printable() {
-    use crate::block::device::DiskId;
+    use crate::block::id::DiskId;
     let longest = "12345678901234567890";
     assert_eq!(longest.parse::<DiskId>().unwrap().to_string(), longest);
     for bad in ["123456789012345678901", "a b", "tab\t", "ümlaut"] {
