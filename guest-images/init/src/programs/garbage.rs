@@ -44,6 +44,9 @@ pub(super) fn run(words: &[&str]) -> Outcome {
         windows = virtio_windows(&fs::read_to_string("/proc/iomem")?);
         ports = LEGACY_PORTS.to_vec();
     }
+    if !windows.is_empty() {
+        detach_drivers()?;
+    }
     for window in &windows {
         println!("garbage: mmio {:x}-{:x}", window.start(), window.end());
         scribble_on_window(&Window::map(window)?, window, rounds, seed)?;
@@ -58,6 +61,19 @@ pub(super) fn run(words: &[&str]) -> Outcome {
         windows.len(),
         ports.len()
     );
+    Ok(())
+}
+
+/// Takes the virtio drivers off their devices: some wait for ever for one that
+/// no longer answers, and this guest is to live until its last line.
+fn detach_drivers() -> Outcome {
+    for device in fs::read_dir("/sys/bus/virtio/devices")? {
+        let device = device?;
+        let unbind = device.path().join("driver/unbind");
+        if unbind.exists() {
+            fs::write(unbind, device.file_name().as_encoded_bytes())?;
+        }
+    }
     Ok(())
 }
 
