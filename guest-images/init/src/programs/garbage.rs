@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 
 use super::registers::{Ports, Width, Window};
 use super::stream::Stream;
-use super::{Outcome, usage};
+use super::{Outcome, print, usage};
 
 /// Keyboard controller, system control, CMOS clock, delay port, PCI
 /// configuration. The console (0x3f8) must be asked for: it does not recover.
@@ -48,19 +48,27 @@ pub(super) fn run(words: &[&str]) -> Outcome {
         detach_drivers()?;
     }
     for window in &windows {
-        println!("garbage: mmio {:x}-{:x}", window.start(), window.end());
+        print(format_args!(
+            "garbage: mmio {:x}-{:x}",
+            window.start(),
+            window.end()
+        ))?;
         scribble_on_window(&Window::map(window)?, window, rounds, seed)?;
     }
     let access = Ports::open()?;
     for range in &ports {
-        println!("garbage: ports {:x}-{:x}", range.start(), range.end());
+        print(format_args!(
+            "garbage: ports {:x}-{:x}",
+            range.start(),
+            range.end()
+        ))?;
         scribble_on_ports(&access, range, rounds, seed)?;
     }
-    println!(
+    print(format_args!(
         "garbage: done windows {} ports {}",
         windows.len(),
         ports.len()
-    );
+    ))?;
     Ok(())
 }
 
