@@ -4,6 +4,7 @@
 //! It opens nothing: its one argument is the number of the descriptor that
 //! the [`Handover`] is read from. Its exit statuses are `plinth run`'s.
 
+mod logger;
 mod terminal;
 mod termination;
 
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<StopReason> {
+    logger::start();
     let number: RawFd = std::env::args()
         .nth(1)
         .and_then(|number| number.parse().ok())
