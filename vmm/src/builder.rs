@@ -19,8 +19,8 @@ use crate::catalog;
 use crate::config::{BootConfig, ConsoleConfig, DeviceConfig, VmConfig};
 use crate::control::{self, ControlChannel, Parts};
 use crate::cpu::cpuid::CpuidTemplate;
-use crate::cpu::gate::Gate;
-use crate::cpu::vcpu::{Buses, VcpuContext, VcpuCounters, VcpuHandle};
+use crate::cpu::vcpu::{Buses, VcpuContext};
+use crate::cpu::vcpus::Vcpus;
 use crate::cpu::{kick, registers};
 use crate::error::{Error, Result};
 use crate::kvm::machine::KvmMachine;
@@ -155,13 +155,14 @@ impl VmBuilder {
         let slots = place_devices(config.devices.len())?;
         let plan = plan_boot(&config, &slots)?;
 
-        let machine = KvmMachine::create(config.kvm)?;
+        // Memory first, so that it goes last, should a later step fail.
         let ram = ram::allocate(&config.memory)?;
         let files = Files {
             kernel: &config.boot.kernel,
             initrd: config.boot.initrd.as_ref(),
         };
         load(&plan, &files, &ram, config.memory.backing)?;
+        let machine = KvmMachine::create(config.kvm)?;
         // SAFETY: `Parts` keeps the memory until after the vCPUs and the
         // machine are gone.
         #[allow(unsafe_code)]
@@ -193,22 +194,15 @@ impl VmBuilder {
             &mut buses.mmio,
         )?;
 
-        let vcpus = create_vcpus(&machine, config.cpus, &plan)?;
-        let threads = Threads {
-            buses: Arc::new(buses),
-            gate: Arc::new(Gate::new()),
-            clock: Arc::new(BootClock::new(asked)),
-            channel: &channel,
-            run_size: machine.vm.run_size(),
-        };
-        let (vcpus, counters) = threads.spawn(vcpus)?;
-        let clock = threads.clock;
+        let clock = Arc::new(BootClock::new(asked));
+        let fds = create_vcpus(&machine, config.cpus, &plan)?;
+        let vcpus = start_vcpus(fds, machine.vm.run_size(), buses, &clock, &channel)?;
+        let counters = vcpus.counters();
         let sender = channel.sender.clone();
         let parts = Parts {
             vcpus,
-            gate: threads.gate,
             devices,
-            keep: Box::new(Remains {
+            _keep: Box::new(Remains {
                 _console: console,
                 _reactor: reactor,
                 _machine: machine,
@@ -319,46 +313,28 @@ fn create_vcpus(machine: &KvmMachine, cpus: CpuCount, plan: &BootPlan) -> Result
     Ok(vcpus)
 }
 
-/// What vCPU threads share.
-struct Threads<'a> {
-    buses: Arc<Buses>,
-    gate: Arc<Gate>,
-    clock: Arc<BootClock>,
-    channel: &'a ControlChannel,
+/// Starts the vCPUs' threads, which wait. Should one fail, those before it end.
+fn start_vcpus(
+    fds: Vec<VcpuFd>,
     run_size: usize,
-}
-
-impl Threads<'_> {
-    /// Starts a thread for each vCPU. Should one fail, those before it end.
-    fn spawn(&self, vcpus: Vec<VcpuFd>) -> Result<(Vec<VcpuHandle>, Vec<Arc<VcpuCounters>>)> {
-        let mut handles = Vec::with_capacity(vcpus.len());
-        let mut counters = Vec::with_capacity(vcpus.len());
-        for (id, vcpu) in (0..).zip(vcpus) {
-            let counter = Arc::<VcpuCounters>::default();
-            match VcpuHandle::spawn(vcpu, self.run_size, self.context(id, &counter)) {
-                Ok(handle) => handles.push(handle),
-                Err(error) => {
-                    self.gate.set(crate::cpu::gate::Phase::Ended);
-                    handles.into_iter().for_each(VcpuHandle::join);
-                    return Err(error);
-                }
-            }
-            counters.push(counter);
-        }
-        Ok((handles, counters))
-    }
-
-    fn context(&self, id: u8, counters: &Arc<VcpuCounters>) -> VcpuContext {
-        let clock = Arc::clone(&self.clock);
-        VcpuContext {
+    buses: Buses,
+    clock: &Arc<BootClock>,
+    channel: &ControlChannel,
+) -> Result<Vcpus> {
+    let buses = Arc::new(buses);
+    let mut vcpus = Vcpus::default();
+    for (id, fd) in (0..).zip(fds) {
+        let clock = Arc::clone(clock);
+        let context = VcpuContext {
             id,
-            buses: Arc::clone(&self.buses),
-            gate: Arc::clone(&self.gate),
-            counters: Arc::clone(counters),
-            on_crash: self.channel.crash_reporter(),
+            buses: Arc::clone(&buses),
+            counters: Arc::default(),
+            on_crash: channel.crash_reporter(),
             on_entry: (id == 0).then(|| -> Box<dyn FnOnce(Instant) + Send> {
                 Box::new(move |now| clock.enter(now))
             }),
-        }
+        };
+        vcpus.add(fd, run_size, context)?;
     }
+    Ok(vcpus)
 }
