@@ -6,11 +6,14 @@
 //! descriptor as its number, lets all of them be inherited, and executes the
 //! `plinth-vmm` binary with the memfd's number. The receiver parses it back
 //! into the same validated types. Both ends are built together; a version
-//! number catches an installation that mixes two.
+//! number catches an installation that mixes two. Each descriptor has one
+//! owner: a number that is named twice, or belongs to standard input, output
+//! or error, is refused.
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::io::{self, Read, Seek};
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use boot::smbios::{Identity, Text};
@@ -19,7 +22,7 @@ use devices::block::open::{DiskOptions, EngineChoice};
 use devices::net::device::NetOptions;
 use devices::net::mtu::Mtu;
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +72,14 @@ pub enum HandoverError {
         what: &'static str,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A descriptor in it cannot be taken over.
+    #[error("descriptor {number} cannot be taken over: {reason}; start plinth-vmm by `plinth run`")]
+    Descriptor {
+        /// Which one.
+        number: RawFd,
+        /// What is wrong with it.
+        reason: &'static str,
     },
 }
 
@@ -181,45 +192,49 @@ impl Handover {
         let mut memfd =
             File::from(memfd_create("plinth-vm", MemfdFlags::empty()).map_err(io::Error::from)?);
         serde_json::to_writer(&mut memfd, &wire)?;
-        memfd.flush()?;
         memfd.rewind()?;
         Ok(memfd.into())
     }
 
-    /// Reads a handover back from the memfd that [`send`](Self::send) made.
+    /// Reads a handover back from descriptor `number`, the memfd that
+    /// [`send`](Self::send) made.
     ///
     /// # Safety
     /// This process has just been executed by the sender, and nothing in it
-    /// uses the descriptors yet that the handover names.
+    /// uses `number` yet, nor the descriptors that the handover names.
     ///
     /// # Errors
     /// It is not one, or not of this version.
-    pub unsafe fn receive(memfd: OwnedFd) -> Result<Self, HandoverError> {
+    pub unsafe fn receive(number: RawFd) -> Result<Self, HandoverError> {
+        let mut inheritance = Inheritance::default();
+        // SAFETY: by this function's contract.
+        let memfd = unsafe { inheritance.adopt(number) }?;
         let mut text = Vec::new();
-        File::from(memfd).take(MAX_LEN).read_to_end(&mut text)?;
-        let wire: Wire = serde_json::from_slice(&text).map_err(|error| {
-            version_of(&text)
-                .filter(|theirs| *theirs != VERSION)
-                .map_or(error.into(), |theirs| HandoverError::Version { theirs })
-        })?;
-        if wire.version != VERSION {
-            return Err(HandoverError::Version {
-                theirs: wire.version,
-            });
-        }
+        let mut file = File::from(memfd);
+        (&mut file).take(MAX_LEN).read_to_end(&mut text)?;
+        let wire = parse(&text)?;
         let since = Duration::from_nanos(monotonic_ns().saturating_sub(wire.asked_ns));
         let now = Instant::now();
         let asked = now.checked_sub(since).unwrap_or(now);
-        // SAFETY: by this function's contract the descriptors are nobody's.
-        let report = wire.report.map(|fd| unsafe { adopt(fd) }).transpose()?;
-        // SAFETY: as above.
-        let config = unsafe { wire.into_config() }?;
+        // SAFETY: by this function's contract.
+        let report = wire.report.map(|fd| unsafe { inheritance.adopt(fd) });
+        let report = report.transpose()?;
+        // SAFETY: by this function's contract.
+        let config = unsafe { wire.into_config(&mut inheritance) }?;
         Ok(Self {
             config,
             asked,
             report,
         })
     }
+}
+
+fn parse(text: &[u8]) -> Result<Wire, HandoverError> {
+    // The version first: of another one, nothing else is understood.
+    if let Some(theirs) = version_of(text).filter(|theirs| *theirs != VERSION) {
+        return Err(HandoverError::Version { theirs });
+    }
+    Ok(serde_json::from_slice(text)?)
 }
 
 /// The version in a text whose other fields are not understood.
@@ -289,22 +304,28 @@ impl Wire {
 
     /// # Safety
     /// As for [`Handover::receive`].
-    unsafe fn into_config(self) -> Result<VmConfig, HandoverError> {
+    unsafe fn into_config(self, inheritance: &mut Inheritance) -> Result<VmConfig, HandoverError> {
         // SAFETY: by this function's contract.
-        let fd = |number| unsafe { adopt(number) };
-        let console = self.console.map(|console| {
-            Ok::<_, io::Error>(ConsoleConfig {
-                input: console.input.map(fd).transpose()?,
+        let mut fd = |number| unsafe { inheritance.adopt(number) };
+        let kvm = fd(self.kvm)?;
+        let kernel = fd(self.kernel)?.into();
+        let initrd = self.initrd.map(&mut fd).transpose()?.map(File::from);
+        let console = match self.console {
+            Some(console) => Some(ConsoleConfig {
+                input: console.input.map(&mut fd).transpose()?,
                 output: fd(console.output)?,
-            })
-        });
+            }),
+            None => None,
+        };
+        let devices = self.devices.into_iter();
         // SAFETY: by this function's contract.
-        let devices = self.devices.into_iter().map(|d| unsafe { d.into_config() });
+        let devices = devices.map(|device| unsafe { device.into_config(inheritance) });
+        let devices = devices.collect::<Result<_, _>>()?;
         Ok(VmConfig {
-            kvm: fd(self.kvm)?,
+            kvm,
             boot: BootConfig {
-                kernel: fd(self.kernel)?.into(),
-                initrd: self.initrd.map(fd).transpose()?.map(File::from),
+                kernel,
+                initrd,
                 command_line: CommandLine::new(self.command_line).map_err(bad("command line"))?,
                 protocol: match self.protocol {
                     WireProtocol::Auto => Protocol::Auto,
@@ -325,9 +346,9 @@ impl Wire {
                 prefault: self.memory.prefault,
             },
             identity: self.identity.into_identity()?,
-            console: console.transpose()?,
+            console,
             rtc: self.rtc,
-            devices: devices.collect::<Result<_, _>>()?,
+            devices,
         })
     }
 }
@@ -371,9 +392,12 @@ impl WireDevice {
 
     /// # Safety
     /// As for [`Handover::receive`].
-    unsafe fn into_config(self) -> Result<DeviceConfig, HandoverError> {
+    unsafe fn into_config(
+        self,
+        inheritance: &mut Inheritance,
+    ) -> Result<DeviceConfig, HandoverError> {
         // SAFETY: by this function's contract.
-        let fd = |number| unsafe { adopt(number) };
+        let mut fd = |number| unsafe { inheritance.adopt(number) };
         Ok(match self {
             Self::Block {
                 file,
@@ -413,24 +437,35 @@ fn bequeath(fd: impl Into<OwnedFd>) -> io::Result<RawFd> {
     Ok(fd.into_raw_fd())
 }
 
-/// Takes over an inherited descriptor.
-///
-/// # Safety
-/// Nothing else in this process owns descriptor `number`.
-unsafe fn adopt(number: RawFd) -> io::Result<OwnedFd> {
-    if number < 0 {
-        return Err(io::Error::from_raw_os_error(libc::EBADF));
+/// Descriptors that have been taken over.
+#[derive(Default)]
+struct Inheritance(BTreeSet<RawFd>);
+
+impl Inheritance {
+    /// Takes over descriptor `number`.
+    ///
+    /// # Safety
+    /// Nothing else in this process owns it, unless it was taken over by this
+    /// same inheritance.
+    unsafe fn adopt(&mut self, number: RawFd) -> Result<OwnedFd, HandoverError> {
+        let refused = |reason| HandoverError::Descriptor { number, reason };
+        if number < 0 {
+            return Err(refused("it is not a descriptor's number"));
+        }
+        if number <= libc::STDERR_FILENO {
+            return Err(refused("it is a standard stream"));
+        }
+        if !self.0.insert(number) {
+            return Err(refused("it is named twice"));
+        }
+        // SAFETY: only a question; if nothing is open by this number, it says
+        // so.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        fcntl_setfd(fd, FdFlags::CLOEXEC).map_err(|_| refused("it is not open"))?;
+        // SAFETY: it is open, and nobody else's by this function's contract
+        // and because it was not taken over before.
+        Ok(unsafe { OwnedFd::from_raw_fd(number) })
     }
-    // SAFETY: by this function's contract; that it is open is seen next.
-    let fd = unsafe { OwnedFd::from_raw_fd(number) };
-    if let Err(error) = fcntl_getfd(fd.as_fd()) {
-        // It is not open: there is nothing to close.
-        let _ = fd.into_raw_fd();
-        return Err(error.into());
-    }
-    fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
-    debug_assert!(fd.as_raw_fd() == number);
-    Ok(fd)
 }
 
 fn monotonic_ns() -> u64 {
@@ -442,3 +477,6 @@ fn monotonic_ns() -> u64 {
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
