@@ -2,6 +2,7 @@
 //! until it is whole.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -161,7 +162,7 @@ impl VmBuilder {
             kernel: &config.boot.kernel,
             initrd: config.boot.initrd.as_ref(),
         };
-        load(&plan, &files, &ram, config.memory.backing)?;
+        load(&plan.segments, &files, &ram, &config.memory)?;
         let machine = KvmMachine::create(config.kvm)?;
         // SAFETY: `Parts` keeps the memory until after the vCPUs and the
         // machine are gone.
@@ -230,15 +231,22 @@ struct Remains {
 
 fn check_memory(memory: &MemoryConfig) -> Result<()> {
     let page = memory.backing.page_size();
-    for range in memory.layout.ranges() {
-        if (range.end - range.start) % page != 0 {
-            return Err(Error::Config(format!(
-                "{} bytes of guest memory are not a whole number of {} MiB pages; \
-                 choose a multiple",
-                memory.layout.bytes(),
-                page / MIB,
-            )));
-        }
+    let whole = |range: Range<u64>| (range.end - range.start).is_multiple_of(page);
+    if !memory.layout.ranges().all(whole) {
+        return Err(Error::Config(format!(
+            "{} bytes of guest memory are not a whole number of {} MiB pages; \
+             choose a multiple",
+            memory.layout.bytes(),
+            page / MIB,
+        )));
+    }
+    let pooled = matches!(memory.backing, Backing::Huge2M | Backing::Huge1G);
+    if pooled && memory.transparent_huge_pages.is_some() {
+        return Err(Error::Config(
+            "memory out of the pool of huge pages cannot have transparent huge pages; \
+             choose one or the other"
+                .into(),
+        ));
     }
     Ok(())
 }
@@ -337,4 +345,74 @@ fn start_vcpus(
         vcpus.add(fd, run_size, context)?;
     }
     Ok(vcpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use boot::layout::GIB;
+
+    fn memory(bytes: u64, backing: Backing) -> MemoryConfig {
+        MemoryConfig {
+            layout: MemoryLayout::new(bytes).unwrap(),
+            backing,
+            transparent_huge_pages: None,
+            prefault: false,
+        }
+    }
+
+    #[track_caller]
+    fn refusal(memory: &MemoryConfig) -> String {
+        let error = check_memory(memory).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        error.to_string()
+    }
+
+    #[test]
+    fn memory_is_whole_pages() {
+        for (bytes, backing) in [
+            (65 * MIB, Backing::Anonymous),
+            (65 * MIB, Backing::Shared),
+            (66 * MIB, Backing::Huge2M),
+            (GIB, Backing::Huge1G),
+            (5 * GIB, Backing::Huge1G),
+        ] {
+            check_memory(&memory(bytes, backing)).unwrap();
+        }
+        let small = refusal(&memory(65 * MIB, Backing::Huge2M));
+        assert!(small.contains("2 MiB pages"), "{small}");
+        let large = refusal(&memory(3 * GIB + 512 * MIB, Backing::Huge1G));
+        assert!(large.contains("1024 MiB pages"), "{large}");
+    }
+
+    #[test]
+    fn huge_pages_are_of_one_kind() {
+        let both = MemoryConfig {
+            transparent_huge_pages: Some(true),
+            ..memory(64 * MIB, Backing::Huge2M)
+        };
+        let text = refusal(&both);
+        assert!(text.contains("one or the other"), "{text}");
+    }
+
+    #[test]
+    fn devices_have_places_of_their_own_until_there_is_no_room() {
+        assert!(place_devices(0).unwrap().is_empty());
+        let most = usize::try_from(MmioDevice::MAX).unwrap();
+        assert_eq!(place_devices(most).unwrap().len(), most);
+        for count in [most + 1, 1000, usize::MAX] {
+            let error = place_devices(count).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(error.to_string().contains(&count.to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_descriptor_that_is_not_kvm_is_refused_as_the_host_s_fault() {
+        let error = KvmMachine::create(tempfile::tempfile().unwrap().into()).err();
+        let error = error.expect("a file is not KVM");
+        assert_eq!(error.kind(), ErrorKind::Host);
+        assert!(matches!(error, Error::Kvm { .. }), "{error}");
+    }
 }

@@ -160,7 +160,7 @@ mod tests {
         let Exit::PortWrite { port, width, data } = area.decode() else {
             panic!("it is a write");
         };
-        assert_eq!((port, width, &*data), (0x3f8, 2, &b"abcdef"[..]));
+        assert_eq!((port, width, data), (0x3f8, 2, &b"abcdef"[..]));
     }
 
     #[test]

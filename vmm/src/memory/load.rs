@@ -2,25 +2,24 @@
 //! Performing a boot plan's segments: bytes go into guest memory once.
 //!
 //! Whole pages of a kernel or initrd are not copied at all where memory is
-//! private: the file is laid into guest memory, its pages are read when the
-//! guest touches them and copied when it writes. So the time to the first
-//! guest instruction does not grow with the kernel, and machines that boot
-//! the same kernel share what they do not change. The file must not be
-//! written to meanwhile; replacing it, as package managers do, is harmless.
-//! What is not whole pages, and everything where memory is shared, is read
-//! straight into place.
+//! private and not allocated in advance: the file is laid into guest memory,
+//! its pages are read when the guest touches them and copied when it writes.
+//! So the time to the first guest instruction does not grow with the kernel,
+//! and machines that boot the same kernel share what they do not change. The
+//! file must not be written to meanwhile; replacing it, as package managers
+//! do, is harmless. Everything else is read straight into place.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-use boot::{BootPlan, Content, Segment};
+use boot::{Content, Segment};
 use devices::memory::Ram;
 use libc::off_t;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::mapping::overlay;
-use super::ram::Backing;
+use super::ram::{Backing, MemoryConfig};
 use crate::error::{Error, Result};
 
 const PAGE: u64 = 4096;
@@ -31,22 +30,30 @@ pub(crate) struct Files<'a> {
     pub(crate) initrd: Option<&'a File>,
 }
 
-/// Fills fresh, zeroed `ram` as `plan` says.
-pub(crate) fn load(plan: &BootPlan, files: &Files<'_>, ram: &Ram, backing: Backing) -> Result<()> {
-    for segment in &plan.segments {
+/// Fills fresh, zeroed `ram`, made by `memory`, with a plan's `segments`.
+pub(crate) fn load(
+    segments: &[Segment],
+    files: &Files<'_>,
+    ram: &Ram,
+    memory: &MemoryConfig,
+) -> Result<()> {
+    // Pages of a file would take the place of those that were allocated.
+    let overlaid = memory.backing == Backing::Anonymous && !memory.prefault;
+    for segment in segments {
         let failed = |source| Error::Load {
             what: segment.name,
             source,
         };
         match &segment.content {
             Content::Kernel { offset, length } => {
-                load_file(segment, files.kernel, *offset, *length, ram, backing).map_err(failed)?;
+                load_file(segment, files.kernel, *offset, *length, ram, overlaid)
+                    .map_err(failed)?;
             }
             Content::Initrd { length } => {
                 let initrd = files
                     .initrd
                     .ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-                load_file(segment, initrd, 0, *length, ram, backing).map_err(failed)?;
+                load_file(segment, initrd, 0, *length, ram, overlaid).map_err(failed)?;
             }
             Content::Bytes(bytes) => ram
                 .write_slice(bytes, GuestAddress(segment.address))
@@ -64,13 +71,11 @@ fn load_file(
     offset: u64,
     length: u64,
     ram: &Ram,
-    backing: Backing,
+    overlaid: bool,
 ) -> io::Result<()> {
+    check_length(file, offset, length)?;
     let mut done = 0;
-    if backing == Backing::Anonymous
-        && segment.address.is_multiple_of(PAGE)
-        && offset.is_multiple_of(PAGE)
-    {
+    if overlaid && segment.address.is_multiple_of(PAGE) && offset.is_multiple_of(PAGE) {
         done = length - length % PAGE;
         each_piece(ram, segment.address, done, |at, len, from| {
             // SAFETY: the pieces are whole pages of guest memory, fresh and
@@ -87,6 +92,16 @@ fn load_file(
             unsafe { read_exact_at(file, at, len, offset + done + from) }
         },
     )
+}
+
+/// Refuses a file that has become shorter than `offset + length` since the
+/// boot was planned: mapping it succeeds, but touching what is not there ends
+/// the process.
+fn check_length(file: &File, offset: u64, length: u64) -> io::Result<()> {
+    match offset.checked_add(length) {
+        Some(end) if end <= file.metadata()?.len() => Ok(()),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 /// Calls `each` with the host pieces of a guest range and their offsets in it.
@@ -133,3 +148,6 @@ unsafe fn read_exact_at(file: &File, at: *mut u8, len: usize, offset: u64) -> io
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,20 +58,23 @@ impl Mapping {
             )?
         }
         .cast::<u8>();
+        // From here on, dropping unmaps what there is, whatever fails.
+        let mut mapping = Self {
+            start,
+            len: reserved,
+        };
         let lead = start.align_offset(alignment);
         // SAFETY: `lead` is less than the alignment, so that `len` bytes are
         // left after it. What is cut off belongs to nobody yet.
         unsafe {
-            let aligned = start.add(lead);
             trim(start, lead)?;
-            trim(aligned.add(len), reserved - lead - len)?;
-            let mapping = Self {
-                start: aligned,
-                len,
-            };
+            mapping.start = start.add(lead);
+            mapping.len = reserved - lead;
+            trim(mapping.start.add(len), mapping.len - len)?;
+            mapping.len = len;
             mapping.place(0, len, source)?;
-            Ok(mapping)
         }
+        Ok(mapping)
     }
 
     /// First host address.
