@@ -172,3 +172,42 @@ pub(super) unsafe fn overlay(at: *mut u8, len: usize, file: &File, offset: u64) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    const LEN: usize = HUGE_PAGE;
+
+    #[test]
+    fn a_mapping_has_the_alignment_that_is_asked_for() {
+        for alignment in [1, 4096, HUGE_PAGE, 1 << 30] {
+            let mapping = Mapping::new(&Source::Anonymous, LEN, alignment).unwrap();
+            let aligned = alignment.max(HUGE_PAGE);
+            assert_eq!(mapping.start().addr() % aligned, 0);
+        }
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_are_refused() {
+        for len in [usize::MAX, usize::MAX - (1 << 30), 1 << 60] {
+            assert!(Mapping::new(&Source::Anonymous, len, 1 << 30).is_err());
+        }
+    }
+
+    #[test]
+    fn a_shared_mapping_is_the_file_from_its_offset_on() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(2 * LEN as u64).unwrap();
+        file.write_all_at(b"second", LEN as u64).unwrap();
+        let mapping = Mapping::new(&Source::File(&file, LEN as u64), LEN, 1).unwrap();
+        // SAFETY: the mapping is 2 MiB long and nobody else's.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(mapping.start(), LEN) };
+        assert_eq!(&bytes[..6], b"second");
+        bytes[..6].copy_from_slice(b"change");
+        let mut seen = [0; 6];
+        file.read_exact_at(&mut seen, LEN as u64).unwrap();
+        assert_eq!(&seen, b"change");
+    }
+}
