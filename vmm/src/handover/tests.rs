@@ -1,10 +1,18 @@
 use super::*;
+use crate::config::{BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig};
+use crate::memory::{Backing, MemoryConfig};
+use boot::smbios::{Identity, Text};
+use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
 use devices::block::id::DiskId;
+use devices::block::open::{DiskOptions, EngineChoice};
+use devices::net::device::NetOptions;
 use devices::net::mac::MacAddress;
+use devices::net::mtu::Mtu;
 use proptest::prelude::*;
+use rustix::io::FdFlags;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A file that can be recognized when it comes back by another owner.
