@@ -100,7 +100,11 @@ fn load_file(
 fn check_length(file: &File, offset: u64, length: u64) -> io::Result<()> {
     match offset.checked_add(length) {
         Some(end) if end <= file.metadata()?.len() => Ok(()),
-        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the file is being written to: it became shorter; start the machine again \
+             when it is complete",
+        )),
     }
 }
 
