@@ -13,6 +13,7 @@ use boot::{BootPlan, CommandLine, CpuCount, Machine, MemoryLayout, MmioDevice, P
 use devices::bus::Bus;
 use devices::memory::Ram;
 use devices::reactor::Reactor;
+use devices::thread;
 use kvm_ioctls::VcpuFd;
 
 use crate::attach::{AttachedDevice, attach};
@@ -157,13 +158,10 @@ impl VmBuilder {
         let plan = plan_boot(&config, &slots)?;
 
         // Memory first, so that it goes last, should a later step fail.
-        let ram = ram::allocate(&config.memory)?;
-        let files = Files {
-            kernel: &config.boot.kernel,
-            initrd: config.boot.initrd.as_ref(),
-        };
-        load(&plan.segments, &files, &ram, &config.memory)?;
-        let machine = KvmMachine::create(config.kvm)?;
+        let (ram, machine) = make_in_parallel(
+            || filled_memory(&config.memory, &config.boot, &plan),
+            || KvmMachine::create(config.kvm),
+        )?;
         // SAFETY: `Parts` keeps the memory until after the vCPUs and the
         // machine are gone.
         #[allow(unsafe_code)]
@@ -219,6 +217,36 @@ impl VmBuilder {
             clock,
         }))
     }
+}
+
+/// Makes memory here and the machine on a thread of its own: while it makes
+/// one, KVM sleeps for as long as RCU takes, often longer than reading a
+/// kernel (Linux: `kvm_vm_create_worker_thread`).
+fn make_in_parallel(
+    memory: impl FnOnce() -> Result<Ram>,
+    machine: impl FnOnce() -> Result<KvmMachine> + Send,
+) -> Result<(Ram, KvmMachine)> {
+    std::thread::scope(|scope| {
+        let machine = thread::builder("make-vm")
+            .spawn_scoped(scope, machine)
+            .map_err(Error::host("a thread"))?;
+        let ram = memory();
+        let machine = machine
+            .join()
+            .map_err(|_| Error::internal("making a machine", "the thread panicked"))?;
+        Ok((ram?, machine?))
+    })
+}
+
+/// Guest memory with everything in it that the guest starts from.
+fn filled_memory(memory: &MemoryConfig, boot: &BootConfig, plan: &BootPlan) -> Result<Ram> {
+    let ram = ram::allocate(memory)?;
+    let files = Files {
+        kernel: &boot.kernel,
+        initrd: boot.initrd.as_ref(),
+    };
+    load(&plan.segments, &files, &ram)?;
+    Ok(ram)
 }
 
 /// What must live as long as the machine, dropped from top to bottom.

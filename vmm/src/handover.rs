@@ -16,7 +16,7 @@ mod tests;
 mod wire;
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -92,7 +92,7 @@ impl Handover {
         let wire = Wire::from_config(self.config, asked_ns, self.report)?;
         let mut memfd =
             File::from(memfd_create("plinth-vm", MemfdFlags::empty()).map_err(io::Error::from)?);
-        serde_json::to_writer(&mut memfd, &wire)?;
+        memfd.write_all(&serde_json::to_vec(&wire)?)?;
         memfd.rewind()?;
         Ok(memfd.into())
     }

@@ -13,9 +13,9 @@ use std::io::Write;
 use std::os::fd::{OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::sync::{Arc, Weak};
-use std::thread;
 
 use anyhow::Context;
+use devices::thread;
 use vmm::handover::Handover;
 use vmm::{ErrorKind, Event, Statistics, StopReason, Vm, VmBuilder, VmConfig};
 
@@ -89,7 +89,7 @@ fn stop_on(signals: TerminationSignals, vm: Weak<Vm>) -> anyhow::Result<()> {
             let _ = vm.stop();
         }
     };
-    let thread = thread::Builder::new().name("signals".into());
+    let thread = thread::builder("signals");
     thread.spawn(wait).context("no thread can be started")?;
     Ok(())
 }

@@ -8,10 +8,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use devices::bus::Bus;
+use devices::thread;
 use kvm_bindings::kvm_run;
 use kvm_ioctls::VcpuFd;
 
@@ -82,8 +83,7 @@ impl VcpuHandle {
             immediate_exit,
             context,
         };
-        let thread = thread::Builder::new()
-            .name(format!("vcpu{}", runner.context.id))
+        let thread = thread::builder(&format!("vcpu{}", runner.context.id))
             .spawn(move || {
                 // A panic of a device would otherwise unmap the run area under
                 // whoever kicks, and leave a machine that hangs.

@@ -1,13 +1,12 @@
-#![allow(unsafe_code)] // Lays files into guest memory and reads into it.
-//! Performing a boot plan's segments: bytes go into guest memory once.
+#![allow(unsafe_code)] // Reads files into guest memory.
+//! Performing a boot plan's segments: bytes go into guest memory once, read
+//! straight into place.
 //!
-//! Whole pages of a kernel or initrd are not copied at all where memory is
-//! private and not allocated in advance: the file is laid into guest memory,
-//! its pages are read when the guest touches them and copied when it writes.
-//! So the time to the first guest instruction does not grow with the kernel,
-//! and machines that boot the same kernel share what they do not change. The
-//! file must not be written to meanwhile; replacing it, as package managers
-//! do, is harmless. Everything else is read straight into place.
+//! Mapping the files instead looks like less work and is not: a guest touches
+//! most of its kernel, each of those 4 KiB pages then costs an exit and a page
+//! fault, and two if it writes, where memory that was read into is huge pages.
+//! It would also let whoever can shorten the file end this process with a
+//! signal.
 
 use std::fs::File;
 use std::io;
@@ -18,11 +17,7 @@ use devices::memory::Ram;
 use libc::off_t;
 use vm_memory::{Bytes, GuestAddress};
 
-use super::mapping::overlay;
-use super::ram::{Backing, MemoryConfig};
 use crate::error::{Error, Result};
-
-const PAGE: u64 = 4096;
 
 /// The files that a plan's segments are ranges of.
 pub(crate) struct Files<'a> {
@@ -30,15 +25,8 @@ pub(crate) struct Files<'a> {
     pub(crate) initrd: Option<&'a File>,
 }
 
-/// Fills fresh, zeroed `ram`, made by `memory`, with a plan's `segments`.
-pub(crate) fn load(
-    segments: &[Segment],
-    files: &Files<'_>,
-    ram: &Ram,
-    memory: &MemoryConfig,
-) -> Result<()> {
-    // Pages of a file would take the place of those that were allocated.
-    let overlaid = memory.backing == Backing::Anonymous && !memory.prefault;
+/// Fills fresh, zeroed `ram` with a plan's `segments`.
+pub(crate) fn load(segments: &[Segment], files: &Files<'_>, ram: &Ram) -> Result<()> {
     for segment in segments {
         let failed = |source| Error::Load {
             what: segment.name,
@@ -46,14 +34,13 @@ pub(crate) fn load(
         };
         match &segment.content {
             Content::Kernel { offset, length } => {
-                load_file(segment, files.kernel, *offset, *length, ram, overlaid)
-                    .map_err(failed)?;
+                read(segment, files.kernel, *offset, *length, ram).map_err(failed)?;
             }
             Content::Initrd { length } => {
                 let initrd = files
                     .initrd
                     .ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-                load_file(segment, initrd, 0, *length, ram, overlaid).map_err(failed)?;
+                read(segment, initrd, 0, *length, ram).map_err(failed)?;
             }
             Content::Bytes(bytes) => ram
                 .write_slice(bytes, GuestAddress(segment.address))
@@ -64,48 +51,12 @@ pub(crate) fn load(
     Ok(())
 }
 
-/// Puts `length` bytes of `file` from `offset` on at the segment's start.
-fn load_file(
-    segment: &Segment,
-    file: &File,
-    offset: u64,
-    length: u64,
-    ram: &Ram,
-    overlaid: bool,
-) -> io::Result<()> {
-    check_length(file, offset, length)?;
-    let mut done = 0;
-    if overlaid && segment.address.is_multiple_of(PAGE) && offset.is_multiple_of(PAGE) {
-        done = length - length % PAGE;
-        each_piece(ram, segment.address, done, |at, len, from| {
-            // SAFETY: the pieces are whole pages of guest memory, fresh and
-            // not yet anybody's.
-            unsafe { overlay(at, len, file, offset + from) }
-        })?;
-    }
-    each_piece(
-        ram,
-        segment.address + done,
-        length - done,
-        |at, len, from| {
-            // SAFETY: `at..at + len` is mapped guest memory.
-            unsafe { read_exact_at(file, at, len, offset + done + from) }
-        },
-    )
-}
-
-/// Refuses a file that has become shorter than `offset + length` since the
-/// boot was planned: mapping it succeeds, but touching what is not there ends
-/// the process.
-fn check_length(file: &File, offset: u64, length: u64) -> io::Result<()> {
-    match offset.checked_add(length) {
-        Some(end) if end <= file.metadata()?.len() => Ok(()),
-        _ => Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the file is being written to: it became shorter; start the machine again \
-             when it is complete",
-        )),
-    }
+/// Reads `length` bytes of `file` from `offset` on to the segment's start.
+fn read(segment: &Segment, file: &File, offset: u64, length: u64, ram: &Ram) -> io::Result<()> {
+    each_piece(ram, segment.address, length, |at, len, from| {
+        // SAFETY: `at..at + len` is mapped guest memory.
+        unsafe { read_exact_at(file, at, len, offset + from) }
+    })
 }
 
 /// Calls `each` with the host pieces of a guest range and their offsets in it.
@@ -140,7 +91,13 @@ unsafe fn read_exact_at(file: &File, at: *mut u8, len: usize, offset: u64) -> io
         let read =
             unsafe { libc::pread(file.as_raw_fd(), at.add(done).cast(), len - done, position) };
         match usize::try_from(read) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the file is being written to: it became shorter; start the machine again \
+                     when it is complete",
+                ));
+            }
             Ok(read) => done += read,
             Err(_) => {
                 let error = io::Error::last_os_error();

@@ -1,11 +1,12 @@
 use super::*;
 use crate::error::Error;
-use crate::memory::ram::allocate;
+use crate::memory::ram::{Backing, MemoryConfig, allocate};
 use boot::MemoryLayout;
 use boot::layout::{GIB, HIGH_RAM, MIB};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 
+const PAGE: u64 = 4096;
 const BASE: u64 = 16 * MIB;
 const PAGES: u64 = 3;
 /// Not whole pages, as no kernel is.
@@ -73,7 +74,7 @@ fn a_file_s_bytes_are_in_place_and_zeros_before_and_after_them() {
             let ram = allocate(&memory).unwrap();
             let length = LEN - offset;
             let segments = [kernel(address, offset, length)];
-            load(&segments, &files(&file), &ram, &memory).unwrap();
+            load(&segments, &files(&file), &ram).unwrap();
             let expected = &contents()[size(offset)..];
             assert_eq!(bytes(&ram, address, length), expected);
             assert_eq!(bytes(&ram, address - PAGE, PAGE), vec![0; size(PAGE)]);
@@ -106,7 +107,7 @@ fn an_initrd_and_made_bytes_are_put_where_they_belong() {
             kernel: &initrd,
             initrd: Some(&initrd),
         };
-        load(&segments, &files, &ram, &memory).unwrap();
+        load(&segments, &files, &ram).unwrap();
         assert_eq!(bytes(&ram, 0x2_0000, 6), b"quiet\0");
         assert_eq!(bytes(&ram, 32 * MIB, LEN), contents());
     }
@@ -118,7 +119,7 @@ fn content_may_lie_above_4_gib() {
     let memory = memory(4 * GIB, Backing::Anonymous, false);
     let ram = allocate(&memory).unwrap();
     let segments = [kernel(HIGH_RAM + MIB, 0, LEN)];
-    load(&segments, &files(&file), &ram, &memory).unwrap();
+    load(&segments, &files(&file), &ram).unwrap();
     assert_eq!(bytes(&ram, HIGH_RAM + MIB, LEN), contents());
 }
 
@@ -129,7 +130,7 @@ fn what_a_guest_writes_never_reaches_the_file_nor_another_guest() {
     let segments = [kernel(BASE, 0, LEN)];
     let guests = [allocate(&memory).unwrap(), allocate(&memory).unwrap()];
     for ram in &guests {
-        load(&segments, &files(&file), ram, &memory).unwrap();
+        load(&segments, &files(&file), ram).unwrap();
     }
     let scribble = vec![0xee; size(LEN)];
     guests[0]
@@ -150,7 +151,7 @@ fn a_file_that_shrank_after_it_was_planned_is_refused() {
         for memory in ways() {
             let ram = allocate(&memory).unwrap();
             let segments = [kernel(BASE, 0, LEN)];
-            let error = load(&segments, &files(&file), &ram, &memory).unwrap_err();
+            let error = load(&segments, &files(&file), &ram).unwrap_err();
             let Error::Load { what, source } = error else {
                 panic!("{error}");
             };
@@ -167,7 +168,7 @@ fn prefaulted_memory_stays_anonymous() {
     let file = file();
     let memory = memory(64 * MIB, Backing::Anonymous, true);
     let ram = allocate(&memory).unwrap();
-    load(&[kernel(BASE, 0, LEN)], &files(&file), &ram, &memory).unwrap();
+    load(&[kernel(BASE, 0, LEN)], &files(&file), &ram).unwrap();
     file.set_len(0).unwrap();
     assert_eq!(bytes(&ram, BASE, LEN), contents());
 }
@@ -183,7 +184,7 @@ fn content_outside_memory_or_beyond_any_file_is_refused() {
             kernel(BASE, u64::MAX - PAGE + 1, PAGE),
             kernel(BASE, PAGE, u64::MAX - 1),
         ] {
-            let result = load(&[segment], &files(&file), &ram, &memory);
+            let result = load(&[segment], &files(&file), &ram);
             assert!(matches!(result, Err(Error::Load { .. })));
         }
     }
