@@ -2,6 +2,7 @@
 //! file system in an initramfs or on a disk.
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use guest_tests::{DiskFile, Guest, Outcome, images};
@@ -46,6 +47,7 @@ fn a_root_disk_takes_over_from_the_initramfs() {
     let init = "#!/bin/sh\necho here is $(cat /etc-of-disk)\nsync\npoweroff -f\n";
     std::fs::write(path("etc-of-disk"), "the root disk\n").unwrap();
     std::fs::write(path("sbin/init"), init).unwrap();
+    std::fs::set_permissions(path("sbin/init"), PermissionsExt::from_mode(0o755)).unwrap();
     std::fs::copy("/bin/busybox", path("bin/sh")).unwrap();
     let disk = DiskFile::empty(64 << 20);
     let made = Command::new("mke2fs")
