@@ -31,7 +31,7 @@ END
 # Interfaces keep the kernel's names, eth0 and up, and ask DHCP, unless the
 # kernel command line has ip=ADDRESS::GATEWAY:MASK::eth0:none.
 ln -s /dev/null "$root/etc/systemd/network/99-default.link"
-cat >"$root/etc/systemd/network/80-dhcp.network" <<'END'
+cat >"$root/etc/systemd/network/95-dhcp.network" <<'END'
 [Match]
 Name=eth*
 [Network]

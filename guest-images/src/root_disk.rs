@@ -95,7 +95,8 @@ fn assemble(dir: &Path) -> Result<()> {
         .args(["--variant=minbase", "--format=tar"])
         .arg(format!("--include={PACKAGES}"))
         .args(DPKG_OPTIONS.map(|option| format!("--dpkgopt={option}")))
-        .arg(format!("--customize-hook={CUSTOMIZE}"))
+        // Taken for a file name first; perl warns of one with a newline last.
+        .arg(format!("--customize-hook={}", CUSTOMIZE.trim_end()))
         .arg(SUITE)
         .arg(&archive)
         .env("PLINTH_AUTHORIZED_KEY", public.trim())

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 
 use boot::smbios::Identity;
 use boot::{CommandLine, CpuCount, Protocol};
-use devices::block::device::DiskId;
+use devices::block::id::DiskId;
 use devices::block::open::DiskOptions;
 use devices::net::device::NetOptions;
 

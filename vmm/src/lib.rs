@@ -37,7 +37,7 @@ pub use vm::{PausedVm, Vm};
 // The validated types that a configuration is made of.
 pub use boot::smbios::{Identity, Text};
 pub use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
-pub use devices::block::device::DiskId;
+pub use devices::block::id::DiskId;
 pub use devices::block::open::{DiskOptions, EngineChoice};
 pub use devices::net::device::NetOptions;
 pub use devices::net::mac::MacAddress;

@@ -4,14 +4,23 @@
 //! It opens nothing: its one argument is the number of the descriptor that
 //! the [`Handover`] is read from. Its exit statuses are `plinth run`'s.
 
+mod logger;
+mod terminal;
+mod termination;
+
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
+use std::sync::{Arc, Weak};
+use std::thread;
 
 use anyhow::Context;
 use vmm::handover::Handover;
-use vmm::{ErrorKind, Statistics, StopReason, VmBuilder};
+use vmm::{ErrorKind, Event, Statistics, StopReason, Vm, VmBuilder, VmConfig};
+
+use terminal::RawTerminal;
+use termination::TerminationSignals;
 
 /// Exit statuses, as `plinth run --help` lists them.
 mod status {
@@ -33,6 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<StopReason> {
+    logger::start();
     let number: RawFd = std::env::args()
         .nth(1)
         .and_then(|number| number.parse().ok())
@@ -41,15 +51,47 @@ fn run() -> anyhow::Result<StopReason> {
     // which has opened none yet.
     #[allow(unsafe_code)]
     let handover = unsafe { Handover::receive(OwnedFd::from_raw_fd(number)) }?;
-    let mut vm = VmBuilder::from_config(handover.config)
+    // Before any thread: they all are to leave these signals alone.
+    let signals = TerminationSignals::block().context("signals cannot be waited for")?;
+    let terminal = raw_terminal(&handover.config)?;
+    let paused = VmBuilder::from_config(handover.config)
         .asked_at(handover.asked)
-        .build()?
-        .start()?;
-    let reason = vm.wait();
+        .build()?;
+    let events = paused.events();
+    let vm = Arc::new(paused.start()?);
+    stop_on(signals, Arc::downgrade(&vm))?;
+    let stopped = events.into_iter().find_map(|event| match event {
+        Event::Stopped(reason) => Some(reason),
+        _ => None,
+    });
+    let reason = stopped.unwrap_or(StopReason::Stopped);
+    drop(terminal);
     if let Some(report) = handover.report {
         write_report(report, &vm.statistics()).context("the report cannot be written")?;
     }
     Ok(reason)
+}
+
+/// The terminal that the guest's console reads from, if it is one.
+fn raw_terminal(config: &VmConfig) -> anyhow::Result<Option<RawTerminal>> {
+    let console = config.console.as_ref();
+    let Some(input) = console.and_then(|console| console.input.as_ref()) else {
+        return Ok(None);
+    };
+    RawTerminal::enter(input).context("the terminal cannot be put into raw mode")
+}
+
+/// Has a termination signal stop the machine, if it is still there.
+fn stop_on(signals: TerminationSignals, vm: Weak<Vm>) -> anyhow::Result<()> {
+    let wait = move || {
+        if let (Ok(name), Some(vm)) = (signals.wait(), vm.upgrade()) {
+            log::info!("{name} stops the machine");
+            let _ = vm.stop();
+        }
+    };
+    let thread = thread::Builder::new().name("signals".into());
+    thread.spawn(wait).context("no thread can be started")?;
+    Ok(())
 }
 
 fn write_report(report: OwnedFd, statistics: &Statistics) -> anyhow::Result<()> {

@@ -78,8 +78,10 @@ impl Image {
             What::RootDisk(destination) => {
                 packages::ensure(&[&IMAGES, &ROOT_DISK])?;
                 destination.deliver(disk_files(RootDisk::build(&cache)?))?;
-                eprintln!("root logs in on the console with the password \"{CONSOLE_PASSWORD}\"");
-                eprintln!("root logs in over ssh with the key: ssh -i root-disk-key root@ADDRESS");
+                eprintln!(
+                    "root logs in on the console with the password \"{CONSOLE_PASSWORD}\", \
+                     and over ssh with the key root-disk-key"
+                );
             }
             What::FastKernel(destination) => {
                 packages::ensure(&[&IMAGES, &FAST_KERNEL])?;

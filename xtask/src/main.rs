@@ -15,14 +15,14 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// plinth's own commands.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", arg_required_else_help = true)]
+#[command(bin_name = "cargo xtask")]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -40,16 +40,22 @@ enum Command {
 fn main() -> ExitCode {
     messages::to_standard_error();
     let result = match Arguments::parse().command {
-        Command::Demo(demo) => demo.run(),
-        Command::Test(test) => test.run(),
-        Command::Check(check) => check.run(),
-        Command::Guest(guest) => guest.run(),
-        Command::Image(image) => image.run(),
-        Command::Packages(packages) => packages.run(),
-        Command::Stage(stage) => stage.run(),
+        Some(Command::Demo(demo)) => demo.run(),
+        Some(Command::Test(test)) => test.run(),
+        Some(Command::Check(check)) => check.run(),
+        Some(Command::Guest(guest)) => guest.run(),
+        Some(Command::Image(image)) => image.run(),
+        Some(Command::Packages(packages)) => packages.run(),
+        Some(Command::Stage(stage)) => stage.run(),
+        None => list_commands(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn list_commands() -> anyhow::Result<ExitCode> {
+    Arguments::command().print_help()?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -57,10 +57,17 @@ pub(crate) const DEMO: Purpose = Purpose {
     usual: true,
 };
 
-/// A Debian root disk that boots to a login.
+/// A Debian root disk that boots to a login. An ordinary user builds it in a
+/// user name space, which takes uidmap.
 pub(crate) const ROOT_DISK: Purpose = Purpose {
     name: "root-disk",
-    packages: &["mmdebstrap", "e2fsprogs", "fakeroot", "openssh-client"],
+    packages: &[
+        "mmdebstrap",
+        "e2fsprogs",
+        "fakeroot",
+        "openssh-client",
+        "uidmap",
+    ],
     usual: false,
 };
 

@@ -21,9 +21,14 @@ impl RawTerminal {
         Ok(Self { before })
     }
 
-    /// Rows and columns.
+    /// Rows and columns; a terminal that does not know has the usual ones.
     pub(crate) fn size() -> (u16, u16) {
-        tcgetwinsize(stdin()).map_or((24, 80), |size| (size.ws_row, size.ws_col))
+        let size = tcgetwinsize(stdin()).map_or((0, 0), |size| (size.ws_row, size.ws_col));
+        if size.0 == 0 || size.1 == 0 {
+            (24, 80)
+        } else {
+            size
+        }
     }
 }
 

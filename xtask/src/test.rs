@@ -84,6 +84,7 @@ impl Test {
             .context("running cargo")?;
         ensure!(status.success(), "building the programs under test failed");
 
+        self.outer_machine_tests(tally)?;
         let binaries = guest_test_binaries()?;
         match usable_kvm() {
             KvmUse::Direct => {
@@ -103,8 +104,29 @@ impl Test {
         }
     }
 
+    /// The harness itself, for a guest test means as much as it does.
+    fn outer_machine_tests(&self, tally: &mut Tally) -> Result<()> {
+        // Makes everything that these tests take for granted.
+        outer_config()?;
+        let args = [
+            "test",
+            "--quiet",
+            "--package",
+            "outer",
+            "--features",
+            "machine-tests",
+        ];
+        let mut command = workspace::cargo(args);
+        command
+            .args(["--test", "machine", "--"])
+            .args(self.arguments());
+        let mark = tally.mark();
+        let status = run_here(&mut command, tally)?;
+        tally.ended("outer machine", Ok(status), mark);
+        Ok(())
+    }
+
     fn in_outer_machine(&self, binaries: &[PathBuf], tally: &mut Tally) -> Result<()> {
-        packages::ensure(&[&packages::OUTER])?;
         let mut machine = WarmMachine::new(outer_config()?);
         for binary in binaries {
             println!("     Running {} in the outer machine", name(binary));

@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::disk::OperationKind;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -43,4 +45,22 @@ pub struct Counters {
     pub refused: Counter,
     /// Chains returned unused: malformed, or without room for a status.
     pub malformed: Counter,
+}
+
+impl Counters {
+    /// Counts an operation on `len` bytes that succeeded.
+    pub(super) fn count(&self, kind: OperationKind, len: u64) {
+        let (operations, bytes) = match kind {
+            OperationKind::Read => (&self.reads, &self.read_bytes),
+            OperationKind::Write => (&self.writes, &self.written_bytes),
+            OperationKind::Discard => (&self.discards, &self.cleared_bytes),
+            OperationKind::WriteZeroes { .. } => (&self.zeroes, &self.cleared_bytes),
+            OperationKind::Flush => {
+                self.flushes.add(1);
+                return;
+            }
+        };
+        operations.add(1);
+        bytes.add(len);
+    }
 }

@@ -1,8 +1,7 @@
 //! The front of a block device (virtio 1.3 §5.2): identity, configuration
 //! space and life cycle. The work is done by its
-//! [worker](super::worker), to which the disk moves while it runs.
+//! worker, to which the disk moves while it runs.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,13 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH,
     VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_SIZE_MAX, VIRTIO_BLK_F_TOPOLOGY,
-    VIRTIO_BLK_F_WRITE_ZEROES, VIRTIO_BLK_ID_BYTES, virtio_blk_config,
+    VIRTIO_BLK_F_WRITE_ZEROES, virtio_blk_config,
 };
 use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
 
 use super::config::{WRITEBACK, config_space};
 use super::counters::Counters;
 use super::disk::{Disk, DiskInfo};
+use super::id::DiskId;
 use super::worker::BlockWorker;
 use crate::reactor::{Attached, ReactorError, ReactorHandle};
 use crate::virtio::device::{
@@ -25,46 +25,6 @@ use crate::virtio::device::{
 use crate::virtio::queue::Queue;
 
 const QUEUE_SIZE: u16 = 256;
-const ID_BYTES: usize = VIRTIO_BLK_ID_BYTES as usize;
-
-/// What a guest sees as the disk's serial number: up to 20 bytes of printable
-/// ASCII, padded with zeroes (§5.2.6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DiskId([u8; ID_BYTES]);
-
-/// A text that cannot name a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a disk's id has at most 20 characters, all of them printable ASCII without spaces")]
-pub struct BadDiskId;
-
-impl DiskId {
-    pub(super) fn as_bytes(&self) -> &[u8; ID_BYTES] {
-        &self.0
-    }
-}
-
-impl std::str::FromStr for DiskId {
-    type Err = BadDiskId;
-
-    fn from_str(text: &str) -> Result<Self, BadDiskId> {
-        let mut id = [0; ID_BYTES];
-        let room = id.get_mut(..text.len()).ok_or(BadDiskId)?;
-        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(BadDiskId);
-        }
-        room.copy_from_slice(text.as_bytes());
-        Ok(Self(id))
-    }
-}
-
-impl fmt::Display for DiskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let printable = self.0.iter().take_while(|byte| **byte != 0);
-        printable
-            .clone()
-            .try_for_each(|byte| write!(f, "{}", char::from(*byte)))
-    }
-}
 
 /// A virtio block device.
 pub struct Block {

@@ -1,9 +1,8 @@
 //! The seam between a block device and what holds its data.
 //!
 //! The worker submits operations and collects completions; engines
-//! ([`file_disk`](super::file_disk), [`uring_disk`](super::uring_disk)) carry
-//! them out, and wrappers ([`aligned_disk`](super::aligned_disk), limits,
-//! encryption) stand in between. An operation owns its buffers until its
+//! (`file_disk`, `uring_disk`) carry them out, and wrappers (`aligned_disk`,
+//! limits, encryption) stand in between. An operation owns its buffers until its
 //! completion gives them back: a chain in flight cannot be refilled.
 
 use std::io;
@@ -68,6 +67,16 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// A flush that holds on to `data`.
+    pub(super) fn flush(data: Buffers) -> Self {
+        Self {
+            kind: OperationKind::Flush,
+            offset: 0,
+            len: 0,
+            data,
+        }
+    }
+
     /// Passes over the first `moved` bytes, which were transferred.
     pub(super) fn advance(&mut self, moved: usize) {
         let rest = self.data.skip(moved);

@@ -5,17 +5,20 @@
 //! was chosen when the file was [opened](open). Whoever opens the file
 //! [`lock`]s it.
 //!
-//! System calls on the data path, per batch of requests: one
-//! `io_uring_enter` to begin them, one `write` to the interrupt's eventfd;
-//! none to learn of notifications or completions, whose eventfds are watched
-//! edge-triggered and never read. What the page cache holds completes within
-//! the `io_uring_enter`. The synchronous engine makes one `preadv`, `pwritev`,
+//! System calls on the data path, per batch of requests: the reactor's
+//! `epoll_wait`, one `io_uring_enter` to begin them all, one `write` to the
+//! interrupt's eventfd if the driver wants it. Notifications and completions
+//! are never read. What the page cache holds, and buffered writes where the
+//! file system takes them at once, complete within the `io_uring_enter`; what
+//! does not costs another `epoll_wait`. Writethrough adds one
+//! `io_uring_enter`. The synchronous engine makes one `preadv`, `pwritev`,
 //! `fdatasync` or `fallocate` per request instead.
 
 pub mod counters;
 pub mod device;
 pub mod disk;
 pub mod error;
+pub mod id;
 pub mod lock;
 pub mod open;
 
@@ -24,6 +27,8 @@ mod backing;
 mod config;
 mod file_disk;
 mod request;
+mod ring;
+mod slots;
 mod uring_disk;
 mod worker;
 

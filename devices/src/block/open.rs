@@ -8,7 +8,8 @@ use super::backing::Backing;
 use super::disk::Disk;
 use super::error::BlockError;
 use super::file_disk::FileDisk;
-use super::uring_disk::{Ring, UringDisk};
+use super::ring::Ring;
+use super::uring_disk::UringDisk;
 
 /// What carries out a disk's operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

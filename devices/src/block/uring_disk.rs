@@ -1,10 +1,6 @@
 #![allow(unsafe_code)] // Submissions carry pointers into guest memory.
 //! A disk engine on io_uring.
 //!
-//! The ring is made while the device is built, before any guest runs, and
-//! restricted to five operations on one registered descriptor: whoever takes
-//! over the process cannot use it to get around a system call filter.
-//!
 //! System calls: one `io_uring_enter` for all operations of a batch. What the
 //! page cache completes at once is found in the ring right after it, and the
 //! eventfd stays silent while the worker is looking. Completions that come
@@ -16,56 +12,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
-use io_uring::register::Restriction;
-use io_uring::squeue::{Entry, Flags};
+use io_uring::squeue::Entry;
 use io_uring::{IoUring, opcode, types};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+use vmm_sys_util::eventfd::EventFd;
 
 use super::backing::{Backing, fallocate_flags};
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
+use super::ring::{DEPTH, FILE, Ring};
 use crate::virtio::device::STOP_PATIENCE;
-
-/// Operations in flight at a time: as many as the largest queue holds.
-pub(super) const DEPTH: u16 = 256;
-
-/// The registered descriptor's index.
-const FILE: types::Fixed = types::Fixed(0);
-
-/// `IORING_UNREGISTER_FILES` (io_uring_register(2)).
-const UNREGISTER_FILES: u8 = 3;
-
-/// A ring, restricted to one file, and the eventfd of its completions.
-pub(super) struct Ring {
-    ring: IoUring,
-    ready: EventFd,
-}
-
-impl Ring {
-    /// # Errors
-    /// The kernel has no io_uring, or not for us, or it is too old to
-    /// restrict it (before 5.10).
-    pub(super) fn new(backing: &Backing) -> io::Result<Self> {
-        let ring = IoUring::builder()
-            .setup_r_disabled()
-            .build(u32::from(DEPTH))?;
-        let ready = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?;
-        let submitter = ring.submitter();
-        submitter.register_files(&[backing.as_raw_fd()])?;
-        submitter.register_eventfd(ready.as_raw_fd())?;
-        submitter.register_restrictions(&mut [
-            Restriction::sqe_op(opcode::Readv::CODE),
-            Restriction::sqe_op(opcode::Writev::CODE),
-            Restriction::sqe_op(opcode::Fsync::CODE),
-            Restriction::sqe_op(opcode::Fallocate::CODE),
-            Restriction::sqe_flags_allowed(Flags::FIXED_FILE.bits()),
-            Restriction::sqe_flags_required(Flags::FIXED_FILE.bits()),
-            Restriction::register_op(UNREGISTER_FILES),
-        ])?;
-        submitter.register_enable_rings()?;
-        Ok(Self { ring, ready })
-    }
-}
 
 /// A disk in a file, through io_uring.
 pub(super) struct UringDisk {
@@ -294,26 +249,6 @@ mod tests {
         let backing = Backing::new(file, false, false).unwrap();
         let ring = Ring::new(&backing).expect("this host has io_uring");
         (backing, ring)
-    }
-
-    fn outcome(ring: &mut IoUring, entry: &Entry) -> i32 {
-        // SAFETY: none of the entries tried here points to memory.
-        unsafe { ring.submission().push(entry) }.unwrap();
-        ring.submit_and_wait(1).unwrap();
-        ring.completion().next().unwrap().result()
-    }
-
-    #[test]
-    fn the_ring_does_nothing_but_disk_operations_on_its_file() {
-        let (backing, mut ring) = ring_on(tempfile::tempfile().unwrap());
-        let ring = &mut ring.ring;
-        let nop = opcode::Nop::new().build().flags(Flags::FIXED_FILE);
-        assert_eq!(outcome(ring, &nop), -libc::EACCES);
-        let other = opcode::Fsync::new(types::Fd(backing.as_raw_fd())).build();
-        assert_eq!(outcome(ring, &other), -libc::EACCES);
-        assert_eq!(outcome(ring, &opcode::Fsync::new(FILE).build()), 0);
-        let registered = ring.submitter().register_files_update(0, &[0]);
-        assert!(registered.is_err(), "the file cannot be exchanged");
     }
 
     fn operation(kind: OperationKind, len: u32) -> Operation {

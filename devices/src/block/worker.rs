@@ -1,10 +1,8 @@
 //! The half of a block device that works: requests off the queue, operations
 //! to the disk, statuses back to the driver. Runs on a reactor.
 //!
-//! A request occupies a slot from when it is popped until it is answered.
-//! There are as many slots as the queue has entries, made once: nothing is
-//! allocated per request, and a driver that makes more available than it may
-//! waits until slots are free.
+//! It takes on as many requests as it has [slots](super::slots) for; a driver
+//! that makes more available waits until some are free.
 //!
 //! System calls for a batch of requests of any size: one to begin them all
 //! (one each without io_uring) and one for the interrupt, if the driver wants
@@ -12,17 +10,18 @@
 //! reactor need not read. Where the page cache answers at once, a single
 //! request costs these two and no second wake-up.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::counters::Counters;
-use super::device::DiskId;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
-use super::request::{Command, Malformed, Reply, Request, Status};
+use super::id::DiskId;
+use super::request::{Command, Reply, Request, Status};
+use super::slots::{Pending, Slots};
 use crate::log_limit::LogLimit;
 use crate::reactor::{Readiness, Source, Token, Worker};
-use crate::virtio::chain::Chain;
 use crate::virtio::queue::{Queue, QueueFault};
 
 /// Requests begun in one wake, so that other workers get their turn.
@@ -30,21 +29,6 @@ const BATCH: u32 = 256;
 
 const KICK: Token = 0;
 const COMPLETION: Token = 1;
-
-/// A request being worked on, or room for one.
-struct Entry {
-    chain: Chain,
-    pending: Option<Pending>,
-}
-
-/// What is known of a request while the disk works on it.
-struct Pending {
-    reply: Reply,
-    kind: OperationKind,
-    len: u64,
-    /// What it asked for is done and is being made durable.
-    syncing: bool,
-}
 
 /// Why a batch ended.
 #[derive(PartialEq, Eq)]
@@ -63,8 +47,7 @@ pub(super) struct BlockWorker {
     disk: Box<dyn Disk>,
     info: DiskInfo,
     id: DiskId,
-    entries: Vec<Entry>,
-    free: Vec<Slot>,
+    slots: Slots,
     /// Whether writes are to be durable before they are answered.
     writethrough: Arc<AtomicBool>,
     counters: Arc<Counters>,
@@ -85,11 +68,7 @@ impl BlockWorker {
     ) -> Self {
         let info = disk.info();
         let count = info.depth.min(usize::from(queue.size()));
-        let entry = |_| Entry {
-            chain: Chain::new(queue.ram()),
-            pending: None,
-        };
-        let entries = (0..count).map(entry).collect();
+        let slots = Slots::new(count, queue.ram());
         // Whatever notifications were seen before, look at the queue first.
         queue.kick_again();
         Self {
@@ -97,8 +76,7 @@ impl BlockWorker {
             disk,
             info,
             id,
-            entries,
-            free: (0..count).rev().collect(),
+            slots,
             writethrough,
             counters,
             errors: LogLimit::default(),
@@ -140,7 +118,7 @@ impl BlockWorker {
     /// Takes on requests.
     fn accept(&mut self, budget: &mut u32) -> Result<End, QueueFault> {
         loop {
-            let Some(&slot) = self.free.last() else {
+            let Some(slot) = self.slots.vacant() else {
                 return Ok(End::Full);
             };
             let Some(left) = budget.checked_sub(1) else {
@@ -148,58 +126,61 @@ impl BlockWorker {
             };
             *budget = left;
             let faults = self.queue.faults();
-            let popped = self.queue.pop(&mut self.entries[slot].chain);
+            let popped = self.queue.pop(&mut self.slots[slot].chain);
             let faults = self.queue.faults() - faults;
             self.answered |= faults > 0;
             self.counters.malformed.add(faults);
             if !popped? {
                 return Ok(End::Empty);
             }
-            self.free.pop();
+            self.slots.occupy();
             self.begin(slot)?;
         }
     }
 
     /// Begins the request in `slot`, or answers it at once.
     fn begin(&mut self, slot: Slot) -> Result<(), QueueFault> {
-        let chain = &mut self.entries[slot].chain;
-        let request = match Request::parse(chain, &self.info) {
-            Ok(request) => request,
-            Err(Malformed) => {
-                self.counters.malformed.add(1);
-                return self.answer(slot, 0);
-            }
+        let chain = &mut self.slots[slot].chain;
+        let Ok(Request { reply, command }) = Request::parse(chain, &self.info) else {
+            self.counters.malformed.add(1);
+            return self.answer(slot, 0);
         };
-        let reply = request.reply;
-        let written = match request.command {
+        let id = self.id.as_bytes();
+        let written = match command {
             Ok(Command::Operate { kind, offset, len }) => {
-                let data = match kind {
-                    OperationKind::Read => chain.writable.take(),
-                    _ => chain.readable.take(),
-                };
-                self.entries[slot].pending = Some(Pending {
-                    reply,
-                    kind,
-                    len,
-                    syncing: false,
-                });
-                let operation = Operation {
-                    kind,
-                    offset,
-                    len,
-                    data,
-                };
-                self.disk.submit(slot, operation);
+                self.submit(slot, reply, kind, offset, len);
                 return Ok(());
             }
-            Ok(Command::Identify) => match chain.writable.write(self.id.as_bytes()) {
-                Ok(()) => reply.send(Status::Ok, self.id.as_bytes().len() as u64),
+            Ok(Command::Identify) => match chain.writable.write(id) {
+                Ok(()) => reply.send(Status::Ok, id.len() as u64),
                 Err(_) => self.refuse(reply, Status::IoError),
             },
             Ok(Command::Nothing) => reply.send(Status::Ok, 0),
             Err(status) => self.refuse(reply, status),
         };
         self.answer(slot, written)
+    }
+
+    /// Hands the request in `slot` to the disk, together with its buffers.
+    fn submit(&mut self, slot: Slot, reply: Reply, kind: OperationKind, offset: u64, len: u64) {
+        let entry = &mut self.slots[slot];
+        entry.pending = Some(Pending {
+            reply,
+            kind,
+            len,
+            syncing: false,
+        });
+        let data = match kind {
+            OperationKind::Read => entry.chain.writable.take(),
+            _ => entry.chain.readable.take(),
+        };
+        let operation = Operation {
+            kind,
+            offset,
+            len,
+            data,
+        };
+        self.disk.submit(slot, operation);
     }
 
     fn refuse(&self, reply: Reply, status: Status) -> u32 {
@@ -238,48 +219,48 @@ impl BlockWorker {
     /// it was submitted again, to be made durable first.
     fn complete(&mut self, completion: Completion) -> Result<bool, QueueFault> {
         let Completion { slot, data, result } = completion;
-        let pending = self.entries[slot].pending.take();
+        let pending = self.slots[slot].pending.take();
         let mut pending = pending.expect("a completion is of an operation in flight");
         if result.is_ok() && !pending.syncing && self.must_sync(pending.kind) {
             pending.syncing = true;
-            self.entries[slot].pending = Some(pending);
-            let sync = Operation {
-                kind: OperationKind::Flush,
-                offset: 0,
-                len: 0,
-                data,
-            };
-            self.disk.submit(slot, sync);
+            self.slots[slot].pending = Some(pending);
+            self.disk.submit(slot, Operation::flush(data));
             return Ok(true);
         }
-        // Back to where it came from, for its capacity.
-        let chain = &mut self.entries[slot].chain;
-        let filled = match pending.kind {
-            OperationKind::Read => {
-                chain.writable = data;
-                pending.len
-            }
-            _ => {
-                chain.readable = data;
-                0
-            }
-        };
+        // The lists go back to where they came from, to be reused.
+        let chain = &mut self.slots[slot].chain;
+        match pending.kind {
+            OperationKind::Read => chain.writable = data,
+            _ => chain.readable = data,
+        }
         let written = match result {
-            Ok(()) => {
-                self.count(&pending);
-                pending.reply.send(Status::Ok, filled)
-            }
-            Err(error) => {
-                self.counters.disk_errors.add(1);
-                self.errors.warn(|| format!("{:?}: {error}", pending.kind));
-                let status = match error.kind() {
-                    std::io::ErrorKind::Unsupported => Status::Unsupported,
-                    _ => Status::IoError,
-                };
-                pending.reply.send(status, 0)
-            }
+            Ok(()) => self.succeed(pending),
+            Err(error) => self.fail(pending, &error),
         };
         self.answer(slot, written).map(|()| false)
+    }
+
+    fn succeed(&self, pending: Pending) -> u32 {
+        self.counters.count(pending.kind, pending.len);
+        if pending.syncing {
+            self.counters.count(OperationKind::Flush, 0);
+        }
+        let filled = match pending.kind {
+            OperationKind::Read => pending.len,
+            _ => 0,
+        };
+        pending.reply.send(Status::Ok, filled)
+    }
+
+    fn fail(&mut self, pending: Pending, error: &io::Error) -> u32 {
+        self.counters.disk_errors.add(1);
+        let (id, kind) = (self.id, pending.kind);
+        self.errors.warn(|| format!("disk {id}: {kind:?}: {error}"));
+        let status = match error.kind() {
+            io::ErrorKind::Unsupported => Status::Unsupported,
+            _ => Status::IoError,
+        };
+        pending.reply.send(status, 0)
     }
 
     /// Whether what changes the disk is durable only after a flush that the
@@ -289,41 +270,11 @@ impl BlockWorker {
         changes && self.writethrough.load(Ordering::Acquire)
     }
 
-    fn count(&self, pending: &Pending) {
-        let counters = &self.counters;
-        match pending.kind {
-            OperationKind::Read => {
-                counters.reads.add(1);
-                counters.read_bytes.add(pending.len);
-            }
-            OperationKind::Write => {
-                counters.writes.add(1);
-                counters.written_bytes.add(pending.len);
-            }
-            OperationKind::Flush => counters.flushes.add(1),
-            OperationKind::Discard => {
-                counters.discards.add(1);
-                counters.cleared_bytes.add(pending.len);
-            }
-            OperationKind::WriteZeroes { .. } => {
-                counters.zeroes.add(1);
-                counters.cleared_bytes.add(pending.len);
-            }
-        }
-        if pending.syncing {
-            counters.flushes.add(1);
-        }
-    }
-
     /// Returns the request in `slot` to the driver, and frees the slot.
     fn answer(&mut self, slot: Slot, written: u32) -> Result<(), QueueFault> {
-        self.free.push(slot);
+        self.slots.release(slot);
         self.answered = true;
-        self.queue.push(self.entries[slot].chain.head(), written)
-    }
-
-    fn is_idle(&self) -> bool {
-        self.free.len() == self.entries.len()
+        self.queue.push(self.slots[slot].chain.head(), written)
     }
 
     fn break_down(&mut self, fault: QueueFault) {
@@ -362,7 +313,7 @@ impl Worker for BlockWorker {
             if let Err(fault) = self.collect() {
                 self.break_down(fault);
             }
-            if self.is_idle() {
+            if self.slots.are_vacant() {
                 return true;
             }
             if Instant::now() >= deadline {

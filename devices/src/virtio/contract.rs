@@ -155,6 +155,13 @@ where
     D: VirtioDevice + 'static,
 {
     let mut bench = Bench::started(make);
+    // Never notified of, as after being restored from a saved state.
+    let unseen: Vec<_> = queues.iter().map(|&queue| bench.add(queue)).collect();
+    bench.driver.transport.pause().expect("it stops");
+    bench.driver.transport.resume();
+    for (&queue, head) in queues.iter().zip(unseen) {
+        assert_eq!(bench.driver.wait(queue).head, head);
+    }
     for _ in 0..150 {
         bench.assert_answers(queues);
         bench.driver.transport.pause().expect("it stops");

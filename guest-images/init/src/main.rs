@@ -14,6 +14,7 @@ mod mounts;
 mod programs;
 mod root;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -24,7 +25,8 @@ fn main() -> ExitCode {
     match programs::run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("guest: {failure}");
+            // Its reader may be gone, which must not hide the exit status.
+            let _ = writeln!(std::io::stderr(), "guest: {failure}");
             ExitCode::FAILURE
         }
     }

@@ -76,8 +76,7 @@ fn take_over(device: &str, read_only: bool) -> io::Result<()> {
     Err(Command::new(Path::new("/").join(INIT)).exec())
 }
 
-/// Tries each file system the kernel has; falls back to read-only, which is
-/// all a write-protected disk allows.
+/// Tries each file system the kernel has.
 fn mount_any(device: &str, read_only: bool) -> io::Result<()> {
     if !Path::new(device).exists() {
         return Err(io::Error::new(
@@ -85,25 +84,29 @@ fn mount_any(device: &str, read_only: bool) -> io::Result<()> {
             format!("there is no {device}"),
         ));
     }
-    let known = fs::read_to_string("/proc/filesystems")?;
-    let flags: &[MountFlags] = match read_only {
-        true => &[MountFlags::RDONLY],
-        false => &[MountFlags::empty(), MountFlags::RDONLY],
+    let flags = match read_only || is_write_protected(device) {
+        true => MountFlags::RDONLY,
+        false => MountFlags::empty(),
     };
-    for flags in flags {
-        // Lines with a first word, "nodev", are not for disks. ext4 comes
-        // first, since ext2 and ext3 complain aloud about one.
-        let kinds = known.lines().filter_map(|line| line.strip_prefix('\t'));
-        for kind in std::iter::once("ext4").chain(kinds) {
-            if mount(device, MOUNT_POINT, kind, *flags, None).is_ok() {
-                return Ok(());
-            }
+    let known = fs::read_to_string("/proc/filesystems")?;
+    // Lines with a first word, "nodev", are not for disks. ext4 comes first,
+    // since ext2 and ext3 complain aloud about one.
+    let kinds = known.lines().filter_map(|line| line.strip_prefix('\t'));
+    for kind in std::iter::once("ext4").chain(kinds) {
+        if mount(device, MOUNT_POINT, kind, flags, None).is_ok() {
+            return Ok(());
         }
     }
     Err(io::Error::new(
         io::ErrorKind::NotFound,
         format!("{device} holds no file system that this kernel knows"),
     ))
+}
+
+fn is_write_protected(device: &str) -> bool {
+    let name = Path::new(device).file_name().unwrap_or_default();
+    let attribute = Path::new("/sys/class/block").join(name).join("ro");
+    fs::read_to_string(attribute).is_ok_and(|text| text.trim() == "1")
 }
 
 /// Removes the initramfs's files: they occupy memory until then. Stays on

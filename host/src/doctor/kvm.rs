@@ -1,8 +1,8 @@
 //! KVM: is the device there, may this user open it, does it make machines,
 //! and can these run an unmodified kernel?
 //!
-//! `plinth run` asks the same probe before it starts anything. The only file
-//! of this crate that names kvm-ioctls.
+//! `plinth run` asks as well before it starts anything. The only file of this
+//! crate that names kvm-ioctls.
 
 use std::fs;
 
@@ -36,18 +36,31 @@ enum Processor {
 
 /// Probes KVM.
 pub fn probe() -> Finding {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    judge(Sight {
-        device: look(),
-        processor: processor(&cpuinfo),
-    })
+    judge(Sight::new(|kvm| {
+        let machine = kvm.create_vm().map_err(errno);
+        machine.map(drop)
+    }))
 }
 
-fn look() -> Result<(i32, Result<(), Errno>), Errno> {
-    let errno = |error: kvm_ioctls::Error| Errno::from_raw_os_error(error.errno());
-    let kvm = Kvm::new().map_err(errno)?;
-    let machine = kvm.create_vm().map(drop).map_err(errno);
-    Ok((kvm.get_api_version(), machine))
+/// Probes KVM without making a machine, which takes the kernel milliseconds to
+/// end: for those who are about to make one and will see.
+pub fn glance() -> Finding {
+    judge(Sight::new(|_| Ok(())))
+}
+
+impl Sight {
+    fn new(try_machine: impl FnOnce(&Kvm) -> Result<(), Errno>) -> Self {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let kvm = Kvm::new().map_err(errno);
+        Self {
+            device: kvm.map(|kvm| (kvm.get_api_version(), try_machine(&kvm))),
+            processor: processor(&cpuinfo),
+        }
+    }
+}
+
+fn errno(error: kvm_ioctls::Error) -> Errno {
+    Errno::from_raw_os_error(error.errno())
 }
 
 fn processor(cpuinfo: &str) -> Processor {

@@ -46,72 +46,13 @@ fn numbered(number: usize) -> DiskId {
 }
 
 fn open(option: DiskOption, id: DiskId, before: &[BlockConfig]) -> Result<BlockConfig, Error> {
-    let name = format!("disk '{}'", option.path.display());
-    let refused = |why: &str| Error::configuration(format!("{name} {why}"));
-
-    // Without O_NONBLOCK a pipe without a writer would be waited for.
-    let mut flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    if option.options.direct {
-        flags |= libc::O_DIRECT;
-    }
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(!option.options.read_only)
-        .custom_flags(flags)
-        .open(&option.path)
-        .map_err(|error| unopened(&option, &name, error))?;
-
-    let unmeasured = |error: io::Error| refused("cannot be measured").because(error);
-    let metadata = file.metadata().map_err(unmeasured)?;
-    let kind = metadata.file_type();
-    if kind.is_dir() {
-        return Err(refused("is a directory").remedy("a disk image or a block device"));
-    }
-    if !kind.is_file() && !kind.is_block_device() {
-        return Err(refused("is neither a regular file nor a block device")
-            .remedy("a disk image or a block device"));
-    }
-    let size = file.seek(SeekFrom::End(0)).map_err(unmeasured)?;
-    if size == 0 {
-        return Err(refused("is empty").remedy(format!(
-            "giving it a size: truncate -s 1G {}",
-            option.path.display()
-        )));
-    }
-    if !size.is_multiple_of(SECTOR) {
-        return Err(refused(&format!(
-            "has {size} bytes, which is not a multiple of {SECTOR}"
-        ))
-        .remedy(format!(
-            "making it whole: truncate -s %{SECTOR} {}",
-            option.path.display()
-        )));
-    }
-
-    let shared_with = before
-        .iter()
-        .find(|other| same_file(&metadata, &other.file));
-    if shared_with.is_some_and(|other| !(other.options.read_only && option.options.read_only)) {
-        return Err(refused("is given twice, and not read-only both times")
-            .remedy("adding ,readonly to both, or another file for one of them"));
-    }
+    let file = open_file(&option)?;
+    check_size(&option, &file)?;
+    claim(&option, &file, before)?;
     // io_uring fails requests on a non-blocking file that would have to wait.
     fcntl_getfl(&file)
         .and_then(|flags| fcntl_setfl(&file, flags - OFlags::NONBLOCK))
-        .map_err(|error| refused("cannot be used").because(error))?;
-    let access = if option.options.read_only {
-        Access::Shared
-    } else {
-        Access::Exclusive
-    };
-    lock(&file, access).map_err(|error| match error {
-        LockError::InUse => refused(&format!(
-            "is in use {}",
-            holder::by(holder::of_lock(&metadata))
-        ))
-        .remedy("ending that process, or adding ,readonly to all its users"),
-        error => refused("cannot be used").because(error),
-    })?;
+        .map_err(|error| refused(&option, "cannot be used").because(error))?;
     Ok(BlockConfig {
         file,
         id,
@@ -119,14 +60,98 @@ fn open(option: DiskOption, id: DiskId, before: &[BlockConfig]) -> Result<BlockC
     })
 }
 
-fn unopened(option: &DiskOption, name: &str, error: io::Error) -> Error {
+fn refused(option: &DiskOption, why: &str) -> Error {
+    Error::configuration(format!("disk '{}' {why}", option.path.display()))
+}
+
+/// Opens a regular file or a block device.
+fn open_file(option: &DiskOption) -> Result<File, Error> {
+    // Without O_NONBLOCK a pipe without a writer would be waited for.
+    let mut flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    if option.options.direct {
+        flags |= libc::O_DIRECT;
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .write(!option.options.read_only)
+        .custom_flags(flags)
+        .open(&option.path)
+        .map_err(|error| unopened(option, error))?;
+    let kind = metadata(option, &file)?.file_type();
+    if kind.is_file() || kind.is_block_device() {
+        return Ok(file);
+    }
+    let why = if kind.is_dir() {
+        "is a directory"
+    } else {
+        "is neither a regular file nor a block device"
+    };
+    Err(refused(option, why).remedy("a disk image or a block device"))
+}
+
+fn metadata(option: &DiskOption, file: &File) -> Result<Metadata, Error> {
+    file.metadata()
+        .map_err(|error| refused(option, "cannot be examined").because(error))
+}
+
+/// Refuses a disk without sectors, or with part of one.
+fn check_size(option: &DiskOption, mut file: &File) -> Result<(), Error> {
+    // A block device's metadata does not tell its size.
+    let size = file
+        .seek(SeekFrom::End(0))
+        .map_err(|error| refused(option, "cannot be measured").because(error))?;
+    let path = option.path.display();
+    if size == 0 {
+        return Err(
+            refused(option, "is empty").remedy(format!("giving it a size: truncate -s 1G {path}"))
+        );
+    }
+    if !size.is_multiple_of(SECTOR) {
+        let why = format!("has {size} bytes, which is not a multiple of {SECTOR}");
+        return Err(
+            refused(option, &why).remedy(format!("making it whole: truncate -s %{SECTOR} {path}"))
+        );
+    }
+    Ok(())
+}
+
+/// Locks the disk, against everybody to write to it, against writers to read
+/// it.
+fn claim(option: &DiskOption, file: &File, before: &[BlockConfig]) -> Result<(), Error> {
+    let metadata = metadata(option, file)?;
+    let read_only = option.options.read_only;
+    let twice = before
+        .iter()
+        .filter(|other| same_file(&metadata, &other.file))
+        .any(|other| !(read_only && other.options.read_only));
+    if twice {
+        let why = "is given twice, and not read-only both times";
+        return Err(refused(option, why)
+            .remedy("adding ,readonly to both, or another file for one of them"));
+    }
+    let access = if read_only {
+        Access::Shared
+    } else {
+        Access::Exclusive
+    };
+    lock(file, access).map_err(|error| match error {
+        LockError::InUse => {
+            let by = holder::by(holder::of_lock(&metadata));
+            refused(option, &format!("is in use {by}"))
+                .remedy("ending that process, or adding ,readonly to all its users")
+        }
+        error => refused(option, "cannot be used").because(error),
+    })
+}
+
+fn unopened(option: &DiskOption, error: io::Error) -> Error {
     let errno = Errno::from_io_error(&error);
     let how = if option.options.read_only {
-        ""
+        "cannot be opened"
     } else {
-        " for writing"
+        "cannot be opened for writing"
     };
-    let refused = Error::configuration(format!("{name} cannot be opened{how}")).because(error);
+    let refused = refused(option, how).because(error);
     match errno {
         Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) if !option.options.read_only => {
             refused.remedy("adding ,readonly, or permission to write to it")

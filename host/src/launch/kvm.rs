@@ -12,7 +12,7 @@ use crate::error::Error;
 /// This host's KVM is not there, not permitted, or not able: what
 /// `plinth doctor` says about it.
 pub fn open() -> Result<File, Error> {
-    let finding = kvm::probe();
+    let finding = kvm::glance();
     if finding.level == Level::Missing {
         let error = Error::host(format!("no guest can run here: {}", finding.detail));
         return Err(match finding.remedy {

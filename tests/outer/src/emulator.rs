@@ -139,13 +139,13 @@ impl Emulator {
     /// The last lines of the console, for an error's text.
     pub(crate) fn console_tail(&self) -> String {
         let length = self.console_len();
-        let start = length.saturating_sub(4096);
+        let start = length.saturating_sub(8192);
         let mut bytes = vec![0; usize::try_from(length - start).unwrap_or(0)];
         // A short read leaves zeroes, which the filter below drops.
         let _ = self.console.read_at(&mut bytes, start);
         let text = String::from_utf8_lossy(&bytes).replace('\r', "");
         let lines: Vec<&str> = text.lines().collect();
-        let tail = &lines[lines.len().saturating_sub(12)..];
+        let tail = &lines[lines.len().saturating_sub(48)..];
         let printable = |c: &char| *c == '\n' || !c.is_control();
         tail.join("\n").chars().filter(printable).collect()
     }

@@ -86,6 +86,11 @@ impl OuterMachine {
         }
     }
 
+    /// The emulator's process id.
+    pub fn pid(&self) -> u32 {
+        self.emulator.pid()
+    }
+
     /// The line to the agent, for passing it on to another process.
     pub(crate) fn line(&mut self) -> &mut Line {
         &mut self.line

@@ -19,6 +19,9 @@ const CPUS: u32 = 2;
 /// Size of the guest's disk, in MiB.
 const DISK: u64 = 64;
 
+/// What `plinth run` ends with after Ctrl-A x.
+const ENDED_FROM_OUTSIDE: i32 = 5;
+
 /// Play the demo on this very machine; `demo` starts it where KVM is real.
 #[derive(Debug, Args)]
 pub(crate) struct Stage {
@@ -59,7 +62,11 @@ impl Stage {
         println!("$ {}", shown(&command));
         if self.shell {
             let status = command.status().context("running plinth")?;
-            ensure!(status.success(), "plinth ended with {status}");
+            let ended_by_user = status.code() == Some(ENDED_FROM_OUTSIDE);
+            ensure!(
+                status.success() || ended_by_user,
+                "plinth ended with {status}"
+            );
             return Ok(());
         }
         let sink = network::listen()?;

@@ -4,16 +4,6 @@ use virtio_bindings::virtio_blk::{VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID};
 
 use super::*;
 
-/// A patterned file next to the test binary: temporary directories may be in
-/// memory, where there is no direct I/O.
-fn file_on_disk() -> File {
-    let program = std::env::current_exe().unwrap();
-    let file = tempfile::tempfile_in(program.parent().unwrap()).unwrap();
-    file.write_all_at(&pattern(0, SIZE), 0).unwrap();
-    file.sync_all().unwrap();
-    file
-}
-
 fn direct(file: &File, engine: EngineChoice) -> Bench {
     let options = DiskOptions {
         engine,
@@ -34,7 +24,7 @@ fn shifted(bench: &mut Bench, len: u32, shift: u64) -> Buffer {
 
 #[test]
 fn aligned_buffers_are_read_directly() {
-    let file = file_on_disk();
+    let file = patterned_file();
     for engine in ENGINES {
         let mut bench = direct(&file, engine);
         let data = shifted(&mut bench, 8192, 0);
@@ -46,7 +36,7 @@ fn aligned_buffers_are_read_directly() {
 
 #[test]
 fn unaligned_buffers_are_read_all_the_same() {
-    let file = file_on_disk();
+    let file = patterned_file();
     for engine in ENGINES {
         let mut bench = direct(&file, engine);
         // Longer than the memory they go through, in crooked pieces.
@@ -61,7 +51,7 @@ fn unaligned_buffers_are_read_all_the_same() {
 #[test]
 fn unaligned_buffers_are_written_all_the_same() {
     for engine in ENGINES {
-        let file = file_on_disk();
+        let file = patterned_file();
         let mut bench = direct(&file, engine);
         let data: Vec<u8> = pattern(77, 600 * 1024);
         let halves = data.split_at(300_001);
@@ -87,7 +77,7 @@ fn file_reader(file: &File) -> File {
 
 #[test]
 fn more_unaligned_requests_than_there_is_memory_for_take_turns() {
-    let file = file_on_disk();
+    let file = patterned_file();
     for engine in ENGINES {
         let mut bench = direct(&file, engine);
         let mut expected = Vec::new();
@@ -109,7 +99,7 @@ fn more_unaligned_requests_than_there_is_memory_for_take_turns() {
 
 #[test]
 fn a_stop_waits_for_unaligned_requests_too() {
-    let file = file_on_disk();
+    let file = patterned_file();
     for engine in ENGINES {
         let mut bench = direct(&file, engine);
         for _ in 0..20 {

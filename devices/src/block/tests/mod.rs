@@ -33,8 +33,12 @@ const IOERR: u8 = Status::IoError as u8;
 const UNSUPP: u8 = Status::Unsupported as u8;
 
 /// A file full of a pattern that differs from sector to sector.
+///
+/// It lies next to the test binary, on what is surely a disk: temporary
+/// directories may be in memory, where neither direct I/O nor zeroing works.
 fn patterned_file() -> File {
-    let file = tempfile::tempfile().unwrap();
+    let program = std::env::current_exe().unwrap();
+    let file = tempfile::tempfile_in(program.parent().unwrap()).unwrap();
     file.write_all_at(&pattern(0, SIZE), 0).unwrap();
     file
 }

@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 
-use super::{Outcome, size, usage};
+use super::{Outcome, print, size, usage};
 
 const BLKDISCARD: Opcode = opcode::none(0x12, 119);
 const BLKZEROOUT: Opcode = opcode::none(0x12, 127);
@@ -33,6 +33,9 @@ pub(super) fn run(request: Request, words: &[&str]) -> Outcome {
     };
     outcome.map_err(|error| format!("{name} of {device}: {error}"))?;
     file.sync_all()?;
-    println!("{name}: {device} offset {} bytes {}", range[0], range[1]);
+    print(format_args!(
+        "{name}: {device} offset {} bytes {}",
+        range[0], range[1]
+    ))?;
     Ok(())
 }

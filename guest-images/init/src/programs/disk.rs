@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use rustix::fs::{Advice, fadvise};
 
 use super::stream::{CHUNK, Stream, Tally};
-use super::{Outcome, size, usage};
+use super::{Outcome, print, size, usage};
 
 pub(super) fn run(words: &[&str]) -> Outcome {
     match *words {
@@ -33,7 +33,7 @@ fn write(device: &str, bytes: u64, seed: u64) -> Outcome {
         tally.add(&chunk[..length]);
     }
     file.sync_all()?;
-    println!("disk: wrote {device} {tally}");
+    print(format_args!("disk: wrote {device} {tally}"))?;
     Ok(())
 }
 
@@ -43,7 +43,7 @@ fn hash(device: &str, bytes: u64) -> Outcome {
         tally.add(chunk);
         Ok(())
     })?;
-    println!("disk: holds {device} {tally}");
+    print(format_args!("disk: holds {device} {tally}"))?;
     Ok(())
 }
 
@@ -62,7 +62,9 @@ fn verify(device: &str, bytes: u64, seed: u64) -> Outcome {
             None => Ok(()),
         }
     })?;
-    println!("disk: verified {device} bytes {bytes} seed {seed}");
+    print(format_args!(
+        "disk: verified {device} bytes {bytes} seed {seed}"
+    ))?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 
 use super::registers::{Ports, Width, Window};
 use super::stream::Stream;
-use super::{Outcome, usage};
+use super::{Outcome, print, usage};
 
 /// Keyboard controller, system control, CMOS clock, delay port, PCI
 /// configuration. The console (0x3f8) must be asked for: it does not recover.
@@ -44,20 +44,44 @@ pub(super) fn run(words: &[&str]) -> Outcome {
         windows = virtio_windows(&fs::read_to_string("/proc/iomem")?);
         ports = LEGACY_PORTS.to_vec();
     }
+    if !windows.is_empty() {
+        detach_drivers()?;
+    }
     for window in &windows {
-        println!("garbage: mmio {:x}-{:x}", window.start(), window.end());
+        print(format_args!(
+            "garbage: mmio {:x}-{:x}",
+            window.start(),
+            window.end()
+        ))?;
         scribble_on_window(&Window::map(window)?, window, rounds, seed)?;
     }
     let access = Ports::open()?;
     for range in &ports {
-        println!("garbage: ports {:x}-{:x}", range.start(), range.end());
+        print(format_args!(
+            "garbage: ports {:x}-{:x}",
+            range.start(),
+            range.end()
+        ))?;
         scribble_on_ports(&access, range, rounds, seed)?;
     }
-    println!(
+    print(format_args!(
         "garbage: done windows {} ports {}",
         windows.len(),
         ports.len()
-    );
+    ))?;
+    Ok(())
+}
+
+/// Takes the virtio drivers off their devices: some wait for ever for one that
+/// no longer answers, and this guest is to live until its last line.
+fn detach_drivers() -> Outcome {
+    for device in fs::read_dir("/sys/bus/virtio/devices")? {
+        let device = device?;
+        let unbind = device.path().join("driver/unbind");
+        if unbind.exists() {
+            fs::write(unbind, device.file_name().as_encoded_bytes())?;
+        }
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //! the guest has what it was told it has. Every page gets a value of its own:
 //! two guest pages backed by one host page would show.
 
-use super::{Outcome, size};
+use super::{Outcome, print, size};
 
 /// Eight-byte words to a page of 4 KiB.
 const PAGE: usize = 512;
@@ -23,7 +23,7 @@ pub(super) fn run(text: &str) -> Outcome {
             return Err(format!("page {page} holds {word:#x}, not {:#x}", mark(page)).into());
         }
     }
-    println!("memory: touched bytes {bytes}");
+    print(format_args!("memory: touched bytes {bytes}"))?;
     Ok(())
 }
 

@@ -13,6 +13,8 @@ mod size;
 mod stream;
 
 use std::error::Error;
+use std::fmt::Arguments;
+use std::io::{self, Write};
 
 /// What a program returns; the message of an error is for a person.
 type Outcome = Result<(), Box<dyn Error>>;
@@ -39,6 +41,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         ["memory", size] => memory::run(size),
         _ => Err(USAGE.into()),
     }
+}
+
+/// Prints one line. Unlike `println!`, it fails rather than panics when the
+/// reader has had enough.
+fn print(line: Arguments<'_>) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
 }
 
 /// The failure of a program that was given the wrong words.

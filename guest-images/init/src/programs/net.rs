@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 
 use super::stream::{CHUNK, Stream, Tally};
-use super::{Outcome, size, usage};
+use super::{Outcome, print, size, usage};
 
 pub(super) fn run(words: &[&str]) -> Outcome {
     match *words {
@@ -15,19 +15,19 @@ pub(super) fn run(words: &[&str]) -> Outcome {
             let stream = Stream::new(seed.parse()?, size::parse(bytes)?);
             let tally = pass(stream, &mut connection)?;
             connection.shutdown(Shutdown::Write)?;
-            println!("net: sent {tally}");
+            print(format_args!("net: sent {tally}"))?;
         }
         ["receive", address] => {
             let tally = pass(TcpStream::connect(address)?, &mut std::io::sink())?;
-            println!("net: received {tally}");
+            print(format_args!("net: received {tally}"))?;
         }
         ["echo", port] => {
             let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.parse()?))?;
-            println!("net: listening on port {port}");
+            print(format_args!("net: listening on port {port}"))?;
             let (connection, _) = listener.accept()?;
             let tally = pass(&connection, &mut &connection)?;
             connection.shutdown(Shutdown::Write)?;
-            println!("net: echoed {tally}");
+            print(format_args!("net: echoed {tally}"))?;
         }
         _ => return usage(),
     }

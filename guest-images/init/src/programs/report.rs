@@ -13,37 +13,43 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Outcome;
+use super::{Outcome, print};
 
 pub(super) fn run() -> Outcome {
     let uname = rustix::system::uname();
-    println!("report: kernel {}", uname.release().to_string_lossy());
-    println!("report: cpus {}", std::thread::available_parallelism()?);
+    print(format_args!(
+        "report: kernel {}",
+        uname.release().to_string_lossy()
+    ))?;
+    print(format_args!(
+        "report: cpus {}",
+        std::thread::available_parallelism()?
+    ))?;
     let meminfo = fs::read_to_string("/proc/meminfo")?;
-    println!(
+    print(format_args!(
         "report: memory {} KiB",
         total_memory(&meminfo).ok_or("no MemTotal")?
-    );
+    ))?;
     for disk in devices("/sys/block")? {
         // Sizes in sysfs are in units of 512 bytes, whatever the sector size.
         let sectors: u64 = attribute(&disk, "size").parse()?;
-        println!(
+        print(format_args!(
             "report: disk {} bytes {} sector {} readonly {} serial {}",
             name(&disk),
             sectors * 512,
             attribute(&disk, "queue/logical_block_size"),
             attribute(&disk, "ro"),
             attribute(&disk, "serial"),
-        );
+        ))?;
     }
     for nic in devices("/sys/class/net")? {
-        println!(
+        print(format_args!(
             "report: nic {} mac {} mtu {} features {:#x}",
             name(&nic),
             attribute(&nic, "address"),
             attribute(&nic, "mtu"),
             feature_bits(&attribute(&nic, "device/features")),
-        );
+        ))?;
     }
     Ok(())
 }

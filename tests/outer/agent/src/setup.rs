@@ -76,6 +76,7 @@ pub(crate) fn perform(plan: &Plan) -> io::Result<()> {
         mount_9p(tag, path, MountFlags::empty(), "cache=none")?;
     }
     if plan.host_root.is_some() {
+        fs::write("/proc/sys/kernel/hostname", "outer")?;
         bring_up_loopback();
     }
     Ok(())
