@@ -15,7 +15,7 @@ use crate::{Outcome, Terminal};
 
 /// No wait takes this long, even where everything is emulated twice: a boot
 /// to a login, the longest of all, takes a tenth of it.
-const BOUND: Duration = Duration::from_secs(180);
+const BOUND: Duration = Duration::from_secs(60);
 
 /// A VM process.
 #[derive(Debug)]
