@@ -9,6 +9,8 @@
 //! everything panics with a message instead of returning an error.
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
+use std::time::Duration;
+
 mod bare_kernel;
 mod disk;
 mod guest;
@@ -28,3 +30,8 @@ pub use outcome::Outcome;
 pub use running::Running;
 pub use stream::{Stream, Tally};
 pub use terminal::Terminal;
+pub use transcript::Transcript;
+
+/// No wait takes this long, even where everything is emulated twice: a boot
+/// to a login, the longest of all, takes a tenth of it.
+pub const BOUND: Duration = Duration::from_secs(180);

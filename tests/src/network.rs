@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
+use crate::BOUND;
 use crate::stream::{Stream, Tally};
 
 const TAP: &str = "tap0";
 const HOST: &str = "192.0.2.1";
 const GUEST: &str = "192.0.2.2";
-/// No transfer and no connection takes this long.
-const BOUND: Duration = Duration::from_secs(60);
 
 /// The network that this thread, and the guests it starts, are in.
 #[derive(Debug)]

@@ -11,11 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::transcript::Transcript;
-use crate::{Outcome, Terminal};
-
-/// No wait takes this long, even where everything is emulated twice: a boot
-/// to a login, the longest of all, takes a tenth of it.
-const BOUND: Duration = Duration::from_secs(60);
+use crate::{BOUND, Outcome, Terminal};
 
 /// A VM process.
 #[derive(Debug)]
@@ -71,7 +67,7 @@ impl Running {
     pub fn wait_for(&self, text: &str) {
         let console = self.console.as_ref().expect("it has not ended");
         assert!(
-            console.wait_for(text, BOUND),
+            console.shows(text),
             "no \"{text}\" on the console:\n{}\nstandard error:\n{}",
             console.text(),
             self.errors.as_ref().map_or(String::new(), Transcript::text),

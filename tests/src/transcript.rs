@@ -3,13 +3,16 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use crate::BOUND;
 
 /// What was read, growing.
 #[derive(Debug)]
-pub(crate) struct Transcript {
+pub struct Transcript {
     shared: Arc<Shared>,
     reader: Option<JoinHandle<()>>,
 }
@@ -28,7 +31,8 @@ struct Said {
 
 impl Transcript {
     /// Reads `source` to its end.
-    pub(crate) fn of(mut source: File) -> Self {
+    pub fn of(source: impl Into<OwnedFd>) -> Self {
+        let mut source = File::from(source.into());
         let shared = Arc::<Shared>::default();
         let ours = Arc::clone(&shared);
         let reader = thread::spawn(move || {
@@ -48,10 +52,10 @@ impl Transcript {
         }
     }
 
-    /// Waits until `text` was said. False if that takes longer than `bound`
-    /// or the source ended without it.
-    pub(crate) fn wait_for(&self, text: &str, bound: Duration) -> bool {
-        let deadline = Instant::now() + bound;
+    /// Waits until `text` was said. False if the source ends without it, or
+    /// it takes too long.
+    pub fn shows(&self, text: &str) -> bool {
+        let deadline = Instant::now() + BOUND;
         let mut said = self.shared.said.lock().unwrap();
         loop {
             if contains(&said.bytes, text.as_bytes()) {
@@ -66,13 +70,13 @@ impl Transcript {
     }
 
     /// What was said so far, with plain line ends.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let said = self.shared.said.lock().unwrap();
         String::from_utf8_lossy(&said.bytes).replace('\r', "")
     }
 
     /// All of it, once the source has ended.
-    pub(crate) fn finish(mut self) -> String {
+    pub fn finish(mut self) -> String {
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }
