@@ -9,6 +9,7 @@
 //! 0x000A_0000  (VGA and option ROMs on a PC)      not in the memory map
 //! 0x000E_0000  ACPI tables                        ACPI reclaimable
 //! 0x000F_0000  SMBIOS entry point and tables      reserved
+//! 0x000F_FFF0  reset vector                       reserved
 //! 0x0010_0000  kernel, initrd                     usable RAM, up to 3 GiB
 //! 0xC000_0000  PCI 32-bit window
 //! 0xD000_0000  virtio-mmio devices, 4 KiB each
@@ -56,6 +57,9 @@ pub const ACPI: Range<u64> = 0xE_0000..0xF_0000;
 /// The SMBIOS entry point and its tables. Guests search from here on
 /// (SMBIOS 3.0 §5.2.2).
 pub const SMBIOS: Range<u64> = 0xF_0000..0x10_0000;
+/// Where a PC starts, as seen in real mode: F000:FFF0 or FFFF:0000, 16 bytes
+/// (SDM vol. 3 §10.1.4).
+pub const RESET_VECTOR: u64 = 0xF_FFF0;
 /// Kernels and initrds lie from here on.
 pub const KERNEL_FLOOR: u64 = MIB;
 

@@ -28,6 +28,7 @@ mod memory;
 mod page_tables;
 mod plan;
 mod pvh;
+mod reset_vector;
 mod segment;
 pub mod smbios;
 

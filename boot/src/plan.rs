@@ -10,7 +10,7 @@ use crate::kernel::{Entry, Kernel};
 use crate::layout::COMMAND_LINE;
 use crate::segment::Segment;
 use crate::{Error, Machine, Protocol, Result};
-use crate::{acpi, initrd, linux, machine, page_tables, pvh, smbios};
+use crate::{acpi, initrd, linux, machine, page_tables, pvh, reset_vector, smbios};
 
 /// What to put into guest memory, and how to start the first vCPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,7 @@ pub fn plan(kernel: &dyn KernelImage, machine: &Machine) -> Result<BootPlan> {
     ));
     segments.push(acpi::tables(machine));
     segments.push(smbios::tables(machine.identity));
+    segments.push(reset_vector::code());
 
     let (protocol, entry) = match kernel.entry {
         Entry::Linux64 { rip, header } => {

@@ -5,7 +5,8 @@
 //! receive is handed to [`Serial::receive`]. Nothing is lost on the way in:
 //! the FIFO is refilled as the guest reads, and a bounded queue stands behind
 //! it. This is the only file that names the vm-superio crate, which keeps the
-//! registers; it knows no break condition, so that is added here.
+//! registers; it knows no break condition, and forgets that data is waiting
+//! once the guest was told, so both are added here.
 //!
 //! The lock is a leaf, held no longer than one register access: a worker that
 //! hands input over cannot wait for a vCPU.
@@ -32,7 +33,16 @@ pub const COM1_IRQ: u32 = 4;
 
 /// Receiver buffer on read, transmitter holding register on write.
 const DATA: u8 = 0;
-/// Line control; its bit 7 puts the divisor latch in place of `DATA`.
+/// Bit 0: interrupt when data is there.
+const INTERRUPT_ENABLE: u8 = 1;
+const DATA_INTERRUPT: u8 = 1;
+/// On read: which interrupt is pending, in bits 0 to 3.
+const INTERRUPT_IDENTIFICATION: u8 = 2;
+const NO_INTERRUPT: u8 = 0b0001;
+const DATA_AVAILABLE: u8 = 0b0100;
+const IDENTIFICATION: u8 = 0b1111;
+/// Line control; its bit 7 puts the divisor latch in place of `DATA` and
+/// `INTERRUPT_ENABLE`.
 const LINE_CONTROL: u8 = 3;
 const DIVISOR_LATCH: u8 = 1 << 7;
 const MODEM_CONTROL: u8 = 4;
@@ -167,8 +177,22 @@ impl Uart {
                 self.at_break = BreakState::Indicated;
                 value | BREAK_INDICATION
             }
+            // Reading the data ends this interrupt, not hearing of it: a
+            // driver that takes a part asks again before it leaves.
+            INTERRUPT_IDENTIFICATION
+                if value & IDENTIFICATION == NO_INTERRUPT && self.data_interrupt() =>
+            {
+                value & !IDENTIFICATION | DATA_AVAILABLE
+            }
             _ => value,
         }
+    }
+
+    /// Whether there is data and the guest wants to be interrupted for it.
+    fn data_interrupt(&mut self) -> bool {
+        self.registers.fifo_capacity() < self.fifo_len
+            && !self.divisor_latch()
+            && self.registers.read(INTERRUPT_ENABLE) & DATA_INTERRUPT != 0
     }
 
     fn write_register(&mut self, register: u8, value: u8) {
@@ -250,8 +274,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const INTERRUPT_ENABLE: u64 = 1;
-    const INTERRUPT_IDENTIFICATION: u64 = 2;
     const LOOPBACK: u8 = 1 << 4;
     const DATA_READY: u8 = 1;
 
@@ -307,12 +329,29 @@ mod tests {
         let mut f = fixture();
         f.host.receive(b"a");
         assert_eq!(f.line.take(), 0);
-        f.guest.write(INTERRUPT_ENABLE, &[1]);
+        f.guest.write(INTERRUPT_ENABLE.into(), &[1]);
         assert_eq!(f.line.take(), 1);
-        assert_eq!(f.read(INTERRUPT_IDENTIFICATION) & 0xf, 0b0100);
+        assert_eq!(f.read(INTERRUPT_IDENTIFICATION.into()) & 0xf, 0b0100);
         assert_eq!(f.read_all(), b"a");
         f.host.receive(b"b");
         assert_eq!(f.line.take(), 1);
+    }
+
+    #[test]
+    fn the_interrupt_is_pending_until_all_input_is_read() {
+        let mut f = fixture();
+        f.guest.write(INTERRUPT_ENABLE.into(), &[DATA_INTERRUPT]);
+        f.host.receive(b"abc");
+        for byte in *b"abc" {
+            for _ in 0..2 {
+                assert_eq!(
+                    f.read(INTERRUPT_IDENTIFICATION.into()) & 0xf,
+                    DATA_AVAILABLE
+                );
+            }
+            assert_eq!(f.read(DATA.into()), byte);
+        }
+        assert_eq!(f.read(INTERRUPT_IDENTIFICATION.into()) & 0xf, NO_INTERRUPT);
     }
 
     #[test]
@@ -372,7 +411,7 @@ mod tests {
     #[test]
     fn a_break_interrupts() {
         let mut f = fixture();
-        f.guest.write(INTERRUPT_ENABLE, &[1]);
+        f.guest.write(INTERRUPT_ENABLE.into(), &[1]);
         f.host.receive_break();
         assert_eq!(f.line.take(), 1);
     }

@@ -1,0 +1,60 @@
+//! What the guests boot, and the programs under test. All of it is there
+//! before a test runs: `cargo xtask test` builds it, and in an outer machine
+//! there is no network to fetch anything.
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use guest_images::{Cache, DebianKernel, Kernel, RootDisk};
+
+const PREPARE: &str = "run the guest tests with: cargo xtask test --guest";
+
+/// Debian's stock cloud kernel.
+pub fn kernel() -> &'static Kernel {
+    static KERNEL: LazyLock<Kernel> = LazyLock::new(|| {
+        let kernel = DebianKernel::Cloud.cached(&cache()).expect(PREPARE);
+        kernel.expect(PREPARE)
+    });
+    &KERNEL
+}
+
+/// The small initramfs for [`kernel`].
+pub fn initramfs() -> &'static PathBuf {
+    static INITRAMFS: LazyLock<PathBuf> = LazyLock::new(|| {
+        let modules = kernel().module_tree().expect(PREPARE);
+        let init = target().join("release/init");
+        guest_images::initramfs(&cache(), &init, Some(&modules)).expect(PREPARE)
+    });
+    &INITRAMFS
+}
+
+/// The Debian root disk; guests get a copy.
+pub fn root_disk() -> RootDisk {
+    RootDisk::cached(&cache()).expect(PREPARE)
+}
+
+/// A program of this workspace, such as `plinth`.
+pub fn program(name: &str) -> PathBuf {
+    built(name)
+}
+
+/// An example program of this workspace.
+pub fn example(name: &str) -> PathBuf {
+    built(&format!("examples/{name}"))
+}
+
+fn built(path: &str) -> PathBuf {
+    let path = target().join("debug").join(path);
+    assert!(path.exists(), "there is no {}; {PREPARE}", path.display());
+    path
+}
+
+fn cache() -> Cache {
+    Cache::open().expect("no image cache")
+}
+
+/// The target directory: test binaries are in its `debug/deps`.
+fn target() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(3).unwrap().to_owned()
+}

@@ -1,0 +1,101 @@
+//! The console: typed at through a pipe and through a terminal, not read at
+//! all, and left as it was found.
+#![allow(clippy::unwrap_used)] // A test fails by panicking.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use guest_tests::{Guest, Terminal};
+use rustix::process::Signal;
+
+#[test]
+fn what_is_typed_reaches_the_guests_shell() {
+    let mut guest = Guest::new().start();
+    guest.wait_for("plinth-init: shell");
+    guest.type_in("echo $((6 * 7)) is it\n");
+    guest.wait_for("42 is it");
+    guest.type_in("exit\n");
+    guest.end().ends_with(0);
+}
+
+#[test]
+fn a_long_line_arrives_whole() {
+    let mut guest = Guest::new()
+        .command("stty -icanon -echo; echo ready; head -c 6000 | md5sum")
+        .start();
+    guest.wait_for("ready");
+    for _ in 0..1000 {
+        guest.type_in("abcdef");
+    }
+    // The digest of what was typed, as md5sum(1) prints it.
+    let outcome = guest.end().succeeds();
+    outcome.says("9e4e6e2c4f734d9878747f09adf0b999");
+}
+
+#[test]
+fn ctrl_a_x_ends_the_machine() {
+    let mut guest = Guest::new().start();
+    guest.wait_for("plinth-init: shell");
+    guest.type_in("\u{1}x");
+    guest.end().ends_with(5);
+}
+
+#[test]
+fn a_console_that_nobody_reads_does_not_stop_the_guest() {
+    // More than the pipe and the VM process's buffer hold together.
+    let (unread, output) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&output, 4096).unwrap();
+    let guest = Guest::new().command("seq 1 15000");
+    let mut process = guest.process();
+    process.stdin(Stdio::null()).stdout(output);
+    let status = process.status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    drop(unread);
+}
+
+#[test]
+fn output_to_a_file_is_complete() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let guest = Guest::new().argument("--console", format!("file={}", file.path().display()));
+    let outcome = guest.command("seq 1 5000").run().ends_with(0);
+    assert_eq!(outcome.console, "");
+    let console = std::fs::read_to_string(file.path()).unwrap();
+    let numbers: Vec<u32> = console
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .collect();
+    assert!(
+        numbers.iter().copied().eq(1..=5000),
+        "{} numbers",
+        numbers.len()
+    );
+}
+
+#[test]
+fn a_terminal_is_raw_while_the_guest_runs_and_as_before_afterwards() {
+    let terminal = Terminal::open();
+    let before = terminal.settings();
+    let mut guest = Guest::new().start_on(&terminal);
+    guest.wait_for("plinth-init: shell");
+    assert_ne!(terminal.settings(), before);
+    // What would be an interrupt or the end of input is the guest's to see.
+    guest.type_in("\u{3}\u{4}");
+    std::thread::sleep(Duration::from_millis(100));
+    guest.type_in("poweroff -f\n");
+    guest.end().ends_with(0);
+    assert_eq!(terminal.settings(), before);
+}
+
+#[test]
+fn a_terminal_is_as_before_however_the_machine_ends() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let terminal = Terminal::open();
+        let before = terminal.settings();
+        let guest = Guest::new().start_on(&terminal);
+        guest.wait_for("plinth-init: up");
+        assert_ne!(terminal.settings(), before);
+        guest.signal(signal);
+        guest.end().ends_with(5);
+        assert_eq!(terminal.settings(), before, "{signal:?}");
+    }
+}

@@ -1,0 +1,175 @@
+//! The library in a process that is not plinth's: machines that are paused,
+//! that live side by side, and that leave nothing behind.
+#![allow(clippy::unwrap_used)] // A test fails by panicking.
+
+use std::fs::{self, File};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use guest_images::run_word;
+use guest_tests::{BOUND, BareKernel, DiskFile, Transcript, images};
+use vmm::config::{BlockConfig, ConsoleConfig, DeviceConfig};
+use vmm::{
+    CommandLine, CpuCount, Crash, CrashCause, DiskId, DiskOptions, Event, StopReason, Vm, VmBuilder,
+};
+
+fn open_kvm() -> File {
+    let kvm = File::options().read(true).write(true).open("/dev/kvm");
+    kvm.expect("no /dev/kvm: run this with cargo xtask test")
+}
+
+/// A machine with two vCPUs, a disk and a source of random numbers that runs
+/// `command`, and its console.
+fn start(command: &str) -> (Vm, Transcript) {
+    let (console, output) = std::io::pipe().unwrap();
+    let kernel = File::open(&images::kernel().vmlinux).unwrap();
+    let text = format!("console=ttyS0 quiet panic=-1 {}", run_word(command));
+    let disk = DiskFile::empty(1 << 20);
+    let disk = File::options().read(true).write(true).open(disk.path());
+    let vm = VmBuilder::new(open_kvm().into(), kernel)
+        .initrd(File::open(images::initramfs()).unwrap())
+        .command_line(CommandLine::new(text).unwrap())
+        .cpus(CpuCount::new(2).unwrap())
+        .console(ConsoleConfig {
+            input: None,
+            output: output.into(),
+        })
+        .device(DeviceConfig::Rng)
+        .device(DeviceConfig::Block(BlockConfig {
+            file: disk.unwrap(),
+            id: "data".parse::<DiskId>().unwrap(),
+            options: DiskOptions::default(),
+        }))
+        .build()
+        .and_then(vmm::PausedVm::start)
+        .unwrap();
+    (vm, Transcript::of(console))
+}
+
+/// Counts on the console, one line for each number.
+const COUNT: &str = "i=0; while :; do i=$((i+1)); echo at $i; guest disk hash /dev/vda 64K; done";
+
+#[test]
+fn a_paused_machine_stands_still_and_then_goes_on() {
+    let (vm, console) = start(COUNT);
+    assert!(console.shows("at 3\n"));
+    let events = vm.events();
+    vm.pause().unwrap();
+    vm.pause().unwrap();
+    // What was said before the pause may still be on its way.
+    thread::sleep(Duration::from_millis(300));
+    let paused = console.text();
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(console.text(), paused);
+
+    let last = paused.matches("at ").count();
+    vm.resume().unwrap();
+    assert!(console.shows(&format!("at {}\n", last + 3)));
+    vm.stop().unwrap();
+    let heard: Vec<Event> = events.iter().collect();
+    let expected = [
+        Event::Paused,
+        Event::Resumed,
+        Event::Stopped(StopReason::Stopped),
+    ];
+    assert_eq!(heard, expected);
+}
+
+#[test]
+fn two_machines_live_in_one_process() {
+    let (mut first, first_console) = start("guest report; guest disk write /dev/vda 1M 1");
+    let (mut second, second_console) = start("guest report; guest disk write /dev/vda 1M 2");
+    assert_eq!(first.wait(), StopReason::PowerOff);
+    assert_eq!(second.wait(), StopReason::PowerOff);
+    for console in [first_console.finish(), second_console.finish()] {
+        assert!(console.contains("report: cpus 2\n"), "{console}");
+        assert!(console.contains("disk: wrote /dev/vda"), "{console}");
+    }
+    assert!(first.statistics().first_entry_us.is_some());
+}
+
+#[test]
+fn a_crash_is_told_to_whoever_waits() {
+    // An interrupt table without entries, then an interrupt.
+    let kernel = BareKernel::of(&[
+        0x0f, 0x01, 0x1d, 0x01, 0x00, 0x00, 0x00, // lidt [rip + 1]
+        0xcc, // int3
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // limit and base
+    ]);
+    let builder = VmBuilder::new(open_kvm().into(), File::open(&kernel).unwrap());
+    let paused = builder.build().unwrap();
+    let events = paused.events();
+    let mut vm = paused.start().unwrap();
+    let reason = vm.wait();
+    let StopReason::Crashed(Crash { vcpu: 0, cause, .. }) = &reason else {
+        panic!("{reason}");
+    };
+    assert_eq!(*cause, CrashCause::TripleFault);
+    assert_eq!(events.iter().last(), Some(Event::Stopped(reason)));
+    assert!(vm.pause().is_err());
+}
+
+/// The number of entries in a directory of this process.
+fn count(directory: &str) -> usize {
+    fs::read_dir(format!("/proc/self/{directory}"))
+        .unwrap()
+        .count()
+}
+
+/// The mappings that only a machine has: KVM's, its kernel's, and any that is
+/// as large as its memory. (An allocator's are 64 MiB and less.)
+fn machine_mappings() -> Vec<String> {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let is_large = |line: &str| {
+        let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        let address = |text| u64::from_str_radix(text, 16).unwrap();
+        address(end) - address(start) >= 128 << 20
+    };
+    maps.lines()
+        .filter(|line| line.contains("kvm") || line.contains("vmlinux") || is_large(line))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_dropped_machine_leaves_no_thread_descriptor_or_mapping() {
+    let (threads, descriptors) = (count("task"), count("fd"));
+    for _ in 0..2 {
+        let (vm, console) = start(COUNT);
+        assert!(console.shows("at 3\n"));
+        assert!(count("task") > threads + 3 && count("fd") > descriptors + 10);
+        assert!(machine_mappings().len() > 3);
+        drop(vm);
+        drop(console.finish());
+        // The kernel takes a joined thread out of its lists a little later.
+        let deadline = Instant::now() + BOUND;
+        while count("task") > threads && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!((count("task"), count("fd")), (threads, descriptors));
+        assert_eq!(machine_mappings(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_machine_that_was_never_started_leaves_nothing_either() {
+    let descriptors = count("fd");
+    let kernel = File::open(&images::kernel().vmlinux).unwrap();
+    drop(VmBuilder::new(open_kvm().into(), kernel).build().unwrap());
+    assert_eq!(count("fd"), descriptors);
+    assert_eq!(machine_mappings(), Vec::<String>::new());
+}
+
+#[test]
+fn the_example_boots_a_kernel() {
+    let output = Command::new(images::example("boot"))
+        .arg(&images::kernel().vmlinux)
+        .arg(images::initramfs())
+        .arg(format!("console=ttyS0 quiet {}", run_word("guest report")))
+        .output()
+        .unwrap();
+    let console = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(console.contains("report: cpus 2\r\n"), "{console}");
+}
