@@ -13,9 +13,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use devices::platform::request::{MachineRequest, RequestSender};
+use devices::thread;
 
 use crate::attach::AttachedDevice;
 use crate::cpu::crash::Crash;
@@ -96,9 +97,7 @@ pub(crate) fn spawn(channel: ControlChannel, parts: Parts) -> io::Result<JoinHan
         running: false,
         subscribers: Vec::new(),
     };
-    thread::Builder::new()
-        .name("control".into())
-        .spawn(move || control.run(&receiver))
+    thread::spawn("control", move || control.run(&receiver))
 }
 
 struct Control {

@@ -13,9 +13,9 @@ use std::io::Write;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::sync::{Arc, Weak};
-use std::thread;
 
 use anyhow::Context;
+use devices::thread;
 use vmm::handover::Handover;
 use vmm::{ErrorKind, Event, Statistics, StopReason, Vm, VmBuilder, VmConfig};
 
@@ -89,15 +89,15 @@ fn stop_on(signals: TerminationSignals, vm: Weak<Vm>) -> anyhow::Result<()> {
             let _ = vm.stop();
         }
     };
-    let thread = thread::Builder::new().name("signals".into());
-    thread.spawn(wait).context("no thread can be started")?;
+    thread::spawn("signals", wait).context("no thread can be started")?;
     Ok(())
 }
 
 fn write_report(report: OwnedFd, statistics: &Statistics) -> anyhow::Result<()> {
     let mut report = File::from(report);
-    serde_json::to_writer(&mut report, statistics)?;
-    report.write_all(b"\n")?;
+    let mut line = serde_json::to_vec(statistics)?;
+    line.push(b'\n');
+    report.write_all(&line)?;
     Ok(())
 }
 

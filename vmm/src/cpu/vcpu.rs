@@ -6,10 +6,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use devices::bus::Bus;
+use devices::thread;
 use kvm_bindings::kvm_run;
 use kvm_ioctls::VcpuFd;
 
@@ -71,17 +72,14 @@ impl VcpuHandle {
         // until the thread is joined; then the handle is gone.
         let immediate_exit = unsafe { ImmediateExit::new(run) };
         let counters = Arc::clone(&context.counters);
-        let thread = thread::Builder::new()
-            .name(format!("vcpu{}", context.id))
-            .spawn(move || {
-                Runner {
-                    vcpu,
-                    immediate_exit,
-                    context,
-                }
-                .run()
-            })
-            .map_err(Error::host("a vCPU thread"))?;
+        let name = format!("vcpu{}", context.id);
+        let runner = Runner {
+            vcpu,
+            immediate_exit,
+            context,
+        };
+        let thread =
+            thread::spawn(name, move || runner.run()).map_err(Error::host("a vCPU thread"))?;
         Ok(Self {
             thread,
             immediate_exit,
