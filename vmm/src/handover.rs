@@ -180,8 +180,7 @@ impl Handover {
         let wire = Wire::from_config(self.config, asked_ns, self.report)?;
         let mut memfd =
             File::from(memfd_create("plinth-vm", MemfdFlags::empty()).map_err(io::Error::from)?);
-        serde_json::to_writer(&mut memfd, &wire)?;
-        memfd.flush()?;
+        memfd.write_all(&serde_json::to_vec(&wire)?)?;
         memfd.rewind()?;
         Ok(memfd.into())
     }
