@@ -3,7 +3,9 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use boot::layout::MIB;
@@ -155,13 +157,17 @@ impl VmBuilder {
         let slots = place_devices(config.devices.len())?;
         let plan = plan_boot(&config, &slots)?;
 
-        let machine = KvmMachine::create(config.kvm)?;
-        let ram = ram::allocate(&config.memory)?;
-        let files = Files {
-            kernel: &config.boot.kernel,
-            initrd: config.boot.initrd.as_ref(),
-        };
-        load(&plan, &files, &ram, config.memory.backing)?;
+        let (kvm, boot, memory) = (config.kvm, &config.boot, &config.memory);
+        // The kernel makes a machine mostly by waiting; memory is filled
+        // meanwhile.
+        let (machine, ram) = thread::scope(|scope| {
+            let machine = devices::thread::builder("create")
+                .spawn_scoped(scope, || KvmMachine::create(kvm))
+                .map_err(Error::host("a thread"))?;
+            let ram = fill_memory(boot, memory, &plan);
+            let machine = machine.join().unwrap_or_else(|panic| resume_unwind(panic));
+            Ok::<_, Error>((machine?, ram?))
+        })?;
         // SAFETY: `Parts` keeps the memory until after the vCPUs and the
         // machine are gone.
         #[allow(unsafe_code)]
@@ -247,6 +253,17 @@ fn check_memory(memory: &MemoryConfig) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Memory with all that the guest needs to start.
+fn fill_memory(boot: &BootConfig, memory: &MemoryConfig, plan: &BootPlan) -> Result<Ram> {
+    let ram = ram::allocate(memory)?;
+    let files = Files {
+        kernel: &boot.kernel,
+        initrd: boot.initrd.as_ref(),
+    };
+    load(plan, &files, &ram, memory.backing)?;
+    Ok(ram)
 }
 
 /// Where each of `count` devices goes.
