@@ -262,7 +262,7 @@ fn fill_memory(boot: &BootConfig, memory: &MemoryConfig, plan: &BootPlan) -> Res
         kernel: &boot.kernel,
         initrd: boot.initrd.as_ref(),
     };
-    load(plan, &files, &ram, memory.backing)?;
+    load(plan, &files, &ram)?;
     Ok(ram)
 }
 

@@ -1,14 +1,10 @@
-#![allow(unsafe_code)] // Lays files into guest memory and reads into it.
+#![allow(unsafe_code)] // Reads files into guest memory.
 //! Performing a boot plan's segments: bytes go into guest memory once.
 //!
-//! Whole pages of a kernel or initrd are not copied at all where memory is
-//! private: the file is laid into guest memory, its pages are read when the
-//! guest touches them and copied when it writes. So the time to the first
-//! guest instruction does not grow with the kernel, and machines that boot
-//! the same kernel share what they do not change. The file must not be
-//! written to meanwhile; replacing it, as package managers do, is harmless.
-//! What is not whole pages, and everything where memory is shared, is read
-//! straight into place.
+//! Kernel and initrd are read straight into place. Mapping the files there
+//! instead would start the guest sooner, but a kernel patches nearly all of
+//! its text while it boots, and each page of a mapped file costs up to three
+//! exits and a copy, where memory that was read is huge pages.
 
 use std::fs::File;
 use std::io;
@@ -19,11 +15,7 @@ use devices::memory::Ram;
 use libc::off_t;
 use vm_memory::{Bytes, GuestAddress};
 
-use super::mapping::overlay;
-use super::ram::Backing;
 use crate::error::{Error, Result};
-
-const PAGE: u64 = 4096;
 
 /// The files that a plan's segments are ranges of.
 pub(crate) struct Files<'a> {
@@ -32,7 +24,7 @@ pub(crate) struct Files<'a> {
 }
 
 /// Fills fresh, zeroed `ram` as `plan` says.
-pub(crate) fn load(plan: &BootPlan, files: &Files<'_>, ram: &Ram, backing: Backing) -> Result<()> {
+pub(crate) fn load(plan: &BootPlan, files: &Files<'_>, ram: &Ram) -> Result<()> {
     for segment in &plan.segments {
         let failed = |source| Error::Load {
             what: segment.name,
@@ -40,13 +32,13 @@ pub(crate) fn load(plan: &BootPlan, files: &Files<'_>, ram: &Ram, backing: Backi
         };
         match &segment.content {
             Content::Kernel { offset, length } => {
-                load_file(segment, files.kernel, *offset, *length, ram, backing).map_err(failed)?;
+                load_file(segment, files.kernel, *offset, *length, ram).map_err(failed)?;
             }
             Content::Initrd { length } => {
                 let initrd = files
                     .initrd
                     .ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-                load_file(segment, initrd, 0, *length, ram, backing).map_err(failed)?;
+                load_file(segment, initrd, 0, *length, ram).map_err(failed)?;
             }
             Content::Bytes(bytes) => ram
                 .write_slice(bytes, GuestAddress(segment.address))
@@ -64,44 +56,14 @@ fn load_file(
     offset: u64,
     length: u64,
     ram: &Ram,
-    backing: Backing,
-) -> io::Result<()> {
-    let mut done = 0;
-    if backing == Backing::Anonymous
-        && segment.address.is_multiple_of(PAGE)
-        && offset.is_multiple_of(PAGE)
-    {
-        done = length - length % PAGE;
-        each_piece(ram, segment.address, done, |at, len, from| {
-            // SAFETY: the pieces are whole pages of guest memory, fresh and
-            // not yet anybody's.
-            unsafe { overlay(at, len, file, offset + from) }
-        })?;
-    }
-    each_piece(
-        ram,
-        segment.address + done,
-        length - done,
-        |at, len, from| {
-            // SAFETY: `at..at + len` is mapped guest memory.
-            unsafe { read_exact_at(file, at, len, offset + done + from) }
-        },
-    )
-}
-
-/// Calls `each` with the host pieces of a guest range and their offsets in it.
-fn each_piece(
-    ram: &Ram,
-    address: u64,
-    len: u64,
-    mut each: impl FnMut(*mut u8, usize, u64) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut result = Ok(());
-    let mut from = 0;
-    let size = usize::try_from(len).map_err(io::Error::other)?;
-    ram.pieces(address, size, |at, len| {
+    let mut from = offset;
+    let size = usize::try_from(length).map_err(io::Error::other)?;
+    ram.pieces(segment.address, size, |at, len| {
         if result.is_ok() {
-            result = each(at, len, from);
+            // SAFETY: `at..at + len` is mapped guest memory.
+            result = unsafe { read_exact_at(file, at, len, from) };
         }
         from += len as u64;
     })

@@ -148,24 +148,3 @@ unsafe fn trim(start: *mut u8, len: usize) -> io::Result<()> {
     }
     Ok(())
 }
-
-/// Lays a private view of `file` over mapped memory: the pages are the file's,
-/// read when touched, and a write to one makes a private copy.
-///
-/// # Safety
-/// `at..at + len` is guest memory that stays mapped, `at`, `len` and `offset`
-/// are multiples of the page size, and nobody relies on what was there.
-pub(super) unsafe fn overlay(at: *mut u8, len: usize, file: &File, offset: u64) -> io::Result<()> {
-    // SAFETY: by this function's contract.
-    unsafe {
-        mmap(
-            at.cast(),
-            len,
-            ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::FIXED | MapFlags::PRIVATE | MapFlags::NORESERVE,
-            file,
-            offset,
-        )?;
-    }
-    Ok(())
-}
