@@ -19,4 +19,5 @@ pub mod net;
 pub mod platform;
 pub mod reactor;
 pub mod rng;
+pub mod thread;
 pub mod virtio;

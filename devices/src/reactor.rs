@@ -18,12 +18,14 @@ use std::marker::PhantomData;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use event_manager::{
     EventManager, EventOps, EventSet, Events, MutEventSubscriber, RemoteEndpoint, SubscriberId,
 };
+
+use crate::thread;
 
 /// Which of its descriptors woke a worker; the worker chooses the numbers.
 pub type Token = u32;
@@ -134,7 +136,7 @@ impl Reactor {
         let handle = ReactorHandle(manager.remote_endpoint());
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+        let thread = thread::builder(name).spawn(move || {
             while !stopped.load(Ordering::Acquire) {
                 if let Err(error) = manager.run() {
                     log::error!("the I/O thread ends: {error}");
@@ -315,10 +317,10 @@ mod tests {
         let stop = Arc::new(AtomicBool::new(false));
         let signals = {
             let (kick, stop) = (Arc::clone(&kick), Arc::clone(&stop));
-            thread::spawn(move || {
+            std::thread::spawn(move || {
                 while !stop.load(Ordering::Acquire) {
                     kick.write(1).unwrap();
-                    thread::yield_now();
+                    std::thread::yield_now();
                 }
             })
         };

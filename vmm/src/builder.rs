@@ -2,6 +2,7 @@
 //! until it is whole.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +13,7 @@ use boot::{BootPlan, CommandLine, CpuCount, Machine, MemoryLayout, MmioDevice, P
 use devices::bus::Bus;
 use devices::memory::Ram;
 use devices::reactor::Reactor;
+use devices::thread;
 use kvm_ioctls::VcpuFd;
 
 use crate::attach::{AttachedDevice, attach};
@@ -19,8 +21,8 @@ use crate::catalog;
 use crate::config::{BootConfig, ConsoleConfig, DeviceConfig, VmConfig};
 use crate::control::{self, ControlChannel, Parts};
 use crate::cpu::cpuid::CpuidTemplate;
-use crate::cpu::gate::Gate;
-use crate::cpu::vcpu::{Buses, VcpuContext, VcpuCounters, VcpuHandle};
+use crate::cpu::vcpu::{Buses, VcpuContext};
+use crate::cpu::vcpus::Vcpus;
 use crate::cpu::{kick, registers};
 use crate::error::{Error, Result};
 use crate::kvm::machine::KvmMachine;
@@ -155,13 +157,11 @@ impl VmBuilder {
         let slots = place_devices(config.devices.len())?;
         let plan = plan_boot(&config, &slots)?;
 
-        let machine = KvmMachine::create(config.kvm)?;
-        let ram = ram::allocate(&config.memory)?;
-        let files = Files {
-            kernel: &config.boot.kernel,
-            initrd: config.boot.initrd.as_ref(),
-        };
-        load(&plan, &files, &ram, config.memory.backing)?;
+        // Memory first, so that it goes last, should a later step fail.
+        let (ram, machine) = make_in_parallel(
+            || filled_memory(&config.memory, &config.boot, &plan),
+            || KvmMachine::create(config.kvm),
+        )?;
         // SAFETY: `Parts` keeps the memory until after the vCPUs and the
         // machine are gone.
         #[allow(unsafe_code)]
@@ -193,22 +193,15 @@ impl VmBuilder {
             &mut buses.mmio,
         )?;
 
-        let vcpus = create_vcpus(&machine, config.cpus, &plan)?;
-        let threads = Threads {
-            buses: Arc::new(buses),
-            gate: Arc::new(Gate::new()),
-            clock: Arc::new(BootClock::new(asked)),
-            channel: &channel,
-            run_size: machine.vm.run_size(),
-        };
-        let (vcpus, counters) = threads.spawn(vcpus)?;
-        let clock = threads.clock;
+        let clock = Arc::new(BootClock::new(asked));
+        let fds = create_vcpus(&machine, config.cpus, &plan)?;
+        let vcpus = start_vcpus(fds, machine.vm.run_size(), buses, &clock, &channel)?;
+        let counters = vcpus.counters();
         let sender = channel.sender.clone();
         let parts = Parts {
             vcpus,
-            gate: threads.gate,
             devices,
-            keep: Box::new(Remains {
+            _keep: Box::new(Remains {
                 _console: console,
                 _reactor: reactor,
                 _machine: machine,
@@ -226,6 +219,36 @@ impl VmBuilder {
     }
 }
 
+/// Makes memory here and the machine on a thread of its own: while it makes
+/// one, KVM sleeps for as long as RCU takes, often longer than reading a
+/// kernel (Linux: `kvm_vm_create_worker_thread`).
+fn make_in_parallel(
+    memory: impl FnOnce() -> Result<Ram>,
+    machine: impl FnOnce() -> Result<KvmMachine> + Send,
+) -> Result<(Ram, KvmMachine)> {
+    std::thread::scope(|scope| {
+        let machine = thread::builder("make-vm")
+            .spawn_scoped(scope, machine)
+            .map_err(Error::host("a thread"))?;
+        let ram = memory();
+        let machine = machine
+            .join()
+            .map_err(|_| Error::internal("making a machine", "the thread panicked"))?;
+        Ok((ram?, machine?))
+    })
+}
+
+/// Guest memory with everything in it that the guest starts from.
+fn filled_memory(memory: &MemoryConfig, boot: &BootConfig, plan: &BootPlan) -> Result<Ram> {
+    let ram = ram::allocate(memory)?;
+    let files = Files {
+        kernel: &boot.kernel,
+        initrd: boot.initrd.as_ref(),
+    };
+    load(&plan.segments, &files, &ram)?;
+    Ok(ram)
+}
+
 /// What must live as long as the machine, dropped from top to bottom.
 struct Remains {
     _console: Option<Console>,
@@ -236,15 +259,22 @@ struct Remains {
 
 fn check_memory(memory: &MemoryConfig) -> Result<()> {
     let page = memory.backing.page_size();
-    for range in memory.layout.ranges() {
-        if (range.end - range.start) % page != 0 {
-            return Err(Error::Config(format!(
-                "{} bytes of guest memory are not a whole number of {} MiB pages; \
-                 choose a multiple",
-                memory.layout.bytes(),
-                page / MIB,
-            )));
-        }
+    let whole = |range: Range<u64>| (range.end - range.start).is_multiple_of(page);
+    if !memory.layout.ranges().all(whole) {
+        return Err(Error::Config(format!(
+            "{} bytes of guest memory are not a whole number of {} MiB pages; \
+             choose a multiple",
+            memory.layout.bytes(),
+            page / MIB,
+        )));
+    }
+    let pooled = matches!(memory.backing, Backing::Huge2M | Backing::Huge1G);
+    if pooled && memory.transparent_huge_pages.is_some() {
+        return Err(Error::Config(
+            "memory out of the pool of huge pages cannot have transparent huge pages; \
+             choose one or the other"
+                .into(),
+        ));
     }
     Ok(())
 }
@@ -319,46 +349,98 @@ fn create_vcpus(machine: &KvmMachine, cpus: CpuCount, plan: &BootPlan) -> Result
     Ok(vcpus)
 }
 
-/// What vCPU threads share.
-struct Threads<'a> {
-    buses: Arc<Buses>,
-    gate: Arc<Gate>,
-    clock: Arc<BootClock>,
-    channel: &'a ControlChannel,
+/// Starts the vCPUs' threads, which wait. Should one fail, those before it end.
+fn start_vcpus(
+    fds: Vec<VcpuFd>,
     run_size: usize,
-}
-
-impl Threads<'_> {
-    /// Starts a thread for each vCPU. Should one fail, those before it end.
-    fn spawn(&self, vcpus: Vec<VcpuFd>) -> Result<(Vec<VcpuHandle>, Vec<Arc<VcpuCounters>>)> {
-        let mut handles = Vec::with_capacity(vcpus.len());
-        let mut counters = Vec::with_capacity(vcpus.len());
-        for (id, vcpu) in (0..).zip(vcpus) {
-            let counter = Arc::<VcpuCounters>::default();
-            match VcpuHandle::spawn(vcpu, self.run_size, self.context(id, &counter)) {
-                Ok(handle) => handles.push(handle),
-                Err(error) => {
-                    self.gate.set(crate::cpu::gate::Phase::Ended);
-                    handles.into_iter().for_each(VcpuHandle::join);
-                    return Err(error);
-                }
-            }
-            counters.push(counter);
-        }
-        Ok((handles, counters))
-    }
-
-    fn context(&self, id: u8, counters: &Arc<VcpuCounters>) -> VcpuContext {
-        let clock = Arc::clone(&self.clock);
-        VcpuContext {
+    buses: Buses,
+    clock: &Arc<BootClock>,
+    channel: &ControlChannel,
+) -> Result<Vcpus> {
+    let buses = Arc::new(buses);
+    let mut vcpus = Vcpus::default();
+    for (id, fd) in (0..).zip(fds) {
+        let clock = Arc::clone(clock);
+        let context = VcpuContext {
             id,
-            buses: Arc::clone(&self.buses),
-            gate: Arc::clone(&self.gate),
-            counters: Arc::clone(counters),
-            on_crash: self.channel.crash_reporter(),
+            buses: Arc::clone(&buses),
+            counters: Arc::default(),
+            on_crash: channel.crash_reporter(),
             on_entry: (id == 0).then(|| -> Box<dyn FnOnce(Instant) + Send> {
                 Box::new(move |now| clock.enter(now))
             }),
+        };
+        vcpus.add(fd, run_size, context)?;
+    }
+    Ok(vcpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use boot::layout::GIB;
+
+    fn memory(bytes: u64, backing: Backing) -> MemoryConfig {
+        MemoryConfig {
+            layout: MemoryLayout::new(bytes).unwrap(),
+            backing,
+            transparent_huge_pages: None,
+            prefault: false,
         }
+    }
+
+    #[track_caller]
+    fn refusal(memory: &MemoryConfig) -> String {
+        let error = check_memory(memory).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        error.to_string()
+    }
+
+    #[test]
+    fn memory_is_whole_pages() {
+        for (bytes, backing) in [
+            (65 * MIB, Backing::Anonymous),
+            (65 * MIB, Backing::Shared),
+            (66 * MIB, Backing::Huge2M),
+            (GIB, Backing::Huge1G),
+            (5 * GIB, Backing::Huge1G),
+        ] {
+            check_memory(&memory(bytes, backing)).unwrap();
+        }
+        let small = refusal(&memory(65 * MIB, Backing::Huge2M));
+        assert!(small.contains("2 MiB pages"), "{small}");
+        let large = refusal(&memory(3 * GIB + 512 * MIB, Backing::Huge1G));
+        assert!(large.contains("1024 MiB pages"), "{large}");
+    }
+
+    #[test]
+    fn huge_pages_are_of_one_kind() {
+        let both = MemoryConfig {
+            transparent_huge_pages: Some(true),
+            ..memory(64 * MIB, Backing::Huge2M)
+        };
+        let text = refusal(&both);
+        assert!(text.contains("one or the other"), "{text}");
+    }
+
+    #[test]
+    fn devices_have_places_of_their_own_until_there_is_no_room() {
+        assert!(place_devices(0).unwrap().is_empty());
+        let most = usize::try_from(MmioDevice::MAX).unwrap();
+        assert_eq!(place_devices(most).unwrap().len(), most);
+        for count in [most + 1, 1000, usize::MAX] {
+            let error = place_devices(count).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(error.to_string().contains(&count.to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_descriptor_that_is_not_kvm_is_refused_as_the_host_s_fault() {
+        let error = KvmMachine::create(tempfile::tempfile().unwrap().into()).err();
+        let error = error.expect("a file is not KVM");
+        assert_eq!(error.kind(), ErrorKind::Host);
+        assert!(matches!(error, Error::Kvm { .. }), "{error}");
     }
 }

@@ -10,17 +10,16 @@
 //! vCPUs.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use devices::platform::request::{MachineRequest, RequestSender};
+use devices::thread;
 
 use crate::attach::AttachedDevice;
 use crate::cpu::crash::Crash;
-use crate::cpu::gate::{Gate, Phase};
-use crate::cpu::vcpu::VcpuHandle;
+use crate::cpu::vcpus::Vcpus;
 use crate::error::{Error, Result};
 use crate::event::{Event, StopReason};
 
@@ -78,13 +77,13 @@ impl ControlChannel {
     }
 }
 
-/// The parts of a machine that the control thread operates.
+/// The parts of a machine that the control thread operates, dropped from top
+/// to bottom.
 pub(crate) struct Parts {
-    pub(crate) vcpus: Vec<VcpuHandle>,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) vcpus: Vcpus,
     pub(crate) devices: Vec<AttachedDevice>,
     /// Whatever else must live as long as the machine runs, and go with it.
-    pub(crate) keep: Box<dyn Send>,
+    pub(crate) _keep: Box<dyn Send>,
 }
 
 /// Starts the control thread of a paused machine. It gives back why the
@@ -96,9 +95,7 @@ pub(crate) fn spawn(channel: ControlChannel, parts: Parts) -> io::Result<JoinHan
         running: false,
         subscribers: Vec::new(),
     };
-    thread::Builder::new()
-        .name("control".into())
-        .spawn(move || control.run(&receiver))
+    thread::builder("control").spawn(move || control.run(&receiver))
 }
 
 struct Control {
@@ -127,8 +124,8 @@ impl Control {
                 Err(_) => break (StopReason::Stopped, None),
             }
         };
-        let subscribers = self.end();
-        for subscriber in subscribers {
+        drop(self.parts);
+        for subscriber in self.subscribers {
             let _ = subscriber.send(Event::Stopped(reason.clone()));
         }
         if let Some(waiter) = waiter {
@@ -141,7 +138,7 @@ impl Control {
         if !self.running {
             return Ok(());
         }
-        self.stop_vcpus(Phase::Paused);
+        self.parts.vcpus.pause();
         self.running = false;
         let mut result = Ok(());
         for device in &self.parts.devices {
@@ -157,31 +154,9 @@ impl Control {
             return;
         }
         self.parts.devices.iter().for_each(AttachedDevice::resume);
-        self.parts.gate.set(Phase::Running);
+        self.parts.vcpus.run();
         self.running = true;
         self.tell(&Event::Resumed);
-    }
-
-    /// Brings all vCPU threads to the gate, or to their end.
-    fn stop_vcpus(&self, phase: Phase) {
-        self.parts.gate.set(phase);
-        self.parts.vcpus.iter().for_each(VcpuHandle::kick);
-        self.parts.gate.wait_for(self.parts.vcpus.len());
-    }
-
-    /// Ends and frees everything.
-    fn end(self) -> Vec<Sender<Event>> {
-        self.stop_vcpus(Phase::Ended);
-        let Parts {
-            vcpus,
-            devices,
-            keep,
-            ..
-        } = self.parts;
-        vcpus.into_iter().for_each(VcpuHandle::join);
-        drop(devices);
-        drop(keep);
-        self.subscribers
     }
 
     fn tell(&mut self, event: &Event) {
@@ -209,3 +184,6 @@ pub(crate) fn ask(sender: &Sender<Message>, command: Command) -> Result<()> {
         .map_err(|_| Error::Stopped)?;
     answered.recv().map_err(|_| Error::Stopped)?
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ pub enum Error {
         source: kvm_ioctls::Error,
     },
     /// Guest memory cannot be allocated.
-    #[error("{bytes} bytes of guest memory ({backing:?}) cannot be allocated")]
+    #[error("{bytes} bytes of {backing} cannot be allocated; {}", remedy(*.backing))]
     Memory {
         /// How much was asked for.
         bytes: u64,
@@ -92,6 +92,18 @@ pub enum ErrorKind {
     Internal,
 }
 
+/// What to do about [`Error::Memory`].
+fn remedy(backing: Backing) -> &'static str {
+    match backing {
+        Backing::Anonymous | Backing::Shared => "give the guest less, or free some on the host",
+        Backing::Huge2M => "set enough pages aside with vm.nr_hugepages, or use ordinary pages",
+        Backing::Huge1G => {
+            "set enough pages aside when the host boots (hugepagesz=1G hugepages=N), \
+             or use ordinary pages"
+        }
+    }
+}
+
 impl Error {
     /// Whom it concerns.
     pub fn kind(&self) -> ErrorKind {
@@ -102,8 +114,9 @@ impl Error {
             | Self::Memory { .. }
             | Self::Load { .. }
             | Self::Device { .. }
-            | Self::Host { .. } => ErrorKind::Host,
-            Self::Pause(_) | Self::Stopped | Self::Internal { .. } => ErrorKind::Internal,
+            | Self::Host { .. }
+            | Self::Pause(_) => ErrorKind::Host,
+            Self::Stopped | Self::Internal { .. } => ErrorKind::Internal,
         }
     }
 
@@ -142,5 +155,88 @@ impl Error {
 impl From<BusError> for Error {
     fn from(error: BusError) -> Self {
         Self::internal("bus", error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    fn io_error() -> io::Error {
+        io::Error::from_raw_os_error(libc::ENOMEM)
+    }
+
+    /// One of each, with the one it concerns.
+    fn all() -> Vec<(Error, ErrorKind)> {
+        use ErrorKind::{Configuration, Host, Internal};
+        let boot = boot::CpuCount::new(0).unwrap_err();
+        vec![
+            (boot.into(), Configuration),
+            (Error::Config("no such machine".into()), Configuration),
+            (Error::KvmTooOld("irqfd"), Host),
+            (
+                Error::kvm("create a vCPU")(kvm_ioctls::Error::new(libc::EINVAL)),
+                Host,
+            ),
+            (
+                Error::Memory {
+                    bytes: 1 << 30,
+                    backing: Backing::Huge2M,
+                    source: io_error(),
+                },
+                Host,
+            ),
+            (
+                Error::Load {
+                    what: "kernel",
+                    source: io_error(),
+                },
+                Host,
+            ),
+            (Error::device("disk root")(io_error()), Host),
+            (Error::host("a vCPU thread")(io_error()), Host),
+            (ReactorError::Stuck.into(), Host),
+            (Error::Stopped, Internal),
+            (Error::internal("CPUID table", "too long"), Internal),
+        ]
+    }
+
+    #[test]
+    fn every_error_concerns_whoever_can_mend_it() {
+        for (error, kind) in all() {
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+    }
+
+    #[test]
+    fn no_text_repeats_its_source() {
+        for (error, _) in all() {
+            if let Some(source) = error.source() {
+                let (outer, inner) = (error.to_string(), source.to_string());
+                assert!(!outer.contains(&inner), "{outer}: {inner}");
+            }
+        }
+    }
+
+    #[test]
+    fn memory_that_is_not_to_be_had_comes_with_a_remedy() {
+        for (backing, remedy) in [
+            (Backing::Anonymous, "less"),
+            (Backing::Shared, "less"),
+            (Backing::Huge2M, "vm.nr_hugepages"),
+            (Backing::Huge1G, "hugepagesz=1G"),
+        ] {
+            let source = io_error();
+            let bytes = 1 << 30;
+            let error = Error::Memory {
+                bytes,
+                backing,
+                source,
+            };
+            let text = error.to_string();
+            assert!(text.starts_with("1073741824 bytes of "), "{text}");
+            assert!(text.contains(remedy), "{text}");
+        }
     }
 }

@@ -10,12 +10,12 @@ mod termination;
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::sync::{Arc, Weak};
-use std::thread;
 
 use anyhow::Context;
+use devices::thread;
 use vmm::handover::Handover;
 use vmm::{ErrorKind, Event, Statistics, StopReason, Vm, VmBuilder, VmConfig};
 
@@ -50,7 +50,7 @@ fn run() -> anyhow::Result<StopReason> {
     // SAFETY: the sender left this descriptor open for this process alone,
     // which has opened none yet.
     #[allow(unsafe_code)]
-    let handover = unsafe { Handover::receive(OwnedFd::from_raw_fd(number)) }?;
+    let handover = unsafe { Handover::receive(number) }?;
     // Before any thread: they all are to leave these signals alone.
     let signals = TerminationSignals::block().context("signals cannot be waited for")?;
     let terminal = raw_terminal(&handover.config)?;
@@ -89,7 +89,7 @@ fn stop_on(signals: TerminationSignals, vm: Weak<Vm>) -> anyhow::Result<()> {
             let _ = vm.stop();
         }
     };
-    let thread = thread::Builder::new().name("signals".into());
+    let thread = thread::builder("signals");
     thread.spawn(wait).context("no thread can be started")?;
     Ok(())
 }

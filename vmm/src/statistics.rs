@@ -67,3 +67,58 @@ impl Statistics {
 fn microseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_of_all_vcpus_and_all_exits_only_once_all_have_ended() {
+        let vcpus = [Arc::<VcpuCounters>::default(), Arc::default()];
+        for (vcpu, count) in vcpus.iter().zip([1, 10]) {
+            vcpu.port_exits.store(count, Ordering::Relaxed);
+            vcpu.mmio_exits.store(2 * count, Ordering::Relaxed);
+            vcpu.other_exits.store(3 * count, Ordering::Relaxed);
+        }
+        let clock = BootClock::new(Instant::now());
+        vcpus[0].all_exits.set(100).unwrap();
+        let running = Statistics::gather(&vcpus, &clock);
+        let expected = Statistics {
+            first_entry_us: None,
+            exits: None,
+            port_exits: 11,
+            mmio_exits: 22,
+            other_exits: 33,
+        };
+        assert_eq!(running, expected);
+        vcpus[1].all_exits.set(11).unwrap();
+        assert_eq!(Statistics::gather(&vcpus, &clock).exits, Some(111));
+    }
+
+    #[test]
+    fn only_the_first_entry_counts_and_none_is_before_the_asking() {
+        let asked = Instant::now();
+        let clock = BootClock::new(asked);
+        clock.enter(asked + Duration::from_micros(1500));
+        clock.enter(asked + Duration::from_secs(9));
+        assert_eq!(Statistics::gather(&[], &clock).first_entry_us, Some(1500));
+
+        let late = BootClock::new(asked + Duration::from_secs(1));
+        late.enter(asked);
+        assert_eq!(Statistics::gather(&[], &late).first_entry_us, Some(0));
+    }
+
+    #[test]
+    fn a_report_can_be_read_back() {
+        let statistics = Statistics {
+            first_entry_us: Some(1),
+            exits: None,
+            port_exits: 2,
+            mmio_exits: u64::MAX,
+            other_exits: 4,
+        };
+        let text = serde_json::to_string(&statistics).unwrap();
+        let read: Statistics = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, statistics);
+    }
+}

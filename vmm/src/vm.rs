@@ -98,3 +98,19 @@ impl Drop for Vm {
         self.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Embedders share a machine between threads and build it on any.
+    #[test]
+    fn a_machine_may_be_used_from_any_thread() {
+        fn shareable<T: Send + Sync>() {}
+        fn movable<T: Send>() {}
+        shareable::<Vm>();
+        shareable::<PausedVm>();
+        movable::<crate::VmBuilder>();
+        movable::<Receiver<Event>>();
+    }
+}

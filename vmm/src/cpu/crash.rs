@@ -50,6 +50,8 @@ pub enum CrashCause {
         /// The error number.
         errno: i32,
     },
+    /// A defect of this program: what the guest did made it panic.
+    Panicked,
 }
 
 impl Crash {
@@ -125,6 +127,7 @@ impl fmt::Display for CrashCause {
                 let error = std::io::Error::from_raw_os_error(*errno);
                 write!(f, "KVM cannot run it: {error}")
             }
+            Self::Panicked => f.write_str("this program panicked while serving it"),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! vCPUs: what the guest is told of them ([`cpuid`]), where they start
-//! ([`registers`]), how they run ([`vcpu`]), why they stop ([`exit`],
+//! ([`registers`]), how they run ([`vcpu`], [`vcpus`]), why they stop ([`exit`],
 //! [`crash`]) and how they are made to ([`kick`], [`gate`]).
 
 pub(crate) mod cpuid;
@@ -9,3 +9,4 @@ pub(crate) mod gate;
 pub(crate) mod kick;
 pub(crate) mod registers;
 pub(crate) mod vcpu;
+pub(crate) mod vcpus;

@@ -54,14 +54,18 @@ pub(crate) fn set_entry_state(vcpu: &VcpuFd, entry: &EntryState) -> Result<()> {
 
 /// Sets the model-specific registers that firmware would.
 pub(crate) fn set_msrs(vcpu: &VcpuFd) -> Result<()> {
-    let msrs = Msrs::from_entries(&[
+    let entries = [
         msr(IA32_MISC_ENABLE, MISC_ENABLE_FAST_STRING),
         msr(IA32_MTRR_DEF_TYPE, MTRR_ENABLED_WRITE_BACK),
-    ])
-    .map_err(|error| Error::internal("MSR table", format!("{error:?}")))?;
-    vcpu.set_msrs(&msrs)
-        .map_err(Error::kvm("set model-specific registers"))?;
-    Ok(())
+    ];
+    let refused = Error::kvm("set model-specific registers");
+    let msrs = Msrs::from_entries(&entries)
+        .map_err(|error| Error::internal("MSR table", format!("{error:?}")))?;
+    // KVM stops at the first that it does not take, and gives its position.
+    match vcpu.set_msrs(&msrs).map_err(&refused)? {
+        set if set == entries.len() => Ok(()),
+        _ => Err(refused(kvm_ioctls::Error::new(libc::EINVAL))),
+    }
 }
 
 fn msr(index: u32, data: u64) -> kvm_msr_entry {

@@ -3,20 +3,23 @@
 //!
 //! The thread passes the gate, runs the guest, dispatches each exit to a bus,
 //! and comes back to the gate when kicked. It never waits for another vCPU.
+//! After a crash it ends: a vCPU in an unknown state does not run again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use devices::bus::Bus;
+use devices::thread;
 use kvm_bindings::kvm_run;
 use kvm_ioctls::VcpuFd;
 
 use super::crash::{Crash, CrashCause};
 use super::exit::{Exit, RUN_AREA, decode};
 use super::gate::{Gate, Phase};
-use super::kick::{ImmediateExit, kick};
+use super::kick::{self, ImmediateExit};
 use crate::error::{Error, Result};
 use crate::kvm::stats;
 
@@ -43,7 +46,6 @@ pub(crate) struct VcpuCounters {
 pub(crate) struct VcpuContext {
     pub(crate) id: u8,
     pub(crate) buses: Arc<Buses>,
-    pub(crate) gate: Arc<Gate>,
     pub(crate) counters: Arc<VcpuCounters>,
     /// Called with what ended the guest.
     pub(crate) on_crash: Box<dyn Fn(Crash) + Send>,
@@ -62,7 +64,12 @@ pub(crate) struct VcpuHandle {
 
 impl VcpuHandle {
     /// Starts a thread for `vcpu`, which waits at the gate.
-    pub(crate) fn spawn(mut vcpu: VcpuFd, run_size: usize, context: VcpuContext) -> Result<Self> {
+    pub(crate) fn spawn(
+        mut vcpu: VcpuFd,
+        run_size: usize,
+        gate: Arc<Gate>,
+        context: VcpuContext,
+    ) -> Result<Self> {
         if run_size < RUN_AREA {
             return Err(Error::KvmTooOld("a run area with port data"));
         }
@@ -71,15 +78,20 @@ impl VcpuHandle {
         // until the thread is joined; then the handle is gone.
         let immediate_exit = unsafe { ImmediateExit::new(run) };
         let counters = Arc::clone(&context.counters);
-        let thread = thread::Builder::new()
-            .name(format!("vcpu{}", context.id))
+        let mut runner = Runner {
+            vcpu,
+            immediate_exit,
+            context,
+        };
+        let thread = thread::builder(&format!("vcpu{}", runner.context.id))
             .spawn(move || {
-                Runner {
-                    vcpu,
-                    immediate_exit,
-                    context,
+                // A panic of a device would otherwise unmap the run area under
+                // whoever kicks, and leave a machine that hangs.
+                let ran = catch_unwind(AssertUnwindSafe(|| runner.run(&gate)));
+                if ran.is_err() {
+                    runner.crash(CrashCause::Panicked);
                 }
-                .run()
+                runner.vcpu
             })
             .map_err(Error::host("a vCPU thread"))?;
         Ok(Self {
@@ -89,20 +101,21 @@ impl VcpuHandle {
         })
     }
 
+    /// What the vCPU has done.
+    pub(crate) fn counters(&self) -> Arc<VcpuCounters> {
+        Arc::clone(&self.counters)
+    }
+
     /// Makes the thread come back to the gate.
     pub(crate) fn kick(&self) {
-        kick(&self.thread, self.immediate_exit);
+        kick::kick(&self.thread, self.immediate_exit);
     }
 
     /// Waits for the thread to end, and does the last count.
     pub(crate) fn join(self) {
-        match self.thread.join() {
-            Ok(vcpu) => {
-                if let Some(exits) = stats::exits(&vcpu) {
-                    let _ = self.counters.all_exits.set(exits);
-                }
-            }
-            Err(_) => log::error!("a vCPU thread panicked"),
+        let vcpu = self.thread.join();
+        if let Some(exits) = vcpu.ok().as_ref().and_then(stats::exits) {
+            let _ = self.counters.all_exits.set(exits);
         }
     }
 }
@@ -114,20 +127,23 @@ struct Runner {
 }
 
 impl Runner {
-    fn run(mut self) -> VcpuFd {
-        let gate = Arc::clone(&self.context.gate);
-        while gate.pass() {
+    fn run(&mut self, gate: &Gate) {
+        kick::allow().expect("the signal is one that can be unblocked");
+        while let Some(_passage) = gate.pass() {
             self.immediate_exit.set(false);
             if let Some(on_entry) = self.context.on_entry.take() {
                 on_entry(Instant::now());
             }
-            if let Err(cause) = self.run_until_kicked(&gate) {
-                let crash = Crash::of(&self.vcpu, self.context.id, cause);
-                (self.context.on_crash)(crash);
-                gate.wait_while_running();
+            if let Err(cause) = self.run_until_kicked(gate) {
+                self.crash(cause);
+                return;
             }
         }
-        self.vcpu
+    }
+
+    fn crash(&self, cause: CrashCause) {
+        let crash = Crash::of(&self.vcpu, self.context.id, cause);
+        (self.context.on_crash)(crash);
     }
 
     fn run_until_kicked(&mut self, gate: &Gate) -> std::result::Result<(), CrashCause> {

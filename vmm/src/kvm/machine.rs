@@ -36,8 +36,11 @@ impl KvmMachine {
         // SAFETY: the descriptor is owned, and is given up here. That it is
         // the KVM device shows with the first request.
         let kvm = unsafe { Kvm::from_raw_fd(kvm.into_raw_fd()) };
-        if kvm.get_api_version() != API_VERSION {
-            return Err(Error::KvmTooOld("the stable API"));
+        match kvm.get_api_version() {
+            API_VERSION => {}
+            // Most likely it is not the KVM device.
+            ..0 => return Err(Error::kvm("tell its version")(kvm_ioctls::Error::last())),
+            _ => return Err(Error::KvmTooOld("the stable API")),
         }
         for (capability, name) in NEEDED {
             if !kvm.check_extension(capability) {

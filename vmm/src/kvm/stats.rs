@@ -1,5 +1,5 @@
 #![allow(unsafe_code)] // One ioctl that kvm-ioctls does not have.
-//! KVM's own counters of a vCPU (Documentation/virt/kvm/api.rst §4.134,
+//! KVM's own counters of a vCPU (Documentation/virt/kvm/api.rst §4.133,
 //! `KVM_GET_STATS_FD`): a small self-describing file.
 
 use std::fs::File;

@@ -1,29 +1,23 @@
-#![allow(unsafe_code)] // Lays files into guest memory and reads into it.
-//! Performing a boot plan's segments: bytes go into guest memory once.
-//!
-//! Whole pages of a kernel or initrd are not copied at all where memory is
-//! private: the file is laid into guest memory, its pages are read when the
-//! guest touches them and copied when it writes. So the time to the first
-//! guest instruction does not grow with the kernel, and machines that boot
-//! the same kernel share what they do not change. The file must not be
-//! written to meanwhile; replacing it, as package managers do, is harmless.
-//! What is not whole pages, and everything where memory is shared, is read
+#![allow(unsafe_code)] // Reads files into guest memory.
+//! Performing a boot plan's segments: bytes go into guest memory once, read
 //! straight into place.
+//!
+//! Mapping the files instead looks like less work and is not: a guest touches
+//! most of its kernel, each of those 4 KiB pages then costs an exit and a page
+//! fault, and two if it writes, where memory that was read into is huge pages.
+//! It would also let whoever can shorten the file end this process with a
+//! signal.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-use boot::{BootPlan, Content, Segment};
+use boot::{Content, Segment};
 use devices::memory::Ram;
 use libc::off_t;
 use vm_memory::{Bytes, GuestAddress};
 
-use super::mapping::overlay;
-use super::ram::Backing;
 use crate::error::{Error, Result};
-
-const PAGE: u64 = 4096;
 
 /// The files that a plan's segments are ranges of.
 pub(crate) struct Files<'a> {
@@ -31,22 +25,22 @@ pub(crate) struct Files<'a> {
     pub(crate) initrd: Option<&'a File>,
 }
 
-/// Fills fresh, zeroed `ram` as `plan` says.
-pub(crate) fn load(plan: &BootPlan, files: &Files<'_>, ram: &Ram, backing: Backing) -> Result<()> {
-    for segment in &plan.segments {
+/// Fills fresh, zeroed `ram` with a plan's `segments`.
+pub(crate) fn load(segments: &[Segment], files: &Files<'_>, ram: &Ram) -> Result<()> {
+    for segment in segments {
         let failed = |source| Error::Load {
             what: segment.name,
             source,
         };
         match &segment.content {
             Content::Kernel { offset, length } => {
-                load_file(segment, files.kernel, *offset, *length, ram, backing).map_err(failed)?;
+                read(segment, files.kernel, *offset, *length, ram).map_err(failed)?;
             }
             Content::Initrd { length } => {
                 let initrd = files
                     .initrd
                     .ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-                load_file(segment, initrd, 0, *length, ram, backing).map_err(failed)?;
+                read(segment, initrd, 0, *length, ram).map_err(failed)?;
             }
             Content::Bytes(bytes) => ram
                 .write_slice(bytes, GuestAddress(segment.address))
@@ -57,36 +51,12 @@ pub(crate) fn load(plan: &BootPlan, files: &Files<'_>, ram: &Ram, backing: Backi
     Ok(())
 }
 
-/// Puts `length` bytes of `file` from `offset` on at the segment's start.
-fn load_file(
-    segment: &Segment,
-    file: &File,
-    offset: u64,
-    length: u64,
-    ram: &Ram,
-    backing: Backing,
-) -> io::Result<()> {
-    let mut done = 0;
-    if backing == Backing::Anonymous
-        && segment.address.is_multiple_of(PAGE)
-        && offset.is_multiple_of(PAGE)
-    {
-        done = length - length % PAGE;
-        each_piece(ram, segment.address, done, |at, len, from| {
-            // SAFETY: the pieces are whole pages of guest memory, fresh and
-            // not yet anybody's.
-            unsafe { overlay(at, len, file, offset + from) }
-        })?;
-    }
-    each_piece(
-        ram,
-        segment.address + done,
-        length - done,
-        |at, len, from| {
-            // SAFETY: `at..at + len` is mapped guest memory.
-            unsafe { read_exact_at(file, at, len, offset + done + from) }
-        },
-    )
+/// Reads `length` bytes of `file` from `offset` on to the segment's start.
+fn read(segment: &Segment, file: &File, offset: u64, length: u64, ram: &Ram) -> io::Result<()> {
+    each_piece(ram, segment.address, length, |at, len, from| {
+        // SAFETY: `at..at + len` is mapped guest memory.
+        unsafe { read_exact_at(file, at, len, offset + from) }
+    })
 }
 
 /// Calls `each` with the host pieces of a guest range and their offsets in it.
@@ -121,7 +91,13 @@ unsafe fn read_exact_at(file: &File, at: *mut u8, len: usize, offset: u64) -> io
         let read =
             unsafe { libc::pread(file.as_raw_fd(), at.add(done).cast(), len - done, position) };
         match usize::try_from(read) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the file is being written to: it became shorter; start the machine again \
+                     when it is complete",
+                ));
+            }
             Ok(read) => done += read,
             Err(_) => {
                 let error = io::Error::last_os_error();
@@ -133,3 +109,6 @@ unsafe fn read_exact_at(file: &File, at: *mut u8, len: usize, offset: u64) -> io
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

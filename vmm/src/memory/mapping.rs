@@ -58,20 +58,23 @@ impl Mapping {
             )?
         }
         .cast::<u8>();
+        // From here on, dropping unmaps what there is, whatever fails.
+        let mut mapping = Self {
+            start,
+            len: reserved,
+        };
         let lead = start.align_offset(alignment);
         // SAFETY: `lead` is less than the alignment, so that `len` bytes are
         // left after it. What is cut off belongs to nobody yet.
         unsafe {
-            let aligned = start.add(lead);
             trim(start, lead)?;
-            trim(aligned.add(len), reserved - lead - len)?;
-            let mapping = Self {
-                start: aligned,
-                len,
-            };
+            mapping.start = start.add(lead);
+            mapping.len = reserved - lead;
+            trim(mapping.start.add(len), mapping.len - len)?;
+            mapping.len = len;
             mapping.place(0, len, source)?;
-            Ok(mapping)
         }
+        Ok(mapping)
     }
 
     /// First host address.
@@ -149,23 +152,41 @@ unsafe fn trim(start: *mut u8, len: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Lays a private view of `file` over mapped memory: the pages are the file's,
-/// read when touched, and a write to one makes a private copy.
-///
-/// # Safety
-/// `at..at + len` is guest memory that stays mapped, `at`, `len` and `offset`
-/// are multiples of the page size, and nobody relies on what was there.
-pub(super) unsafe fn overlay(at: *mut u8, len: usize, file: &File, offset: u64) -> io::Result<()> {
-    // SAFETY: by this function's contract.
-    unsafe {
-        mmap(
-            at.cast(),
-            len,
-            ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::FIXED | MapFlags::PRIVATE | MapFlags::NORESERVE,
-            file,
-            offset,
-        )?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    const LEN: usize = HUGE_PAGE;
+
+    #[test]
+    fn a_mapping_has_the_alignment_that_is_asked_for() {
+        for alignment in [1, 4096, HUGE_PAGE, 1 << 30] {
+            let mapping = Mapping::new(&Source::Anonymous, LEN, alignment).unwrap();
+            let aligned = alignment.max(HUGE_PAGE);
+            assert_eq!(mapping.start().addr() % aligned, 0);
+        }
     }
-    Ok(())
+
+    #[test]
+    fn sizes_that_cannot_be_are_refused() {
+        for len in [usize::MAX, usize::MAX - (1 << 30), 1 << 60] {
+            assert!(Mapping::new(&Source::Anonymous, len, 1 << 30).is_err());
+        }
+    }
+
+    #[test]
+    fn a_shared_mapping_is_the_file_from_its_offset_on() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(2 * LEN as u64).unwrap();
+        file.write_all_at(b"second", LEN as u64).unwrap();
+        let mapping = Mapping::new(&Source::File(&file, LEN as u64), LEN, 1).unwrap();
+        // SAFETY: the mapping is 2 MiB long and nobody else's.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(mapping.start(), LEN) };
+        assert_eq!(&bytes[..6], b"second");
+        bytes[..6].copy_from_slice(b"change");
+        let mut seen = [0; 6];
+        file.read_exact_at(&mut seen, LEN as u64).unwrap();
+        assert_eq!(&seen, b"change");
+    }
 }

@@ -1,5 +1,6 @@
 //! Allocating a guest's memory.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 
@@ -34,6 +35,17 @@ impl Backing {
             Self::Huge2M => 2 << 20,
             Self::Huge1G => 1 << 30,
         }
+    }
+}
+
+impl fmt::Display for Backing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Anonymous => "private memory",
+            Self::Shared => "shared memory",
+            Self::Huge2M => "memory in 2 MiB pages",
+            Self::Huge1G => "memory in 1 GiB pages",
+        })
     }
 }
 
@@ -117,4 +129,84 @@ fn region(mapping: &Mapping, base: u64, len: usize) -> Result<GuestRegionMmap<()
         .map_err(|error| Error::internal("guest memory mapping", error))?;
     GuestRegionMmap::new(region, GuestAddress(base))
         .ok_or_else(|| Error::internal("guest memory range", "it wraps around"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use boot::layout::{GIB, HIGH_RAM, LOW_RAM_LIMIT, MIB};
+    use vm_memory::{Address, Bytes, GuestMemoryBackend, GuestMemoryRegion};
+
+    fn config(bytes: u64, backing: Backing) -> MemoryConfig {
+        MemoryConfig {
+            layout: MemoryLayout::new(bytes).unwrap(),
+            backing,
+            transparent_huge_pages: None,
+            prefault: false,
+        }
+    }
+
+    fn ranges(ram: &Ram) -> Vec<(u64, u64)> {
+        let regions = ram.iter();
+        regions
+            .map(|region| (region.start_addr().raw_value(), region.len()))
+            .collect()
+    }
+
+    #[test]
+    fn memory_goes_around_the_hole_and_is_aligned_for_huge_pages() {
+        for backing in [Backing::Anonymous, Backing::Shared] {
+            let ram = allocate(&config(5 * GIB, backing)).unwrap();
+            let around = [(0, LOW_RAM_LIMIT), (HIGH_RAM, 2 * GIB)];
+            assert_eq!(ranges(&ram), around);
+            for (start, _) in around {
+                let host = ram.get_host_address(GuestAddress(start)).unwrap();
+                assert_eq!(host.addr() % (2 << 20), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_zero_and_its_parts_are_apart() {
+        for backing in [Backing::Anonymous, Backing::Shared] {
+            let ram = allocate(&config(4 * GIB, backing)).unwrap();
+            let ends = [0, LOW_RAM_LIMIT - 8, HIGH_RAM, HIGH_RAM + GIB - 8];
+            for end in ends {
+                assert_eq!(ram.read_obj::<u64>(GuestAddress(end)).unwrap(), 0);
+                ram.write_obj(end + 1, GuestAddress(end)).unwrap();
+            }
+            for end in ends {
+                assert_eq!(ram.read_obj::<u64>(GuestAddress(end)).unwrap(), end + 1);
+            }
+            assert!(ram.read_obj::<u64>(GuestAddress(LOW_RAM_LIMIT)).is_err());
+        }
+    }
+
+    #[test]
+    fn advice_and_allocation_in_advance_change_no_contents() {
+        for backing in [Backing::Anonymous, Backing::Shared] {
+            for transparent_huge_pages in [Some(true), Some(false)] {
+                let ram = allocate(&MemoryConfig {
+                    transparent_huge_pages,
+                    prefault: true,
+                    ..config(64 * MIB, backing)
+                });
+                let ram = ram.unwrap();
+                let last = GuestAddress(64 * MIB - 8);
+                assert_eq!(ram.read_obj::<u64>(last).unwrap(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn huge_pages_that_are_not_there_are_refused_and_not_promised() {
+        // More than any pool of a machine that runs tests.
+        for backing in [Backing::Huge2M, Backing::Huge1G] {
+            let error = allocate(&config(1 << 44, backing)).unwrap_err();
+            let Error::Memory { bytes, .. } = error else {
+                panic!("{error}");
+            };
+            assert_eq!(bytes, 1 << 44);
+        }
+    }
 }

@@ -1,0 +1,309 @@
+use super::*;
+use crate::config::{BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig};
+use crate::memory::{Backing, MemoryConfig};
+use boot::smbios::{Identity, Text};
+use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
+use devices::block::id::DiskId;
+use devices::block::open::{DiskOptions, EngineChoice};
+use devices::net::device::NetOptions;
+use devices::net::mac::MacAddress;
+use devices::net::mtu::Mtu;
+use proptest::prelude::*;
+use rustix::io::FdFlags;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A file that can be recognized when it comes back by another owner.
+fn file() -> File {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let file = File::from(memfd_create("test", MemfdFlags::CLOEXEC).unwrap());
+    file.set_len(NEXT.fetch_add(1, Ordering::Relaxed)).unwrap();
+    file
+}
+
+fn identity() -> impl Strategy<Value = Identity> {
+    let text = || "[ -~]{0,20}".prop_map(|text| Text::new(text).unwrap());
+    let texts = (text(), text(), text(), text());
+    (texts, any::<[u8; 16]>(), prop::option::of(text())).prop_map(|(texts, uuid, asset_tag)| {
+        let (manufacturer, product, version, serial) = texts;
+        Identity {
+            manufacturer,
+            product,
+            version,
+            serial,
+            uuid,
+            asset_tag,
+        }
+    })
+}
+
+fn memory() -> impl Strategy<Value = MemoryConfig> {
+    let backing = prop::sample::select(vec![
+        Backing::Anonymous,
+        Backing::Shared,
+        Backing::Huge2M,
+        Backing::Huge1G,
+    ]);
+    (
+        64u64..1 << 20,
+        backing,
+        any::<Option<bool>>(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(mib, backing, transparent_huge_pages, prefault)| MemoryConfig {
+                layout: MemoryLayout::new(mib << 20).unwrap(),
+                backing,
+                transparent_huge_pages,
+                prefault,
+            },
+        )
+}
+
+fn block() -> impl Strategy<Value = DeviceConfig> {
+    let engine = prop::sample::select(vec![
+        EngineChoice::Auto,
+        EngineChoice::IoUring,
+        EngineChoice::Sync,
+    ]);
+    ("[a-z0-9]{1,20}", engine, any::<bool>(), any::<bool>()).prop_map(
+        |(id, engine, direct, read_only)| {
+            DeviceConfig::Block(BlockConfig {
+                file: file(),
+                id: id.parse::<DiskId>().unwrap(),
+                options: DiskOptions {
+                    engine,
+                    direct,
+                    read_only,
+                },
+            })
+        },
+    )
+}
+
+fn net() -> impl Strategy<Value = DeviceConfig> {
+    (any::<[u8; 5]>(), prop::option::of(68u16..65000)).prop_map(|(mac, mtu)| {
+        let [b, c, d, e, f] = mac;
+        let mac = format!("02:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+        DeviceConfig::Net(NetConfig {
+            tap: file().into(),
+            options: NetOptions {
+                mac: mac.parse::<MacAddress>().unwrap(),
+                mtu: mtu.map(|mtu| Mtu::new(mtu).unwrap()),
+            },
+        })
+    })
+}
+
+fn config() -> impl Strategy<Value = VmConfig> {
+    let boot = (
+        any::<bool>(),
+        "[ -~]{0,60}",
+        prop::sample::select(vec![Protocol::Auto, Protocol::Linux64, Protocol::Pvh]),
+    );
+    let device = prop_oneof![block(), net(), Just(()).prop_map(|()| DeviceConfig::Rng)];
+    (
+        boot,
+        1u64..=64,
+        memory(),
+        identity(),
+        any::<Option<bool>>(),
+        any::<bool>(),
+        prop::collection::vec(device, 0..4),
+    )
+        .prop_map(
+            |((initrd, line, protocol), cpus, memory, identity, console, rtc, devices)| VmConfig {
+                kvm: file().into(),
+                boot: BootConfig {
+                    kernel: file(),
+                    initrd: initrd.then(file),
+                    command_line: CommandLine::new(line).unwrap(),
+                    protocol,
+                },
+                cpus: CpuCount::new(cpus).unwrap(),
+                memory,
+                identity,
+                console: console.map(|input| ConsoleConfig {
+                    input: input.then(|| file().into()),
+                    output: file().into(),
+                }),
+                rtc,
+                devices,
+            },
+        )
+}
+
+/// The whole of a configuration as text, with descriptors by their number:
+/// each stays open over an `exec`, so both ends know it by the same.
+fn text(value: &impl Debug) -> String {
+    format!("{value:?}")
+}
+
+/// Which file each of these descriptors is, by number.
+fn files(config: &VmConfig) -> BTreeMap<RawFd, u64> {
+    let mut fds = vec![config.kvm.as_fd(), config.boot.kernel.as_fd()];
+    fds.extend(config.boot.initrd.iter().map(AsFd::as_fd));
+    if let Some(console) = &config.console {
+        fds.push(console.output.as_fd());
+        fds.extend(console.input.iter().map(AsFd::as_fd));
+    }
+    for device in &config.devices {
+        match device {
+            DeviceConfig::Block(block) => fds.push(block.file.as_fd()),
+            DeviceConfig::Net(net) => fds.push(net.tap.as_fd()),
+            DeviceConfig::Rng => {}
+        }
+    }
+    let file = |fd: BorrowedFd<'_>| {
+        let stat = rustix::fs::fstat(fd).unwrap();
+        (fd.as_raw_fd(), stat.st_ino)
+    };
+    fds.into_iter().map(file).collect()
+}
+
+fn inherited(fd: RawFd) -> bool {
+    // SAFETY: a question only.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    !rustix::io::fcntl_getfd(fd)
+        .unwrap()
+        .contains(FdFlags::CLOEXEC)
+}
+
+/// What `text` makes of itself. Its descriptors are nobody's.
+fn receive(text: &str) -> Result<Handover, HandoverError> {
+    let mut memfd = File::from(memfd_create("test", MemfdFlags::CLOEXEC).unwrap());
+    io::Write::write_all(&mut memfd, text.as_bytes()).unwrap();
+    memfd.rewind().unwrap();
+    // SAFETY: the memfd is given up; tests name descriptors they gave up.
+    unsafe { Handover::receive(memfd.into_raw_fd()) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_field_arrives(config in config(), reported in any::<bool>()) {
+        let sent = (text(&config), files(&config));
+        let asked = Instant::now() - Duration::from_secs(5);
+        let report = reported.then(|| OwnedFd::from(file()));
+        let report_number = report.as_ref().map(AsRawFd::as_raw_fd);
+        let memfd = Handover { config, asked, report }.send().unwrap();
+        prop_assert!(sent.1.keys().chain(&report_number).all(|fd| inherited(*fd)));
+        prop_assert!(inherited(memfd.as_raw_fd()));
+
+        // SAFETY: all descriptors were given up when they were sent.
+        let received = unsafe { Handover::receive(memfd.into_raw_fd()) }.unwrap();
+        prop_assert_eq!((text(&received.config), files(&received.config)), sent);
+        prop_assert_eq!(received.report.as_ref().map(AsRawFd::as_raw_fd), report_number);
+        let late = received.asked.saturating_duration_since(asked);
+        let early = asked.saturating_duration_since(received.asked);
+        prop_assert!(late.max(early) < Duration::from_secs(60), "{late:?} {early:?}");
+        prop_assert!(files(&received.config).keys().all(|fd| !inherited(*fd)));
+    }
+
+    #[test]
+    fn hostile_text_is_refused_and_breaks_nothing(text in "\\PC{0,200}") {
+        prop_assert!(receive(&text).is_err());
+    }
+}
+
+/// A handover as it is written, to be spoilt.
+fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
+    let fd = || file().into_raw_fd();
+    let mut value = serde_json::json!({
+        "version": VERSION, "asked_ns": 0, "report": null,
+        "kvm": fd(), "kernel": fd(), "initrd": null,
+        "command_line": "", "protocol": "auto", "cpus": 1,
+        "memory": {
+            "bytes": 64 << 20, "backing": "anonymous",
+            "transparent_huge_pages": null, "prefault": false,
+        },
+        "identity": {
+            "manufacturer": "", "product": "", "version": "", "serial": "",
+            "uuid": vec![0; 16], "asset_tag": null,
+        },
+        "console": null, "rtc": true, "devices": ["rng"],
+    });
+    edit(&mut value);
+    value.to_string()
+}
+
+fn refusal(edit: impl Fn(&mut serde_json::Value)) -> HandoverError {
+    receive(&json(edit)).unwrap_err()
+}
+
+#[test]
+fn the_text_to_be_spoilt_is_sound() {
+    receive(&json(|_| {})).unwrap();
+}
+
+#[test]
+fn another_version_is_named_even_if_nothing_else_is_understood() {
+    for text in [
+        json(|value| value["version"] = 7.into()),
+        r#"{"version":7,"everything":"else"}"#.into(),
+    ] {
+        let error = receive(&text).unwrap_err();
+        assert!(matches!(error, HandoverError::Version { theirs: 7 }));
+        assert!(error.to_string().contains("install both"), "{error}");
+    }
+}
+
+#[test]
+fn a_descriptor_has_one_owner() {
+    let twice = refusal(|value| value["initrd"] = value["kernel"].clone());
+    assert!(twice.to_string().contains("twice"), "{twice}");
+    for stream in 0..=2 {
+        let error = refusal(|value| value["kernel"] = stream.into());
+        assert!(error.to_string().contains("standard stream"), "{error}");
+    }
+    for number in [-1, i32::MIN, i32::MAX] {
+        let error = refusal(|value| value["kernel"] = number.into());
+        assert!(
+            matches!(error, HandoverError::Descriptor { number: n, .. } if n == number),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_memfd_that_is_none_is_refused() {
+    for number in [-1, 0, 2, i32::MAX] {
+        // SAFETY: these are refused before they are used.
+        let error = unsafe { Handover::receive(number) }.unwrap_err();
+        assert!(matches!(error, HandoverError::Descriptor { .. }), "{error}");
+    }
+}
+
+#[test]
+fn values_that_no_machine_can_have_are_refused_by_name() {
+    type Edit = fn(&mut serde_json::Value);
+    let edits: [(&str, Edit); 4] = [
+        ("number of vCPUs", |value| value["cpus"] = 65.into()),
+        ("memory size", |value| value["memory"]["bytes"] = 1.into()),
+        ("command line", |value| value["command_line"] = "\n".into()),
+        ("SMBIOS text", |value| {
+            value["identity"]["serial"] = "\n".into();
+        }),
+    ];
+    for (name, edit) in edits {
+        let error = refusal(edit);
+        assert!(
+            matches!(error, HandoverError::Value { what, .. } if what == name),
+            "{error}"
+        );
+    }
+    let unknown = refusal(|value| value["more"] = 1.into());
+    assert!(matches!(unknown, HandoverError::Syntax(_)), "{unknown}");
+}
+
+#[test]
+fn endless_text_is_not_read_to_its_end() {
+    let long = json(|value| value["command_line"] = "x".repeat(2 << 20).into());
+    assert!(matches!(
+        receive(&long).unwrap_err(),
+        HandoverError::Syntax(_)
+    ));
+}

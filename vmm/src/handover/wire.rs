@@ -1,0 +1,317 @@
+//! A machine's configuration as it crosses an `exec`: JSON with descriptors
+//! as numbers.
+//!
+//! These types are the format; the validated ones of [`config`](crate::config)
+//! are made from them and into them, here only.
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+
+use boot::smbios::{Identity, Text};
+use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
+use devices::block::open::{DiskOptions, EngineChoice};
+use devices::net::device::NetOptions;
+use devices::net::mtu::Mtu;
+use serde::{Deserialize, Serialize};
+
+use super::inheritance::{Inheritance, bequeath};
+use super::{HandoverError, VERSION};
+use crate::config::{BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, VmConfig};
+use crate::memory::{Backing, MemoryConfig};
+
+/// A machine, and what goes with it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wire {
+    version: u32,
+    /// `CLOCK_MONOTONIC`, in nanoseconds.
+    pub(super) asked_ns: u64,
+    pub(super) report: Option<RawFd>,
+    kvm: RawFd,
+    kernel: RawFd,
+    initrd: Option<RawFd>,
+    command_line: String,
+    protocol: WireProtocol,
+    cpus: u8,
+    memory: WireMemory,
+    identity: WireIdentity,
+    console: Option<WireConsole>,
+    rtc: bool,
+    devices: Vec<WireDevice>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WireProtocol {
+    Auto,
+    Linux64,
+    Pvh,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireMemory {
+    bytes: u64,
+    backing: WireBacking,
+    transparent_huge_pages: Option<bool>,
+    prefault: bool,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WireBacking {
+    Anonymous,
+    Shared,
+    Huge2M,
+    Huge1G,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireIdentity {
+    manufacturer: String,
+    product: String,
+    version: String,
+    serial: String,
+    uuid: [u8; 16],
+    asset_tag: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireConsole {
+    input: Option<RawFd>,
+    output: RawFd,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+enum WireDevice {
+    Block {
+        file: RawFd,
+        id: String,
+        engine: WireEngine,
+        direct: bool,
+        read_only: bool,
+    },
+    Net {
+        tap: RawFd,
+        mac: String,
+        mtu: Option<u16>,
+    },
+    Rng,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WireEngine {
+    Auto,
+    IoUring,
+    Sync,
+}
+
+fn bad<E: Display>(what: &'static str) -> impl Fn(E) -> HandoverError {
+    move |error| HandoverError::Value {
+        what,
+        reason: error.to_string(),
+    }
+}
+
+/// The version in a text whose other fields are not understood.
+fn version_of(text: &[u8]) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let versioned: Versioned = serde_json::from_slice(text).ok()?;
+    Some(versioned.version)
+}
+
+impl Wire {
+    /// Reads what another process wrote.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, HandoverError> {
+        // The version first: of another one, nothing else is understood.
+        if let Some(theirs) = version_of(text).filter(|theirs| *theirs != VERSION) {
+            return Err(HandoverError::Version { theirs });
+        }
+        Ok(serde_json::from_slice(text)?)
+    }
+
+    /// Bequeathes all descriptors.
+    pub(super) fn from_config(
+        config: VmConfig,
+        asked_ns: u64,
+        report: Option<OwnedFd>,
+    ) -> Result<Self, HandoverError> {
+        let boot = config.boot;
+        let memory = config.memory;
+        let identity = config.identity;
+        let console = config.console.map(|console| {
+            Ok::<_, io::Error>(WireConsole {
+                input: console.input.map(bequeath).transpose()?,
+                output: bequeath(console.output)?,
+            })
+        });
+        let devices = config.devices.into_iter().map(WireDevice::from_config);
+        Ok(Self {
+            version: VERSION,
+            asked_ns,
+            report: report.map(bequeath).transpose()?,
+            kvm: bequeath(config.kvm)?,
+            kernel: bequeath(boot.kernel)?,
+            initrd: boot.initrd.map(bequeath).transpose()?,
+            command_line: boot.command_line.as_str().to_owned(),
+            protocol: match boot.protocol {
+                Protocol::Auto => WireProtocol::Auto,
+                Protocol::Linux64 => WireProtocol::Linux64,
+                Protocol::Pvh => WireProtocol::Pvh,
+            },
+            cpus: config.cpus.get(),
+            memory: WireMemory {
+                bytes: memory.layout.bytes(),
+                backing: match memory.backing {
+                    Backing::Anonymous => WireBacking::Anonymous,
+                    Backing::Shared => WireBacking::Shared,
+                    Backing::Huge2M => WireBacking::Huge2M,
+                    Backing::Huge1G => WireBacking::Huge1G,
+                },
+                transparent_huge_pages: memory.transparent_huge_pages,
+                prefault: memory.prefault,
+            },
+            identity: WireIdentity {
+                manufacturer: identity.manufacturer.to_string(),
+                product: identity.product.to_string(),
+                version: identity.version.to_string(),
+                serial: identity.serial.to_string(),
+                uuid: identity.uuid,
+                asset_tag: identity.asset_tag.map(|tag| tag.to_string()),
+            },
+            console: console.transpose()?,
+            rtc: config.rtc,
+            devices: devices.collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// Takes all descriptors over.
+    pub(super) fn into_config(
+        self,
+        inheritance: &mut Inheritance,
+    ) -> Result<VmConfig, HandoverError> {
+        let mut fd = |number| inheritance.adopt(number);
+        let kvm = fd(self.kvm)?;
+        let kernel = fd(self.kernel)?.into();
+        let initrd = self.initrd.map(&mut fd).transpose()?.map(File::from);
+        let console = match self.console {
+            Some(console) => Some(ConsoleConfig {
+                input: console.input.map(&mut fd).transpose()?,
+                output: fd(console.output)?,
+            }),
+            None => None,
+        };
+        let devices = self.devices.into_iter();
+        let devices = devices.map(|device| device.into_config(inheritance));
+        let devices = devices.collect::<Result<_, _>>()?;
+        Ok(VmConfig {
+            kvm,
+            boot: BootConfig {
+                kernel,
+                initrd,
+                command_line: CommandLine::new(self.command_line).map_err(bad("command line"))?,
+                protocol: match self.protocol {
+                    WireProtocol::Auto => Protocol::Auto,
+                    WireProtocol::Linux64 => Protocol::Linux64,
+                    WireProtocol::Pvh => Protocol::Pvh,
+                },
+            },
+            cpus: CpuCount::new(self.cpus.into()).map_err(bad("number of vCPUs"))?,
+            memory: MemoryConfig {
+                layout: MemoryLayout::new(self.memory.bytes).map_err(bad("memory size"))?,
+                backing: match self.memory.backing {
+                    WireBacking::Anonymous => Backing::Anonymous,
+                    WireBacking::Shared => Backing::Shared,
+                    WireBacking::Huge2M => Backing::Huge2M,
+                    WireBacking::Huge1G => Backing::Huge1G,
+                },
+                transparent_huge_pages: self.memory.transparent_huge_pages,
+                prefault: self.memory.prefault,
+            },
+            identity: self.identity.into_identity()?,
+            console,
+            rtc: self.rtc,
+            devices,
+        })
+    }
+}
+
+impl WireIdentity {
+    fn into_identity(self) -> Result<Identity, HandoverError> {
+        let text = |text: String| Text::new(text).map_err(bad("SMBIOS text"));
+        Ok(Identity {
+            manufacturer: text(self.manufacturer)?,
+            product: text(self.product)?,
+            version: text(self.version)?,
+            serial: text(self.serial)?,
+            uuid: self.uuid,
+            asset_tag: self.asset_tag.map(text).transpose()?,
+        })
+    }
+}
+
+impl WireDevice {
+    fn from_config(config: DeviceConfig) -> io::Result<Self> {
+        Ok(match config {
+            DeviceConfig::Block(block) => Self::Block {
+                file: bequeath(block.file)?,
+                id: block.id.to_string(),
+                engine: match block.options.engine {
+                    EngineChoice::Auto => WireEngine::Auto,
+                    EngineChoice::IoUring => WireEngine::IoUring,
+                    EngineChoice::Sync => WireEngine::Sync,
+                },
+                direct: block.options.direct,
+                read_only: block.options.read_only,
+            },
+            DeviceConfig::Net(net) => Self::Net {
+                tap: bequeath(net.tap)?,
+                mac: net.options.mac.to_string(),
+                mtu: net.options.mtu.map(Mtu::get),
+            },
+            DeviceConfig::Rng => Self::Rng,
+        })
+    }
+
+    fn into_config(self, inheritance: &mut Inheritance) -> Result<DeviceConfig, HandoverError> {
+        let mut fd = |number| inheritance.adopt(number);
+        Ok(match self {
+            Self::Block {
+                file,
+                id,
+                engine,
+                direct,
+                read_only,
+            } => DeviceConfig::Block(BlockConfig {
+                file: fd(file)?.into(),
+                id: id.parse().map_err(bad("disk id"))?,
+                options: DiskOptions {
+                    engine: match engine {
+                        WireEngine::Auto => EngineChoice::Auto,
+                        WireEngine::IoUring => EngineChoice::IoUring,
+                        WireEngine::Sync => EngineChoice::Sync,
+                    },
+                    direct,
+                    read_only,
+                },
+            }),
+            Self::Net { tap, mac, mtu } => DeviceConfig::Net(NetConfig {
+                tap: fd(tap)?,
+                options: NetOptions {
+                    mac: mac.parse().map_err(bad("MAC address"))?,
+                    mtu: mtu.map(Mtu::new).transpose().map_err(bad("MTU"))?,
+                },
+            }),
+            Self::Rng => DeviceConfig::Rng,
+        })
+    }
+}
