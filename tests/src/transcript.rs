@@ -1,5 +1,5 @@
-//! Everything that a pipe or a terminal said so far, read by a thread of its
-//! own, so that whoever writes never waits for a test.
+//! Everything that a pipe or a terminal said so far, with plain line ends; read
+//! by a thread of its own, so that whoever writes never waits for a test.
 
 use std::fs::File;
 use std::io::Read;
@@ -40,7 +40,8 @@ impl Transcript {
             // A terminal says EIO when its other end is closed.
             while let Ok(length @ 1..) = source.read(&mut chunk) {
                 let mut said = ours.said.lock().unwrap();
-                said.bytes.extend(&chunk[..length]);
+                said.bytes
+                    .extend(chunk[..length].iter().filter(|byte| **byte != b'\r'));
                 ours.changed.notify_all();
             }
             ours.said.lock().unwrap().ended = true;
@@ -69,10 +70,10 @@ impl Transcript {
         }
     }
 
-    /// What was said so far, with plain line ends.
+    /// What was said so far.
     pub fn text(&self) -> String {
         let said = self.shared.said.lock().unwrap();
-        String::from_utf8_lossy(&said.bytes).replace('\r', "")
+        String::from_utf8_lossy(&said.bytes).into_owned()
     }
 
     /// All of it, once the source has ended.

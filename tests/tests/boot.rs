@@ -60,3 +60,18 @@ fn a_root_disk_takes_over_from_the_initramfs() {
     outcome.says("plinth-init: root /dev/vda\n");
     outcome.says("here is the root disk\n");
 }
+
+#[test]
+fn a_debian_system_boots_to_a_login_and_powers_off() {
+    let disk = DiskFile::empty(0);
+    images::root_disk().copy_to(disk.path()).unwrap();
+    let mut guest = Guest::new().cpus(2).disk(&disk).start();
+    guest.wait_for("plinth login: ");
+    guest.type_in("root\n");
+    guest.wait_for("Password: ");
+    guest.type_in("plinth\n");
+    guest.wait_for("root@plinth:~# ");
+    guest.type_in("systemctl is-active ssh && echo ssh is up; systemctl poweroff\n");
+    let outcome = guest.end().ends_with(0);
+    outcome.says("\nssh is up\n");
+}

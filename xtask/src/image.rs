@@ -76,8 +76,7 @@ impl Image {
                 destination.deliver(vec![("initramfs.cpio", path)])?;
             }
             What::RootDisk(destination) => {
-                packages::ensure(&[&IMAGES, &ROOT_DISK])?;
-                destination.deliver(disk_files(RootDisk::build(&cache)?))?;
+                destination.deliver(disk_files(root_disk(&cache)?))?;
                 eprintln!(
                     "root logs in on the console with the password \"{CONSOLE_PASSWORD}\", \
                      and over ssh with the key root-disk-key"
@@ -104,6 +103,12 @@ pub(crate) fn kernel(cache: &Cache) -> Result<Kernel> {
 pub(crate) fn guest_initramfs(cache: &Cache, kernel: &Kernel) -> Result<PathBuf> {
     let modules = kernel.module_tree()?;
     Ok(initramfs(cache, &init()?, Some(&modules))?)
+}
+
+/// The Debian root disk.
+pub(crate) fn root_disk(cache: &Cache) -> Result<RootDisk> {
+    packages::ensure(&[&IMAGES, &ROOT_DISK])?;
+    Ok(RootDisk::build(cache)?)
 }
 
 /// The initramfs for the fast kernel.

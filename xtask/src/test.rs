@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use guest_images::{Cache, DebianKernel};
+use guest_images::Cache;
 use outer::{Inherited, KvmUse, Output, WarmMachine, usable_kvm};
 
 use crate::guest::outer_config;
 use crate::tally::Tally;
-use crate::{check, packages, workspace};
+use crate::{check, image, packages, workspace};
 
 /// The package of the guest tests, which need real KVM.
 const GUEST_TESTS: &str = "guest-tests";
@@ -72,11 +72,12 @@ impl Test {
     }
 
     fn guest_tests(&self, tally: &mut Tally) -> Result<()> {
-        packages::ensure(&[&packages::IMAGES, &packages::GUEST_TESTS])?;
-        // Guests boot this kernel; where they do, there is no network.
-        DebianKernel::Cloud
-            .fetch(&Cache::open()?)
-            .context("getting a kernel for the guests")?;
+        // Guests boot these; where they do, there is no network.
+        let cache = Cache::open()?;
+        let kernel = image::kernel(&cache)?;
+        image::guest_initramfs(&cache, &kernel)?;
+        image::root_disk(&cache)?;
+        packages::ensure(&[&packages::GUEST_TESTS])?;
         // Tests start the workspace's programs and examples.
         let programs = ["build", "--quiet", "--workspace", "--bins", "--examples"];
         let status = workspace::cargo(programs)

@@ -3,7 +3,10 @@
 //! listens to echo.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
 
 use super::stream::{CHUNK, Stream, Tally};
 use super::{Outcome, print, size, usage};
@@ -14,7 +17,7 @@ pub(super) fn run(words: &[&str]) -> Outcome {
             let mut connection = TcpStream::connect(address)?;
             let stream = Stream::new(seed.parse()?, size::parse(bytes)?);
             let tally = pass(stream, &mut connection)?;
-            connection.shutdown(Shutdown::Write)?;
+            deliver(connection)?;
             print(format_args!("net: sent {tally}"))?;
         }
         ["receive", address] => {
@@ -26,12 +29,19 @@ pub(super) fn run(words: &[&str]) -> Outcome {
             print(format_args!("net: listening on port {port}"))?;
             let (connection, _) = listener.accept()?;
             let tally = pass(&connection, &mut &connection)?;
-            connection.shutdown(Shutdown::Write)?;
+            deliver(connection)?;
             print(format_args!("net: echoed {tally}"))?;
         }
         _ => return usage(),
     }
     Ok(())
+}
+
+/// Closes a connection once the other end has everything: the machine may be
+/// turned off next, and what is still in the socket would be lost.
+fn deliver(connection: TcpStream) -> std::io::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(120);
+    Ok(set_socket_linger(&connection, Some(PATIENCE))?)
 }
 
 /// Copies until the source ends.
