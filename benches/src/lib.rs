@@ -1,1 +1,13 @@
-//! Side-by-side benchmarks and micro-benchmarks.
+//! Side-by-side benchmarks: plinth against other machine monitors, in one run
+//! and under the same conditions.
+//!
+//! A [`peer`] says how one monitor boots a guest. [`boot`] runs the peers, each
+//! in a deterministic machine of its own where the `boot-probe` binary watches
+//! it, and [`table`] shows what was found. What the probe is told and what it
+//! answers is in [`sample`].
+
+pub mod boot;
+mod libraries;
+pub mod peer;
+pub mod sample;
+pub mod table;

@@ -2,6 +2,7 @@
 //! Nothing is assumed but a Rust toolchain; what else a command needs it
 //! names, and installs where it may.
 
+mod bench;
 mod check;
 mod demo;
 mod guest;
@@ -32,6 +33,7 @@ enum Command {
     Check(check::Check),
     Guest(guest::Guest),
     Image(image::Image),
+    Bench(bench::Bench),
     Packages(packages::Packages),
     #[command(hide = true)]
     Stage(demo::stage::Stage),
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Some(Command::Check(check)) => check.run(),
         Some(Command::Guest(guest)) => guest.run(),
         Some(Command::Image(image)) => image.run(),
+        Some(Command::Bench(bench)) => bench.run(),
         Some(Command::Packages(packages)) => packages.run(),
         Some(Command::Stage(stage)) => stage.run(),
         None => list_commands(),

@@ -44,3 +44,16 @@ pub(crate) fn build(package: &str) -> Result<PathBuf> {
         .join("x86_64-unknown-linux-gnu/debug")
         .join(package))
 }
+
+/// Builds `package` as a release; returns the path of its binary `name`.
+pub(crate) fn build_release(package: &str, name: &str) -> Result<PathBuf> {
+    let status = cargo(["build", "--quiet", "--release", "--package", package])
+        .status()
+        .context("running cargo")?;
+    ensure!(
+        status.success(),
+        "cargo build --release --package {package} failed"
+    );
+    let built = target_dir()?;
+    Ok(built.join("x86_64-unknown-linux-gnu/release").join(name))
+}

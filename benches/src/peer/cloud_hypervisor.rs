@@ -1,0 +1,38 @@
+//! Cloud Hypervisor with a serial port only; its kernel is entered by PVH.
+
+use anyhow::Result;
+
+use super::{Guest, Launch, Peer, argv};
+
+pub(super) const PEER: Peer = Peer {
+    name: "cloud-hypervisor",
+    programs: &["cloud-hypervisor", "cloud-hypervisor-static"],
+    settings: "--serial tty --console off, no devices else",
+    reset: "reboot=k",
+    launch,
+};
+
+fn launch(guest: &Guest<'_>) -> Result<Launch> {
+    let memory = format!("size={}M", guest.memory_mib);
+    let words = [
+        guest.program,
+        "--kernel",
+        guest.vmlinux,
+        "--initramfs",
+        guest.initramfs,
+        "--cmdline",
+        &guest.command_line,
+        "--cpus",
+        "boot=1",
+        "--memory",
+        &memory,
+        "--serial",
+        "tty",
+        "--console",
+        "off",
+    ];
+    Ok(Launch {
+        argv: argv(words),
+        files: Vec::new(),
+    })
+}

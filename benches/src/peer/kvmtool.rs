@@ -1,0 +1,42 @@
+//! kvmtool. It loads no ELF kernel on x86, so it boots the bzImage of the same
+//! kernel, which decompresses itself in the guest.
+
+use anyhow::Result;
+
+use super::{Guest, Launch, Peer, argv};
+
+pub(super) const PEER: Peer = Peer {
+    name: "kvmtool",
+    programs: &["lkvm", "kvmtool"],
+    settings: "bzImage (it loads no ELF kernel); no network, serial console",
+    reset: "reboot=k",
+    launch,
+};
+
+fn launch(guest: &Guest<'_>) -> Result<Launch> {
+    let memory = guest.memory_mib.to_string();
+    let words = [
+        guest.program,
+        "run",
+        "--name",
+        "bench",
+        "-k",
+        guest.bzimage,
+        "-i",
+        guest.initramfs,
+        "-p",
+        &guest.command_line,
+        "-m",
+        &memory,
+        "-c",
+        "1",
+        "--network",
+        "mode=none",
+        "--console",
+        "serial",
+    ];
+    Ok(Launch {
+        argv: argv(words),
+        files: Vec::new(),
+    })
+}
