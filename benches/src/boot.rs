@@ -162,7 +162,9 @@ impl BootBench {
 
 fn write(directory: &Path, name: &str, content: &[u8]) -> Result<()> {
     let path = directory.join(name);
-    std::fs::write(&path, content).with_context(|| format!("writing {}", path.display()))
+    std::fs::create_dir_all(directory)
+        .and_then(|()| std::fs::write(&path, content))
+        .with_context(|| format!("writing {}", path.display()))
 }
 
 /// A stall repeats unless something about the machine changes.

@@ -4,12 +4,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use benches::boot::{BootBench, Outcome};
 use benches::peer::Peer;
 use benches::table;
 use clap::{Args, Subcommand, ValueEnum};
 use guest_images::Cache;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::guest::outer_config;
@@ -34,7 +35,8 @@ enum What {
 #[derive(Debug, Args)]
 struct Boot {
     /// Monitors to compare with: qemu, firecracker, cloud-hypervisor, kvmtool.
-    #[arg(long, value_delimiter = ',', default_value = "qemu", num_args = 0..)]
+    #[arg(long, value_delimiter = ',', num_args = 0..,
+        default_value = "qemu,firecracker,cloud-hypervisor,kvmtool")]
     vs: Vec<String>,
     /// Measure only these, without plinth.
     #[arg(long)]
@@ -72,34 +74,32 @@ impl Bench {
 }
 
 impl Boot {
+    /// A monitor that fails is said and does not stop the others.
     fn run(self) -> Result<ExitCode> {
         let bench = self.bench()?;
-        let mut outcomes = Vec::new();
-        let mut missing = Vec::new();
+        let mut report = Report::default();
         for (peer, program) in self.peers()? {
             let Some(program) = program else {
-                missing.push(peer.name);
+                report.not_found.push(peer.name);
                 continue;
             };
             eprintln!("measuring {}", peer.name);
-            let outcome = bench.measure(peer, &program);
-            outcomes.push(outcome.with_context(|| format!("measuring {}", peer.name))?);
-        }
-        match self.output {
-            Format::Text => print(&outcomes, &missing),
-            Format::Json => {
-                let report = json!({ "mode": "deterministic", "kernel": bench.kernel.release,
-                    "memory_mib": self.memory, "peers": outcomes, "not_found": missing });
-                println!("{}", serde_json::to_string_pretty(&report)?);
+            match bench.measure(peer, &program) {
+                Ok(outcome) => report.peers.push(outcome),
+                Err(error) => report.failed.push(format!("{}: {error:#}", peer.name)),
             }
         }
-        let repeats = outcomes
-            .iter()
-            .all(|outcome| table::spread(outcome) <= TOLERANCE);
-        Ok(if repeats {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
+        match self.output {
+            Format::Text => report.print(),
+            Format::Json => {
+                let value = json!({ "mode": "deterministic", "kernel": bench.kernel.release,
+                    "memory_mib": self.memory, "report": report });
+                println!("{}", serde_json::to_string_pretty(&value)?);
+            }
+        }
+        Ok(match report.is_sound() {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
         })
     }
 
@@ -143,22 +143,41 @@ fn plinth() -> Result<PathBuf> {
     workspace::build_release("plinth", "plinth")
 }
 
-fn print(outcomes: &[Outcome], missing: &[&str]) {
-    println!("{}\n", table::table(outcomes));
-    for outcome in outcomes {
-        println!("{}", table::breakdown(outcome));
+/// What all monitors did.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    peers: Vec<Outcome>,
+    not_found: Vec<&'static str>,
+    failed: Vec<String>,
+}
+
+impl Report {
+    /// Whether every monitor that was found was measured, and repeatably.
+    fn is_sound(&self) -> bool {
+        let repeats = |peer: &Outcome| table::spread(peer) <= TOLERANCE;
+        self.failed.is_empty() && self.peers.iter().all(repeats)
     }
-    for outcome in outcomes {
-        println!("{}: {}", outcome.peer, outcome.version);
-        println!("  {}", outcome.settings);
-        println!("  command line: {}", outcome.command_line);
-        println!(
-            "  runs differ by {:.4} %; {} outer machines stalled",
-            table::spread(outcome) * 100.0,
-            outcome.stalls
-        );
-    }
-    for name in missing {
-        println!("{name}: not on PATH");
+
+    fn print(&self) {
+        println!("{}\n", table::table(&self.peers));
+        for outcome in &self.peers {
+            println!("{}", table::breakdown(outcome));
+        }
+        for outcome in &self.peers {
+            println!("{}: {}", outcome.peer, outcome.version);
+            println!("  {}", outcome.settings);
+            println!("  command line: {}", outcome.command_line);
+            println!(
+                "  runs differ by {:.4} %; {} outer machines stalled",
+                table::spread(outcome) * 100.0,
+                outcome.stalls
+            );
+        }
+        for name in &self.not_found {
+            println!("{name}: not on PATH");
+        }
+        for failure in &self.failed {
+            println!("failed: {failure}");
+        }
     }
 }
