@@ -57,10 +57,8 @@ fn a_paused_machine_stands_still_and_then_goes_on() {
     let events = vm.events();
     vm.pause().unwrap();
     vm.pause().unwrap();
-    // What was said before the pause may still be on its way.
-    thread::sleep(Duration::from_millis(300));
-    let paused = console.text();
-    thread::sleep(Duration::from_secs(1));
+    let paused = settled(&console);
+    thread::sleep(Duration::from_secs(2));
     assert_eq!(console.text(), paused);
 
     let last = paused.matches("at ").count();
@@ -74,6 +72,19 @@ fn a_paused_machine_stands_still_and_then_goes_on() {
         Event::Stopped(StopReason::Stopped),
     ];
     assert_eq!(heard, expected);
+}
+
+/// What the console shows once what was said before a pause has arrived.
+fn settled(console: &Transcript) -> String {
+    let mut text = console.text();
+    loop {
+        thread::sleep(Duration::from_secs(1));
+        let later = console.text();
+        if later == text {
+            return text;
+        }
+        text = later;
+    }
 }
 
 #[test]
@@ -117,7 +128,7 @@ fn count(directory: &str) -> usize {
         .count()
 }
 
-/// The mappings that only a machine has: KVM's, its kernel's, and any that is
+/// The mappings that only a machine has: KVM's, and any that is
 /// as large as its memory. (An allocator's are 64 MiB and less.)
 fn machine_mappings() -> Vec<String> {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
@@ -127,7 +138,7 @@ fn machine_mappings() -> Vec<String> {
         address(end) - address(start) >= 128 << 20
     };
     maps.lines()
-        .filter(|line| line.contains("kvm") || line.contains("vmlinux") || is_large(line))
+        .filter(|line| line.contains("kvm") || is_large(line))
         .map(str::to_owned)
         .collect()
 }
@@ -139,7 +150,7 @@ fn a_dropped_machine_leaves_no_thread_descriptor_or_mapping() {
         let (vm, console) = start(COUNT);
         assert!(console.shows("at 3\n"));
         assert!(count("task") > threads + 3 && count("fd") > descriptors + 10);
-        assert!(machine_mappings().len() > 3);
+        assert!(machine_mappings().len() > 1);
         drop(vm);
         drop(console.finish());
         // The kernel takes a joined thread out of its lists a little later.
