@@ -76,6 +76,7 @@ fn a_paused_machine_stands_still_and_then_goes_on() {
 
 /// What the console shows once what was said before a pause has arrived.
 fn settled(console: &Transcript) -> String {
+    let deadline = Instant::now() + BOUND;
     let mut text = console.text();
     loop {
         thread::sleep(Duration::from_secs(1));
@@ -83,6 +84,7 @@ fn settled(console: &Transcript) -> String {
         if later == text {
             return text;
         }
+        assert!(Instant::now() < deadline, "the console does not settle");
         text = later;
     }
 }
