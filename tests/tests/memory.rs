@@ -81,12 +81,12 @@ fn prefaulted_memory_is_taken_at_once() {
 }
 
 #[test]
-fn transparent_huge_pages_are_used_when_asked_for() {
+fn transparent_huge_pages_are_used_unless_refused() {
     let _only = Setting::change("/sys/kernel/mm/transparent_hugepage/enabled", "madvise");
-    let without = waiting(Guest::new());
+    let without = waiting(Guest::new().argument("--huge-pages", "off"));
     assert_eq!(rollup(&without, "AnonHugePages:"), 0);
     drop(without);
-    let guest = waiting(Guest::new().flag("--huge-pages"));
+    let guest = waiting(Guest::new());
     assert!(rollup(&guest, "AnonHugePages:") >= 32);
     let_go(guest);
 }

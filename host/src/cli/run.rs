@@ -14,6 +14,7 @@ use crate::option::backing::BackingOption;
 use crate::option::boot::BootOption;
 use crate::option::console::ConsoleOption;
 use crate::option::disk::DiskOption;
+use crate::option::huge_pages::HugePagesOption;
 use crate::option::net::NetOption;
 use crate::option::{self, size, smbios};
 
@@ -59,9 +60,9 @@ pub(super) struct Run {
     #[arg(long, value_name = "KIND", default_value = "anonymous")]
     memory_backing: BackingOption,
 
-    /// Ask for transparent huge pages
-    #[arg(long)]
-    huge_pages: bool,
+    /// Transparent huge pages for the memory
+    #[arg(long, value_name = "WHEN", default_value = "on")]
+    huge_pages: HugePagesOption,
 
     /// Take all memory before the guest starts
     #[arg(long)]
@@ -108,6 +109,7 @@ impl Run {
     }
 
     fn specification(self) -> Specification {
+        let backing = self.memory_backing.into();
         Specification {
             kernel: self.kernel,
             initrd: self.initrd,
@@ -116,8 +118,8 @@ impl Run {
             cpus: self.cpus,
             memory: MemoryConfig {
                 layout: self.memory,
-                backing: self.memory_backing.into(),
-                transparent_huge_pages: self.huge_pages.then_some(true),
+                backing,
+                transparent_huge_pages: self.huge_pages.advice(backing),
                 prefault: self.prefault,
             },
             disks: self.disks,

@@ -9,6 +9,7 @@ pub mod backing;
 pub mod boot;
 pub mod console;
 pub mod disk;
+pub mod huge_pages;
 pub mod list;
 pub mod net;
 pub mod size;
