@@ -10,13 +10,16 @@ use guest_tests::{DiskFile, Guest};
 
 const MIB: u64 = 1 << 20;
 
-/// Writes 256 MiB in the guest and reads them back there, then reads the file
+/// Fills the disk in the guest and reads it back there, then reads the file
 /// here.
 fn holds_what_was_written(options: &str, disk: &DiskFile) {
+    let bytes = fs::metadata(disk.path()).unwrap().len();
     let outcome = Guest::new()
         .cpus(2)
         .disk(format!("{disk}{options}"))
-        .command("guest disk write /dev/vda 256M 7 && guest disk hash /dev/vda 256M")
+        .command(&format!(
+            "guest disk write /dev/vda {bytes} 7 && guest disk hash /dev/vda {bytes}"
+        ))
         .run()
         .succeeds();
     let written = outcome.after("disk: wrote /dev/vda ");
@@ -31,7 +34,7 @@ fn what_is_written_through_io_uring_is_on_the_disk() {
 
 #[test]
 fn what_is_written_by_system_calls_is_on_the_disk() {
-    holds_what_was_written(",engine=sync", &DiskFile::empty(256 * MIB));
+    holds_what_was_written(",engine=sync", &DiskFile::empty(64 * MIB));
 }
 
 /// An ext4 file system of this test's own: temporary directories are often in
@@ -70,8 +73,8 @@ impl Drop for Ext4 {
 
 #[test]
 fn what_is_written_past_the_page_cache_is_on_the_disk() {
-    let ext4 = Ext4::new(320 * MIB);
-    let disk = DiskFile::empty_in(ext4.directory.path(), 256 * MIB);
+    let ext4 = Ext4::new(96 * MIB);
+    let disk = DiskFile::empty_in(ext4.directory.path(), 64 * MIB);
     holds_what_was_written(",direct", &disk);
 }
 

@@ -152,7 +152,8 @@ fn a_dropped_machine_leaves_no_thread_descriptor_or_mapping() {
         let (vm, console) = start(COUNT);
         assert!(console.shows("at 3\n"));
         assert!(count("task") > threads + 3 && count("fd") > descriptors + 10);
-        assert!(machine_mappings().len() > 1);
+        // Two vCPUs' and the memory.
+        assert!(machine_mappings().len() >= 3);
         drop(vm);
         drop(console.finish());
         // The kernel takes a joined thread out of its lists a little later.
