@@ -66,8 +66,11 @@ fn run() -> anyhow::Result<StopReason> {
     });
     let reason = stopped.unwrap_or(StopReason::Stopped);
     drop(terminal);
-    if let Some(report) = handover.report {
-        write_report(report, &vm.statistics()).context("the report cannot be written")?;
+    if let Some(report) = handover.report
+        && let Err(error) = write_report(report, &vm.statistics())
+    {
+        // How the guest ended matters more, and is told by the caller.
+        log::error!("the report cannot be written: {error:#}");
     }
     Ok(reason)
 }

@@ -9,6 +9,7 @@ use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, MemoryLayout};
 
 use crate::error::Error;
 use crate::exit;
+use crate::launch::outputs::{self, Named};
 use crate::launch::{self, Specification, process};
 use crate::option::backing::BackingOption;
 use crate::option::boot::BootOption;
@@ -102,10 +103,28 @@ impl Run {
     /// Returns only if the machine was not started.
     pub(super) fn execute(self, asked: Instant) -> Outcome {
         let program = process::program()?;
+        self.check_outputs()?;
         let report = self.report.clone();
         let config = launch::prepare(self.specification())?;
         let report = report.map(create_report).transpose()?;
         Err(process::become_machine(program, config, asked, report))
+    }
+
+    /// What is written must be none of what is read.
+    fn check_outputs(&self) -> Result<(), Error> {
+        let mut inputs: Vec<Named<'_>> = vec![("kernel", &self.kernel)];
+        inputs.extend(self.initrd.iter().map(|path| ("initrd", path.as_path())));
+        inputs.extend(self.disks.iter().map(|disk| ("disk", disk.path.as_path())));
+        let mut written: Vec<Named<'_>> = Vec::new();
+        if let ConsoleOption::File(path) = &self.console {
+            written.push(("console file", path));
+        }
+        written.extend(
+            self.report
+                .iter()
+                .map(|path| ("report file", path.as_path())),
+        );
+        outputs::check(&written, &inputs)
     }
 
     fn specification(self) -> Specification {

@@ -15,10 +15,12 @@ pub mod kernel;
 pub mod kvm;
 pub mod memory;
 pub mod net;
+pub mod outputs;
 pub mod process;
 
 use std::path::PathBuf;
 
+use boot::MmioDevice;
 use vmm::config::{BootConfig, DeviceConfig};
 use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, Protocol, VmConfig};
 
@@ -52,6 +54,20 @@ pub struct Specification {
     pub identity: Identity,
 }
 
+/// Each device has an interrupt of its own, and so has the source of random
+/// numbers that every machine gets.
+fn check_count(specification: &Specification) -> Result<(), Error> {
+    let room = usize::try_from(MmioDevice::MAX).map_or(0, |room| room - 1);
+    let asked = specification.disks.len() + specification.nets.len();
+    if asked > room {
+        return Err(Error::configuration(format!(
+            "{asked} disks and network interfaces are too many: a machine has room for {room}"
+        ))
+        .remedy("fewer of --disk and --net"));
+    }
+    Ok(())
+}
+
 /// Opens everything that `specification` names.
 ///
 /// # Errors
@@ -59,6 +75,7 @@ pub struct Specification {
 /// this host has no usable KVM. Nothing has been changed then.
 pub fn prepare(specification: Specification) -> Result<VmConfig, Error> {
     memory::check(&specification.memory)?;
+    check_count(&specification)?;
     let kernel = image::open("kernel", &specification.kernel)?;
     let initrd = match &specification.initrd {
         Some(path) => Some(image::open("initrd", path)?),

@@ -346,3 +346,30 @@ fn a_bad_smbios_field() {
     f.run(&["--smbios", "uuid=1"])
         .refused(CONFIGURATION, &["--smbios", "is no UUID"]);
 }
+
+#[test]
+fn a_console_or_report_file_that_is_the_disk_leaves_the_disk_alone() {
+    let f = Fixture::new();
+    let directory = tempfile::tempdir().unwrap();
+    let disk = directory.path().join("disk");
+    std::fs::write(&disk, [7; 512]).unwrap();
+    let path = disk.display().to_string();
+    let console = format!("file={path}");
+    f.run_on(&console, &["--disk", &path]).refused(
+        CONFIGURATION,
+        &["console file", "is also the disk", "try: a file of its own"],
+    );
+    f.run(&["--disk", &path, "--report", &path])
+        .refused(CONFIGURATION, &["report file", "is also the disk"]);
+    assert_eq!(std::fs::read(&disk).unwrap(), [7; 512]);
+}
+
+#[test]
+fn more_devices_than_a_machine_has_room_for() {
+    let f = Fixture::new();
+    let disks = ["--disk", "/nonexistent/d"].repeat(19);
+    f.run(&disks).refused(
+        CONFIGURATION,
+        &["19 disks and network interfaces are too many: a machine has room for 18"],
+    );
+}
