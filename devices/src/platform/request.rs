@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+#[cfg(test)]
 use std::sync::mpsc::{self, Receiver};
 
 /// Something that the machine, not one device, has to do.
@@ -43,12 +44,14 @@ impl fmt::Debug for RequestSender {
 }
 
 /// More than one of each kind at once says nothing new.
+#[cfg(test)]
 const DEPTH: usize = 8;
 
-/// A channel of its own for requests: senders for devices, the receiver for
-/// the machine. A request is dropped if nobody listens any more or if so many
+/// A machine in miniature, for tests of devices: senders for them, the receiver
+/// for the test. A request is dropped if nobody listens any more or if so many
 /// wait already that the machine is about to end anyway.
-pub fn request_channel() -> (RequestSender, Receiver<MachineRequest>) {
+#[cfg(test)]
+pub(crate) fn request_channel() -> (RequestSender, Receiver<MachineRequest>) {
     let (sender, receiver) = mpsc::sync_channel(DEPTH);
     let sender = RequestSender::new(move |request| {
         let _ = sender.try_send(request);
