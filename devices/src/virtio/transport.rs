@@ -41,6 +41,9 @@ enum Activity {
     Running,
     /// Between [`Transport::pause`] and [`Transport::resume`].
     Paused,
+    /// The device did not stop. What it had in flight may change guest memory
+    /// at any time to come, so that it is never given back to the driver.
+    Lost,
 }
 
 /// A device's registers and what they have brought it to.
@@ -109,7 +112,7 @@ impl Transport {
 
     /// The device status register.
     pub fn status(&self) -> u32 {
-        if self.interrupt.is_reset_needed() {
+        if self.interrupt.is_reset_needed() || self.activity == Activity::Lost {
             self.status | NEEDS_RESET
         } else {
             self.status
@@ -117,13 +120,17 @@ impl Transport {
     }
 
     /// The driver writes the device status register: zero resets, other
-    /// values can only add bits.
+    /// values can only add bits. A device that did not stop takes a reset but
+    /// does not complete it (§2.4.1): it never reads as zero nor works again.
     pub fn set_status(&mut self, value: u32) {
         if value == 0 {
             self.reset();
             return;
         }
-        let value = value & 0xff & !NEEDS_RESET;
+        let mut value = value & 0xff & !NEEDS_RESET;
+        if self.activity == Activity::Lost {
+            value &= !(FEATURES_OK | DRIVER_OK);
+        }
         if value & self.status != self.status {
             self.fault("the driver cleared status bits without a reset");
         }
@@ -178,10 +185,20 @@ impl Transport {
         }
     }
 
-    /// Stops the device and takes its queues back.
+    /// Stops the device and takes its queues back. A device that once failed
+    /// to stop fails for ever.
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
+        match self.activity {
+            Activity::Running => self.activity = Activity::Lost,
+            Activity::Lost => return Err(ReactorError::Stuck),
+            Activity::Stopped | Activity::Paused => {
+                self.activity = Activity::Stopped;
+                return Ok(Vec::new());
+            }
+        }
+        let stopped = self.device.stop();
+        let queues = stopped.inspect_err(|_| self.interrupt.needs_reset())?;
         self.activity = Activity::Stopped;
-        let queues = self.device.stop()?;
         self.faults += queues.iter().map(Queue::faults).sum::<u64>();
         Ok(queues)
     }
@@ -220,12 +237,13 @@ impl Transport {
     /// changes guest memory until [`resume`](Self::resume).
     ///
     /// # Errors
-    /// Requests in flight did not finish: the device then needs a reset.
+    /// Requests in flight did not finish, now or earlier: they may still
+    /// change guest memory, and the device does not work again.
     pub fn pause(&mut self) -> Result<(), ReactorError> {
-        if self.activity != Activity::Running {
+        if matches!(self.activity, Activity::Stopped | Activity::Paused) {
             return Ok(());
         }
-        let queues = self.stop().inspect_err(|_| self.interrupt.needs_reset())?;
+        let queues = self.stop()?;
         for mut queue in queues {
             // What the worker returned last, it may not have told of. A broken
             // ring is found again after `resume`.

@@ -517,13 +517,28 @@ impl VirtioDevice for Stuck {
 }
 
 #[test]
-fn a_device_that_does_not_stop_needs_a_reset() {
+fn a_device_that_does_not_pause_never_counts_as_paused() {
     let mut driver = FakeDriver::started(Stuck, 0);
-    assert!(driver.transport.pause().is_err());
-    assert!(driver.needs_reset());
-    driver.transport.resume();
-    assert!(driver.needs_reset());
-    assert_eq!(set_status(&mut driver, 0), 0);
+    for _ in 0..2 {
+        assert!(driver.transport.pause().is_err());
+        assert!(driver.needs_reset());
+        driver.transport.resume();
+        assert!(driver.needs_reset());
+    }
+}
+
+#[test]
+fn a_device_that_does_not_stop_is_never_reset_nor_set_up_again() {
+    let mut driver = FakeDriver::started(Stuck, 0);
+    for _ in 0..2 {
+        assert_eq!(set_status(&mut driver, 0), NEEDS_RESET);
+        driver.accept_features(1 << VIRTIO_F_VERSION_1);
+        let refused = set_status(&mut driver, ACKNOWLEDGED | FEATURES_OK);
+        assert_eq!(refused, ACKNOWLEDGED | NEEDS_RESET);
+        let refused = set_status(&mut driver, 15);
+        assert_eq!(refused, ACKNOWLEDGED | NEEDS_RESET);
+        assert!(driver.transport.pause().is_err());
+    }
 }
 
 #[test]
