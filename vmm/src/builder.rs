@@ -213,13 +213,8 @@ impl VmBuilder {
             }),
         };
         let control = control::spawn(channel, parts).map_err(Error::host("the control thread"))?;
-        Ok(PausedVm(Vm {
-            operator: Operator { sender },
-            control: Some(control),
-            stopped: None,
-            vcpus: counters,
-            clock,
-        }))
+        let operator = Operator { sender };
+        Ok(PausedVm(Vm::new(operator, control, counters, clock)))
     }
 }
 
