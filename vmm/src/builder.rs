@@ -24,10 +24,12 @@ use crate::cpu::cpuid::CpuidTemplate;
 use crate::cpu::vcpu::{Buses, VcpuContext};
 use crate::cpu::vcpus::Vcpus;
 use crate::cpu::{kick, registers};
+use crate::description::{Description, DeviceDescription, State};
 use crate::error::{Error, Result};
 use crate::kvm::machine::KvmMachine;
 use crate::memory::load::{Files, load};
 use crate::memory::{Backing, MemoryConfig, ram, slots};
+use crate::operator::Operator;
 use crate::platform::{self, Console};
 use crate::statistics::BootClock;
 use crate::vm::{PausedVm, Vm};
@@ -153,6 +155,7 @@ impl VmBuilder {
         let Self { config, asked } = self;
         kick::install_handler()?;
         check_memory(&config.memory)?;
+        let description = describe(&config)?;
 
         let slots = place_devices(config.devices.len())?;
         let plan = plan_boot(&config, &slots)?;
@@ -201,6 +204,7 @@ impl VmBuilder {
         let parts = Parts {
             vcpus,
             devices,
+            description,
             _keep: Box::new(Remains {
                 _console: console,
                 _reactor: reactor,
@@ -210,7 +214,7 @@ impl VmBuilder {
         };
         let control = control::spawn(channel, parts).map_err(Error::host("the control thread"))?;
         Ok(PausedVm(Vm {
-            sender,
+            operator: Operator { sender },
             control: Some(control),
             stopped: None,
             vcpus: counters,
@@ -277,6 +281,29 @@ fn check_memory(memory: &MemoryConfig) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The machine, while it is paused.
+fn describe(config: &VmConfig) -> Result<Description> {
+    let mut devices: Vec<DeviceDescription> = Vec::with_capacity(config.devices.len());
+    for device in &config.devices {
+        let device = device
+            .description()
+            .map_err(|error| Error::Config(error.to_string()))?;
+        if devices.iter().any(|other| other.name == device.name) {
+            return Err(Error::Config(format!(
+                "two devices are called '{}'; give one of them another name",
+                device.name
+            )));
+        }
+        devices.push(device);
+    }
+    Ok(Description {
+        state: State::Paused,
+        cpus: config.cpus.get(),
+        memory_bytes: config.memory.layout.bytes(),
+        devices,
+    })
 }
 
 /// Where each of `count` devices goes.

@@ -13,6 +13,8 @@ use devices::block::id::DiskId;
 use devices::block::open::DiskOptions;
 use devices::net::device::NetOptions;
 
+use crate::description::{DeviceDescription, DeviceKind};
+use crate::device_name::{BadDeviceName, DeviceName};
 use crate::memory::MemoryConfig;
 
 /// A machine to be built.
@@ -70,12 +72,27 @@ pub enum DeviceConfig {
     Rng,
 }
 
+impl DeviceConfig {
+    /// What the device is, and what it is called.
+    ///
+    /// # Errors
+    /// A disk without a name.
+    pub fn description(&self) -> Result<DeviceDescription, BadDeviceName> {
+        let (name, kind) = match self {
+            Self::Block(block) => (block.id.try_into()?, DeviceKind::Disk),
+            Self::Net(net) => (net.name.clone(), DeviceKind::Net),
+            Self::Rng => ("rng".parse()?, DeviceKind::Rng),
+        };
+        Ok(DeviceDescription { name, kind })
+    }
+}
+
 /// A disk.
 #[derive(Debug)]
 pub struct BlockConfig {
     /// What is on it, locked by whoever opened it.
     pub file: File,
-    /// Its serial number.
+    /// Its serial number, which is also its name: unique in its machine.
     pub id: DiskId,
     /// How the file is used.
     pub options: DiskOptions,
@@ -84,6 +101,8 @@ pub struct BlockConfig {
 /// A network interface.
 #[derive(Debug)]
 pub struct NetConfig {
+    /// What it is called, unique in its machine.
+    pub name: DeviceName,
     /// A tap, open in the mode that
     /// [`open_tap`](devices::net::tap_open::open_tap) opens it in.
     pub tap: OwnedFd,

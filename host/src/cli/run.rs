@@ -78,7 +78,7 @@ pub(super) struct Run {
     #[arg(long = "disk", value_name = "DISK")]
     disks: Vec<DiskOption>,
 
-    /// Network interface on an existing tap: tap=NAME[,mac=MAC][,mtu=N]
+    /// Network interface on an existing tap: tap=NAME[,mac=MAC][,mtu=N][,id=NAME]
     ///
     /// May be repeated. Without `mac` the address is derived from this host
     /// and the tap, the same at every start.

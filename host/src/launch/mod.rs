@@ -21,7 +21,7 @@ pub mod process;
 use std::path::PathBuf;
 
 use boot::MmioDevice;
-use vmm::config::{BootConfig, DeviceConfig};
+use vmm::config::{BlockConfig, BootConfig, DeviceConfig, NetConfig};
 use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, Protocol, VmConfig};
 
 use crate::error::Error;
@@ -68,6 +68,23 @@ fn check_count(specification: &Specification) -> Result<(), Error> {
     Ok(())
 }
 
+/// Devices are told apart by name, whatever they are.
+fn check_names(disks: &[BlockConfig], nets: &[NetConfig]) -> Result<(), Error> {
+    let taken = |net: &&NetConfig| {
+        disks
+            .iter()
+            .any(|d| d.id.to_string() == net.name.to_string())
+    };
+    let twice = |net: &&NetConfig| nets.iter().filter(|other| other.name == net.name).count() > 1;
+    match nets.iter().find(|net| taken(net) || twice(net)) {
+        Some(net) => Err(
+            Error::configuration(format!("two devices are called '{}'", net.name))
+                .remedy("another id=NAME for one of them"),
+        ),
+        None => Ok(()),
+    }
+}
+
 /// Opens everything that `specification` names.
 ///
 /// # Errors
@@ -84,6 +101,7 @@ pub fn prepare(specification: Specification) -> Result<VmConfig, Error> {
     kernel::check(&specification, &kernel, initrd.as_ref())?;
     let disks = disk::open_all(specification.disks)?;
     let nets = net::open_all(specification.nets)?;
+    check_names(&disks, &nets)?;
     let kvm = kvm::open()?;
     let devices = disks
         .into_iter()

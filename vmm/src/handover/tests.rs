@@ -88,6 +88,7 @@ fn net() -> impl Strategy<Value = DeviceConfig> {
         let [b, c, d, e, f] = mac;
         let mac = format!("02:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
         DeviceConfig::Net(NetConfig {
+            name: "net0".parse().unwrap(),
             tap: file().into(),
             options: NetOptions {
                 mac: mac.parse::<MacAddress>().unwrap(),

@@ -98,6 +98,7 @@ enum WireDevice {
     },
     Net {
         tap: RawFd,
+        name: String,
         mac: String,
         mtu: Option<u16>,
     },
@@ -274,6 +275,7 @@ impl WireDevice {
                 read_only: block.options.read_only,
             },
             DeviceConfig::Net(net) => Self::Net {
+                name: net.name.to_string(),
                 tap: bequeath(net.tap)?,
                 mac: net.options.mac.to_string(),
                 mtu: net.options.mtu.map(Mtu::get),
@@ -304,7 +306,13 @@ impl WireDevice {
                     read_only,
                 },
             }),
-            Self::Net { tap, mac, mtu } => DeviceConfig::Net(NetConfig {
+            Self::Net {
+                tap,
+                name,
+                mac,
+                mtu,
+            } => DeviceConfig::Net(NetConfig {
+                name: name.parse().map_err(bad("device name"))?,
                 tap: fd(tap)?,
                 options: NetOptions {
                     mac: mac.parse().map_err(bad("MAC address"))?,
