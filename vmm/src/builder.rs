@@ -327,6 +327,8 @@ fn plan_boot(config: &VmConfig, slots: &[MmioDevice]) -> Result<BootPlan> {
         initrd,
         protocol: boot.protocol,
         virtio_mmio: slots,
+        pci: None,
+        power_button: false,
         serial: config.console.is_some(),
         rtc: config.rtc,
         identity: &config.identity,
