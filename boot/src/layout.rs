@@ -135,5 +135,3 @@ pub const EVENT_PCI_SLOTS: u32 = 1 << 1;
 /// device and one of slots that the guest is to give up, which reading clears,
 /// and the number of the slot that the guest gave up.
 pub const PCI_SLOTS_PORT: u16 = 0x624;
-/// Bytes of the three registers.
-pub const PCI_SLOTS_LEN: u16 = 12;

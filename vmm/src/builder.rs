@@ -30,7 +30,7 @@ use crate::kvm::machine::KvmMachine;
 use crate::memory::load::{Files, load};
 use crate::memory::{Backing, MemoryConfig, ram, slots};
 use crate::operator::Operator;
-use crate::platform::{self, Console};
+use crate::platform::{self, Console, GuestEvents};
 use crate::statistics::BootClock;
 use crate::vm::{PausedVm, Vm};
 
@@ -180,6 +180,7 @@ impl VmBuilder {
             mmio: Bus::default(),
         };
         platform::add_fixed(&mut buses.ports, &requests, config.rtc)?;
+        let events = GuestEvents::add(&mut buses.ports, &machine, || {})?;
         let console = config
             .console
             .map(|console| {
@@ -207,6 +208,7 @@ impl VmBuilder {
             description,
             _keep: Box::new(Remains {
                 _console: console,
+                _events: events,
                 _reactor: reactor,
                 _machine: machine,
                 _ram: ram,
@@ -251,6 +253,7 @@ fn filled_memory(memory: &MemoryConfig, boot: &BootConfig, plan: &BootPlan) -> R
 /// What must live as long as the machine, dropped from top to bottom.
 struct Remains {
     _console: Option<Console>,
+    _events: GuestEvents,
     _reactor: Reactor,
     _machine: KvmMachine,
     _ram: Ram,
@@ -328,7 +331,7 @@ fn plan_boot(config: &VmConfig, slots: &[MmioDevice]) -> Result<BootPlan> {
         protocol: boot.protocol,
         virtio_mmio: slots,
         pci: None,
-        power_button: false,
+        power_button: true,
         serial: config.console.is_some(),
         rtc: config.rtc,
         identity: &config.identity,

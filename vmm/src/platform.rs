@@ -9,7 +9,9 @@ use devices::interrupt::InterruptLine;
 use devices::platform::console::buffer::ConsoleBuffer;
 use devices::platform::console::input::ConsoleInput;
 use devices::platform::console::output::ConsoleOutput;
+use devices::platform::events::{self, Event, EventRegister};
 use devices::platform::i8042::{self, I8042};
+use devices::platform::pci_slots::{self, PciSlots};
 use devices::platform::power::SleepRegisters;
 use devices::platform::request::RequestSender;
 use devices::platform::reset::ResetRegister;
@@ -35,6 +37,41 @@ pub(crate) fn add_fixed(ports: &mut Bus, requests: &RequestSender, rtc: bool) ->
         insert(ports, layout::RTC_PORT.into(), 2, Rtc::new())?;
     }
     Ok(())
+}
+
+/// How a running guest is told that the machine changed.
+#[expect(dead_code, reason = "for the control thread")]
+pub(crate) struct GuestEvents {
+    /// All events, to remind the guest of what it has not looked at.
+    pub(crate) register: EventRegister,
+    /// Raised when the power button is pressed.
+    pub(crate) power_button: Event,
+    /// The slots of the PCI bus.
+    pub(crate) pci_slots: PciSlots,
+}
+
+impl GuestEvents {
+    /// Puts the registers on `ports` and connects their interrupt. `on_eject`
+    /// is for [`PciSlots::new`].
+    pub(crate) fn add(
+        ports: &mut Bus,
+        machine: &KvmMachine,
+        on_eject: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let line = InterruptLine::new().map_err(Error::host("the event device"))?;
+        machine.connect_interrupt(&line, layout::EVENT_GSI)?;
+        let register = EventRegister::new(line);
+        let pci_slots = PciSlots::new(register.event(layout::EVENT_PCI_SLOTS), on_eject);
+        let port = layout::EVENTS_PORT.into();
+        insert(ports, port, events::LEN, register.clone())?;
+        let port = layout::PCI_SLOTS_PORT.into();
+        insert(ports, port, pci_slots::LEN, pci_slots.clone())?;
+        Ok(Self {
+            power_button: register.event(layout::EVENT_POWER_BUTTON),
+            register,
+            pci_slots,
+        })
+    }
 }
 
 fn insert(ports: &mut Bus, base: u64, len: u64, device: impl BusDevice + 'static) -> Result<()> {
