@@ -17,7 +17,7 @@ use virtio_bindings::virtio_config::{
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::device::{Activation, DeviceInfo, VirtioDevice};
+use super::device::{Activation, DeviceInfo, StartError, VirtioDevice};
 use super::interrupt::DeviceInterrupt;
 use super::queue::{Queue, QueueFault};
 use super::queue_registers::{Area, Half, QueueRegisters};
@@ -44,6 +44,12 @@ enum Activity {
     /// The device did not stop. What it had in flight may change guest memory
     /// at any time to come, so that it is never given back to the driver.
     Lost,
+}
+
+/// A register map over a [`Transport`].
+pub trait RegisterMap: Send {
+    /// What is beneath.
+    fn transport(&mut self) -> &mut Transport;
 }
 
 /// A device's registers and what they have brought it to.
@@ -267,6 +273,17 @@ impl Transport {
         }
     }
 
+    /// Stops the device and takes it out, to be put behind another transport.
+    /// What is left answers its driver as a device does that was lost.
+    ///
+    /// # Errors
+    /// The device did not stop: nobody may use it again.
+    pub fn take_device(&mut self) -> Result<Box<dyn VirtioDevice>, ReactorError> {
+        self.stop()?;
+        self.activity = Activity::Lost;
+        Ok(std::mem::replace(&mut self.device, Box::new(Vacancy)))
+    }
+
     /// Chooses which 32 of the offered feature bits are read.
     pub fn select_device_features(&mut self, page: u32) {
         self.device_features_page = page;
@@ -447,8 +464,39 @@ impl Transport {
     }
 }
 
+/// What is behind a transport whose device was taken out.
+struct Vacancy;
+
+impl VirtioDevice for Vacancy {
+    fn info(&self) -> DeviceInfo {
+        DeviceInfo {
+            device_type: 0,
+            features: 0,
+            queue_sizes: Vec::new(),
+        }
+    }
+
+    fn read_config(&self, _: u64, data: &mut [u8]) {
+        data.fill(0);
+    }
+
+    fn write_config(&mut self, _: u64, _: &[u8]) {}
+
+    fn start(&mut self, _: Activation) -> Result<(), StartError> {
+        Err(ReactorError::Gone.into())
+    }
+
+    fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
+        Ok(Vec::new())
+    }
+}
+
 impl Drop for Transport {
     fn drop(&mut self) {
+        // A device that was lost has been told of.
+        if self.activity == Activity::Lost {
+            return;
+        }
         if let Err(error) = self.stop() {
             self.failure(&error);
         }
