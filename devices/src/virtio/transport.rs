@@ -43,6 +43,12 @@ enum Activity {
     Paused,
 }
 
+/// A register map over a [`Transport`].
+pub trait RegisterMap: Send {
+    /// What is beneath.
+    fn transport(&mut self) -> &mut Transport;
+}
+
 /// A device's registers and what they have brought it to.
 pub struct Transport {
     device: Box<dyn VirtioDevice>,
