@@ -180,7 +180,7 @@ impl VmBuilder {
             mmio: Bus::default(),
         };
         platform::add_fixed(&mut buses.ports, &requests, config.rtc)?;
-        let events = GuestEvents::add(&mut buses.ports, &machine, || {})?;
+        let events = GuestEvents::add(&mut buses.ports, &machine, config.cpus, || {})?;
         let console = config
             .console
             .map(|console| {
@@ -331,11 +331,13 @@ fn plan_boot(config: &VmConfig, slots: &[MmioDevice]) -> Result<BootPlan> {
     let machine = Machine {
         memory: config.memory.layout,
         cpus: config.cpus,
+        max_cpus: None,
         command_line: &boot.command_line,
         initrd,
         protocol: boot.protocol,
         virtio_mmio: slots,
         pci: None,
+        generation_id: None,
         power_button: true,
         serial: config.console.is_some(),
         rtc: config.rtc,
