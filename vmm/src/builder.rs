@@ -190,7 +190,7 @@ impl VmBuilder {
             mmio: Bus::default(),
         };
         platform::add_fixed(&mut buses.ports, &requests, config.rtc)?;
-        let events = GuestEvents::add(&mut buses.ports, &machine, || {})?;
+        let events = GuestEvents::add(&mut buses.ports, &machine, config.cpus, || {})?;
         let console = config
             .console
             .map(|console| {
@@ -336,6 +336,7 @@ fn plan_boot(config: &VmConfig, places: &[Place]) -> Result<BootPlan> {
     let machine = Machine {
         memory: config.memory.layout,
         cpus: config.cpus,
+        max_cpus: None,
         command_line: &boot.command_line,
         initrd,
         protocol: boot.protocol,
@@ -346,6 +347,7 @@ fn plan_boot(config: &VmConfig, places: &[Place]) -> Result<BootPlan> {
             }),
             TransportKind::Mmio => None,
         },
+        generation_id: None,
         power_button: true,
         serial: config.console.is_some(),
         rtc: config.rtc,

@@ -52,12 +52,6 @@ pub trait RegisterMap: Send {
     fn transport(&mut self) -> &mut Transport;
 }
 
-/// A register map over a [`Transport`].
-pub trait RegisterMap: Send {
-    /// What is beneath.
-    fn transport(&mut self) -> &mut Transport;
-}
-
 /// A device's registers and what they have brought it to.
 pub struct Transport {
     device: Box<dyn VirtioDevice>,
