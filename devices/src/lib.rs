@@ -23,3 +23,4 @@ pub mod reactor;
 pub mod rng;
 pub mod thread;
 pub mod virtio;
+pub mod virtio_mem;

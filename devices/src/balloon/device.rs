@@ -29,8 +29,8 @@ const STATISTICS: u16 = 2;
 /// Both are there, and it is the last one that the driver sets up.
 const QUEUES: usize = 5;
 
-/// Linux's driver reports 32 ranges at once and wants as many entries.
-const QUEUE_SIZE: u16 = 128;
+/// Linux's driver reports 32 ranges at once and wants as many entries at least.
+const QUEUE_SIZE: u16 = 256;
 
 /// A memory balloon.
 pub struct Balloon {
