@@ -1,5 +1,5 @@
 //! Device models for a virtual machine: buses, platform devices, virtio
-//! transports, block, net and rng.
+//! transports, block, net, rng and vsock.
 //!
 //! This crate knows neither KVM nor how a guest is booted. It meets the
 //! machine through three small things: a [`bus`] that carries register
@@ -21,3 +21,4 @@ pub mod reactor;
 pub mod rng;
 pub mod thread;
 pub mod virtio;
+pub mod vsock;
