@@ -17,6 +17,7 @@ use super::config::{WRITEBACK, config_space};
 use super::counters::Counters;
 use super::disk::{Disk, DiskInfo};
 use super::id::DiskId;
+use super::severed_disk::SeveredDisk;
 use super::worker::BlockWorker;
 use crate::reactor::{Attached, ReactorError, ReactorHandle};
 use crate::virtio::device::{
@@ -145,6 +146,18 @@ impl VirtioDevice for Block {
                 let (_, disk) = refused.worker.into_parts();
                 self.state = State::Stopped(disk);
                 Err(refused.reason.into())
+            }
+        }
+    }
+
+    fn sever(&mut self) -> io::Result<()> {
+        let severed = State::Stopped(Box::new(SeveredDisk::new(self.info)));
+        match std::mem::replace(&mut self.state, severed) {
+            State::Stopped(mut disk) => disk.sync(),
+            // Whoever has the disk may still write to it.
+            other => {
+                self.state = other;
+                Err(io::Error::other("the disk is with a worker that is stuck"))
             }
         }
     }

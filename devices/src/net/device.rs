@@ -1,6 +1,7 @@
 //! The front of a network device: its identity, configuration space and life
 //! cycle. The transport calls it.
 
+use std::io;
 use std::sync::Arc;
 
 use virtio_bindings::virtio_ids::VIRTIO_ID_NET;
@@ -12,6 +13,7 @@ use super::mtu::Mtu;
 use super::offloads::Offloads;
 use super::port::Port;
 use super::receive::{Receive, ReceiveMode};
+use super::severed_port::SeveredPort;
 use super::transmit::Transmit;
 use super::worker::NetWorker;
 use crate::reactor::{Attached, ReactorError, ReactorHandle};
@@ -132,6 +134,11 @@ impl VirtioDevice for Net {
                 Err(refused.reason.into())
             }
         }
+    }
+
+    fn sever(&mut self) -> io::Result<()> {
+        self.port = Some(Box::new(SeveredPort::new(self.offloads)?));
+        Ok(())
     }
 
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
