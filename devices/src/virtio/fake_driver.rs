@@ -139,6 +139,11 @@ impl FakeDriver {
     /// Sets the device up (virtio 1.3 §3.1.1) with those of `features` that it
     /// offers, and version 1.
     pub fn start(&mut self, features: u64) {
+        self.start_with(features, MAX_QUEUES);
+    }
+
+    /// The same with the first `queues` queues only.
+    pub fn start_with(&mut self, features: u64, queues: u32) {
         self.write(register::VIRTIO_MMIO_STATUS, 0);
         self.write(register::VIRTIO_MMIO_STATUS, 1);
         self.write(register::VIRTIO_MMIO_STATUS, 3);
@@ -147,7 +152,7 @@ impl FakeDriver {
         self.write(register::VIRTIO_MMIO_STATUS, 11);
         assert_eq!(self.status(), 11, "the device accepts its own features");
         self.queues.clear();
-        for index in 0..MAX_QUEUES {
+        for index in 0..queues {
             self.write(register::VIRTIO_MMIO_QUEUE_SEL, index);
             let max = self.read(register::VIRTIO_MMIO_QUEUE_NUM_MAX);
             let Some(max) = u16::try_from(max).ok().filter(|max| *max > 0) else {

@@ -230,6 +230,7 @@ impl Transport {
         if let Err(error) = self.stop() {
             self.failure(&error);
         }
+        self.device.reset();
         self.status = 0;
         self.driver_features = 0;
         self.device_features_page = 0;
