@@ -18,7 +18,7 @@ use devices::platform::request::RequestSender;
 use devices::platform::reset::ResetRegister;
 use devices::platform::rtc::Rtc;
 use devices::platform::serial::Serial;
-use devices::reactor::{Attached, ReactorHandle};
+use devices::reactor::{Attached, ReactorHandle, Worker};
 
 use crate::config::ConsoleConfig;
 use crate::error::{Error, Result};
@@ -117,16 +117,15 @@ impl Console {
         requests: &RequestSender,
     ) -> Result<Self> {
         let failed = Error::host("the serial console");
-        let worker = Error::device("the serial console");
         let line = InterruptLine::new().map_err(&failed)?;
         let buffer = ConsoleBuffer::new().map_err(&failed)?;
         let serial = Serial::new(line.clone(), buffer.clone()).map_err(&failed)?;
         let output = ConsoleOutput::new(buffer.clone(), config.output).map_err(&failed)?;
-        let output = Some(reactor.attach(output).map_err(&worker)?);
+        let output = Some(attach(output, reactor)?);
         let input = match config.input {
             Some(host) => {
                 let input = ConsoleInput::new(host, serial.clone(), buffer, requests.clone());
-                Some(reactor.attach(input.map_err(&failed)?).map_err(&worker)?)
+                Some(attach(input.map_err(&failed)?, reactor)?)
             }
             None => None,
         };
@@ -144,6 +143,12 @@ impl Console {
         machine.connect_interrupt(&self.line, layout::COM1_GSI)?;
         insert(ports, layout::COM1_PORT.into(), 8, self.serial.clone())
     }
+}
+
+/// Has `worker`, a side of the console, work on `reactor`.
+fn attach<W: Worker>(worker: W, reactor: &ReactorHandle) -> Result<Attached<W>> {
+    let attached = reactor.attach(worker).map_err(|refused| refused.reason);
+    attached.map_err(Error::device("the serial console"))
 }
 
 impl Drop for Console {
