@@ -36,7 +36,8 @@ fn main() -> ExitCode {
         Ok(reason) => end(&reason),
         Err(error) => {
             eprintln!("plinth: {error:#}");
-            ExitCode::from(status_of(&error))
+            let error = error.downcast_ref::<vmm::Error>();
+            ExitCode::from(status_of(error.map(vmm::Error::kind)))
         }
     }
 }
@@ -107,12 +108,16 @@ fn end(reason: &StopReason) -> ExitCode {
             eprintln!("plinth: {reason}");
             ExitCode::from(status::CRASHED)
         }
+        StopReason::ResetFailed { kind, .. } => {
+            eprintln!("plinth: {reason}");
+            ExitCode::from(status_of(Some(*kind)))
+        }
         _ => ExitCode::from(status::ENDED),
     }
 }
 
-fn status_of(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref::<vmm::Error>().map(vmm::Error::kind) {
+fn status_of(kind: Option<ErrorKind>) -> u8 {
+    match kind {
         Some(ErrorKind::Configuration) => status::CONFIGURATION,
         Some(ErrorKind::Host) => status::HOST,
         _ => status::UNEXPECTED,
