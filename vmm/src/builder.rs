@@ -338,6 +338,7 @@ fn plan_boot(config: &VmConfig, slots: &[MmioDevice]) -> Result<BootPlan> {
         virtio_mmio: slots,
         pci: None,
         generation_id: None,
+        watchdog: false,
         power_button: true,
         serial: config.console.is_some(),
         rtc: config.rtc,

@@ -194,6 +194,7 @@ impl From<MachineRequest> for StopReason {
     fn from(request: MachineRequest) -> Self {
         match request {
             MachineRequest::Reset => Self::Reset,
+            MachineRequest::Watchdog => Self::Watchdog,
             MachineRequest::UserQuit => Self::UserQuit,
             // The remaining kinds end the machine as a power-off does.
             _ => Self::PowerOff,

@@ -12,6 +12,8 @@ pub enum StopReason {
     PowerOff,
     /// The guest reset itself.
     Reset,
+    /// The guest let its watchdog run out.
+    Watchdog,
     /// Its console's user ended it.
     UserQuit,
     /// [`Vm::stop`](crate::Vm::stop), or its handle was dropped.
@@ -25,6 +27,7 @@ impl fmt::Display for StopReason {
         match self {
             Self::PowerOff => f.write_str("the guest powered off"),
             Self::Reset => f.write_str("the guest reset itself"),
+            Self::Watchdog => f.write_str("the guest's watchdog ran out"),
             Self::UserQuit => f.write_str("the console's user ended the machine"),
             Self::Stopped => f.write_str("the machine was stopped"),
             Self::Crashed(crash) => write!(f, "the guest crashed: {crash}"),
