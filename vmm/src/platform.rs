@@ -106,17 +106,18 @@ impl Console {
         requests: &RequestSender,
     ) -> Result<Self> {
         let failed = Error::host("the serial console");
+        let worker = Error::device("the serial console");
         let line = InterruptLine::new().map_err(&failed)?;
         machine.connect_interrupt(&line, layout::COM1_GSI)?;
         let buffer = ConsoleBuffer::new().map_err(&failed)?;
         let serial = Serial::new(line, buffer.clone()).map_err(&failed)?;
         insert(ports, layout::COM1_PORT.into(), 8, serial.clone())?;
         let output = ConsoleOutput::new(buffer.clone(), config.output).map_err(&failed)?;
-        let output = Some(reactor.attach(output)?);
+        let output = Some(reactor.attach(output).map_err(&worker)?);
         let input = match config.input {
             Some(host) => {
                 let input = ConsoleInput::new(host, serial, buffer, requests.clone());
-                Some(reactor.attach(input.map_err(&failed)?)?)
+                Some(reactor.attach(input.map_err(&failed)?).map_err(&worker)?)
             }
             None => None,
         };

@@ -148,7 +148,7 @@ impl Msix {
             return;
         };
         let address = vector.address.load(SeqCst).to_le_bytes();
-        let mut entry = [0; ENTRY as usize];
+        let mut entry = [0; 16];
         entry[..8].copy_from_slice(&address);
         entry[8..12].copy_from_slice(&vector.data.load(SeqCst).to_le_bytes());
         entry[12..].copy_from_slice(&vector.control.load(SeqCst).to_le_bytes());
