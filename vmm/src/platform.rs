@@ -18,6 +18,7 @@ use devices::platform::request::RequestSender;
 use devices::platform::reset::ResetRegister;
 use devices::platform::rtc::Rtc;
 use devices::platform::serial::Serial;
+use devices::platform::watchdog::{self, Watchdog};
 use devices::reactor::{Attached, ReactorHandle};
 
 use crate::config::ConsoleConfig;
@@ -38,6 +39,23 @@ pub(crate) fn add_fixed(ports: &mut Bus, requests: &RequestSender, rtc: bool) ->
         insert(ports, layout::RTC_PORT.into(), 2, Rtc::new())?;
     }
     Ok(())
+}
+
+/// Puts a watchdog on `ports`. Its timer runs for as long as the reactor.
+#[expect(dead_code, reason = "for the builder, once a machine can ask for one")]
+pub(crate) fn add_watchdog(
+    ports: &mut Bus,
+    reactor: &ReactorHandle,
+    requests: &RequestSender,
+) -> Result<Watchdog> {
+    let watchdog = Watchdog::new(layout::WATCHDOG_MAX_S).map_err(Error::host("the watchdog"))?;
+    let timer = watchdog.timer(requests.clone());
+    reactor
+        .attach(timer)
+        .map_err(Error::device("the watchdog"))?;
+    let port = layout::WATCHDOG_PORT.into();
+    insert(ports, port, watchdog::LEN, watchdog.clone())?;
+    Ok(watchdog)
 }
 
 /// How a running guest is told that the machine changed.
