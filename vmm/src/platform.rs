@@ -19,7 +19,7 @@ use devices::platform::reset::ResetRegister;
 use devices::platform::rtc::Rtc;
 use devices::platform::serial::Serial;
 use devices::platform::watchdog::{self, Watchdog};
-use devices::reactor::{Attached, ReactorHandle};
+use devices::reactor::{Attached, ReactorHandle, Refused, Worker};
 
 use crate::config::ConsoleConfig;
 use crate::error::{Error, Result};
@@ -49,10 +49,7 @@ pub(crate) fn add_watchdog(
     requests: &RequestSender,
 ) -> Result<Watchdog> {
     let watchdog = Watchdog::new(layout::WATCHDOG_MAX_S).map_err(Error::host("the watchdog"))?;
-    let timer = watchdog.timer(requests.clone());
-    reactor
-        .attach(timer)
-        .map_err(Error::device("the watchdog"))?;
+    attach(reactor, watchdog.timer(requests.clone()), "the watchdog")?;
     let port = layout::WATCHDOG_PORT.into();
     insert(ports, port, watchdog::LEN, watchdog.clone())?;
     Ok(watchdog)
@@ -107,6 +104,12 @@ fn insert(ports: &mut Bus, base: u64, len: u64, device: impl BusDevice + 'static
     Ok(ports.insert(base, len, Arc::new(Mutex::new(device)))?)
 }
 
+/// Attaches the worker of the device called `name`.
+fn attach<W: Worker>(reactor: &ReactorHandle, worker: W, name: &str) -> Result<Attached<W>> {
+    let refuse = |refused: Refused<W>| Error::device(name)(refused.reason);
+    reactor.attach(worker).map_err(refuse)
+}
+
 /// The host's side of the serial port. Dropping it writes what the guest has
 /// sent so far.
 pub(crate) struct Console {
@@ -124,18 +127,18 @@ impl Console {
         requests: &RequestSender,
     ) -> Result<Self> {
         let failed = Error::host("the serial console");
-        let worker = Error::device("the serial console");
         let line = InterruptLine::new().map_err(&failed)?;
         machine.connect_interrupt(&line, layout::COM1_GSI)?;
         let buffer = ConsoleBuffer::new().map_err(&failed)?;
         let serial = Serial::new(line, buffer.clone()).map_err(&failed)?;
         insert(ports, layout::COM1_PORT.into(), 8, serial.clone())?;
         let output = ConsoleOutput::new(buffer.clone(), config.output).map_err(&failed)?;
-        let output = Some(reactor.attach(output).map_err(&worker)?);
+        let output = Some(attach(reactor, output, "the serial console")?);
         let input = match config.input {
             Some(host) => {
                 let input = ConsoleInput::new(host, serial, buffer, requests.clone());
-                Some(reactor.attach(input.map_err(&failed)?).map_err(&worker)?)
+                let input = input.map_err(&failed)?;
+                Some(attach(reactor, input, "the serial console")?)
             }
             None => None,
         };
