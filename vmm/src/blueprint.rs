@@ -119,6 +119,7 @@ impl Blueprint {
                 TransportKind::Mmio => None,
             },
             generation_id: None,
+            watchdog: false,
             power_button: true,
             serial: self.console.is_some(),
             rtc: self.rtc,

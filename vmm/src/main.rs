@@ -104,7 +104,7 @@ fn write_report(report: OwnedFd, statistics: &Statistics) -> anyhow::Result<()> 
 fn end(reason: &StopReason) -> ExitCode {
     match reason {
         StopReason::PowerOff | StopReason::Reset => ExitCode::SUCCESS,
-        StopReason::Crashed(_) => {
+        StopReason::Crashed(_) | StopReason::Watchdog => {
             eprintln!("plinth: {reason}");
             ExitCode::from(status::CRASHED)
         }
