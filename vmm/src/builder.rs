@@ -19,7 +19,7 @@ use devices::thread;
 use kvm_ioctls::VcpuFd;
 
 use crate::attach::{AttachedDevice, Backplane, Place, place};
-use crate::catalog;
+use crate::catalog::{self, DeviceHandle};
 use crate::config::{BootConfig, ConsoleConfig, DeviceConfig, TransportKind, VmConfig};
 use crate::control::{self, ControlChannel, Parts};
 use crate::cpu::cpuid::CpuidTemplate;
@@ -29,6 +29,7 @@ use crate::cpu::{kick, registers};
 use crate::description::{Description, DeviceDescription, State};
 use crate::error::{Error, Result};
 use crate::kvm::machine::KvmMachine;
+use crate::memory::live::LiveMemory;
 use crate::memory::load::{Files, load};
 use crate::memory::{Backing, MemoryConfig, ram, slots};
 use crate::operator::Operator;
@@ -162,9 +163,12 @@ impl VmBuilder {
     /// What was asked for cannot be, or this host cannot do it; see
     /// [`Error::kind`]. Nothing is left behind.
     pub fn build(self) -> Result<PausedVm> {
-        let Self { config, asked } = self;
+        let Self { mut config, asked } = self;
         kick::install_handler()?;
-        check_memory(&config.memory)?;
+        check_memory(&config)?;
+        if config.memory.layout.growth().is_some() {
+            config.devices.push(DeviceConfig::Mem);
+        }
         let description = describe(&config)?;
 
         let places = place_devices(config.transport, config.devices.len())?;
@@ -198,7 +202,15 @@ impl VmBuilder {
             })
             .transpose()?;
         let backplane = Backplane::new(config.transport, &machine, &ram, &buses.mmio)?;
-        let devices = attach_devices(config.devices, &places, &backplane, &machine, &reactor)?;
+        let (devices, handles) = attach_devices(
+            config.devices,
+            &places,
+            &backplane,
+            &machine,
+            &reactor,
+            &config.memory.layout,
+        )?;
+        let memory = LiveMemory::new(ram.clone(), &config.memory, handles);
 
         let clock = Arc::new(BootClock::new(asked));
         let fds = create_vcpus(&machine, config.cpus, &plan)?;
@@ -209,6 +221,7 @@ impl VmBuilder {
             vcpus,
             devices,
             description,
+            memory,
             _keep: Box::new(Remains {
                 _console: console,
                 _reactor: reactor,
@@ -265,7 +278,14 @@ struct Remains {
     _ram: Ram,
 }
 
-fn check_memory(memory: &MemoryConfig) -> Result<()> {
+fn check_memory(config: &VmConfig) -> Result<()> {
+    let memory = &config.memory;
+    let has_balloon = |device: &DeviceConfig| matches!(device, DeviceConfig::Balloon);
+    check_pages(memory, config.devices.iter().any(has_balloon))
+}
+
+/// Whether memory can be of the pages that it is to be of.
+fn check_pages(memory: &MemoryConfig, has_balloon: bool) -> Result<()> {
     let page = memory.backing.page_size();
     let whole = |range: Range<u64>| (range.end - range.start).is_multiple_of(page);
     if !memory.layout.ranges().all(whole) {
@@ -281,6 +301,14 @@ fn check_memory(memory: &MemoryConfig) -> Result<()> {
         return Err(Error::Config(
             "memory out of the pool of huge pages cannot have transparent huge pages; \
              choose one or the other"
+                .into(),
+        ));
+    }
+    // The pool may have run out when the guest wants a page again.
+    if pooled && (has_balloon || memory.layout.growth().is_some()) {
+        return Err(Error::Config(
+            "memory out of the pool of huge pages stays with its guest: it can neither grow \
+             nor have a balloon; choose ordinary pages, or neither of these"
                 .into(),
         ));
     }
@@ -362,14 +390,17 @@ fn attach_devices(
     backplane: &Backplane,
     machine: &KvmMachine,
     reactor: &Reactor,
-) -> Result<Vec<AttachedDevice>> {
+    memory: &MemoryLayout,
+) -> Result<(Vec<AttachedDevice>, Vec<DeviceHandle>)> {
+    let mut handles = Vec::new();
     let placed = devices.into_iter().zip(places);
-    placed
-        .map(|(config, place)| {
-            let made = catalog::make(config, &reactor.handle())?;
-            backplane.attach(made.device, &made.name, *place, machine)
-        })
-        .collect()
+    let attached = placed.map(|(config, place)| {
+        let made = catalog::make(config, &reactor.handle(), memory)?;
+        handles.extend(made.handle);
+        backplane.attach(made.device, &made.name, *place, machine)
+    });
+    let attached = attached.collect::<Result<_>>()?;
+    Ok((attached, handles))
 }
 
 /// Makes the vCPUs, in the state in which a machine is switched on.
@@ -435,7 +466,7 @@ mod tests {
 
     #[track_caller]
     fn refusal(memory: &MemoryConfig) -> String {
-        let error = check_memory(memory).unwrap_err();
+        let error = check_pages(memory, false).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         error.to_string()
     }
@@ -449,7 +480,7 @@ mod tests {
             (GIB, Backing::Huge1G),
             (5 * GIB, Backing::Huge1G),
         ] {
-            check_memory(&memory(bytes, backing)).unwrap();
+            check_pages(&memory(bytes, backing), false).unwrap();
         }
         let small = refusal(&memory(65 * MIB, Backing::Huge2M));
         assert!(small.contains("2 MiB pages"), "{small}");
@@ -465,6 +496,25 @@ mod tests {
         };
         let text = refusal(&both);
         assert!(text.contains("one or the other"), "{text}");
+    }
+
+    #[test]
+    fn memory_of_the_pool_neither_grows_nor_has_a_balloon() {
+        for (backing, possible) in [
+            (Backing::Anonymous, true),
+            (Backing::Shared, true),
+            (Backing::Huge2M, false),
+            (Backing::Huge1G, false),
+        ] {
+            let fixed = memory(GIB, backing);
+            let growing = MemoryConfig {
+                layout: fixed.layout.growing_to(2 * GIB).unwrap(),
+                ..fixed.clone()
+            };
+            assert!(check_pages(&fixed, false).is_ok());
+            assert_eq!(check_pages(&fixed, true).is_ok(), possible);
+            assert_eq!(check_pages(&growing, false).is_ok(), possible);
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::cpu::vcpus::Vcpus;
 use crate::description::{Description, State};
 use crate::error::Result;
 use crate::event::{Event, StopReason};
+use crate::memory::live::LiveMemory;
 
 /// What the control thread is told.
 pub(crate) enum Message {
@@ -79,6 +80,8 @@ pub(crate) struct Parts {
     pub(crate) devices: Vec<AttachedDevice>,
     /// What they are.
     pub(crate) description: Description,
+    /// The guest's memory, as far as it can be changed.
+    pub(crate) memory: LiveMemory,
     /// Whatever else must live as long as the machine runs, and go with it.
     pub(crate) _keep: Box<dyn Send>,
 }
@@ -144,6 +147,15 @@ impl Control {
             Command::Describe => Ok(Reply::Description(Box::new(self.describe()))),
             Command::Pause => self.pause(),
             Command::Resume => Ok(self.resume()),
+            Command::SetBalloon { target } => {
+                let outcome = self.parts.memory.set_balloon(target);
+                outcome.map(|()| Reply::Done)
+            }
+            Command::SetMemory { bytes } => self.parts.memory.resize(bytes).map(|()| Reply::Done),
+            Command::Memory => {
+                let status = self.parts.memory.status();
+                status.map(|status| Reply::Memory(Box::new(status)))
+            }
             Command::Stop => return ControlFlow::Break((StopReason::Stopped, Some(answer))),
         };
         answer.send(outcome);

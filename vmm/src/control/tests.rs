@@ -1,9 +1,12 @@
 use super::*;
 use crate::cpu::crash::CrashCause;
 use crate::error::Error;
+use crate::memory::ram::allocate;
+use crate::memory::{Backing, MemoryConfig};
 use crate::operator::Operator;
 use crate::statistics::BootClock;
 use crate::vm::{PausedVm, Vm};
+use boot::MemoryLayout;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +16,13 @@ fn machine(remains: impl Send + 'static) -> (PausedVm, RequestSender, impl Fn(Cr
     let channel = ControlChannel::new();
     let (sender, requests) = (channel.sender.clone(), channel.request_sender());
     let crash = channel.crash_reporter();
+    let config = MemoryConfig {
+        layout: MemoryLayout::new(64 << 20).unwrap(),
+        backing: Backing::Anonymous,
+        transparent_huge_pages: None,
+        prefault: false,
+    };
+    let ram = allocate(&config).unwrap();
     let parts = Parts {
         vcpus: Vcpus::default(),
         devices: Vec::new(),
@@ -22,6 +32,7 @@ fn machine(remains: impl Send + 'static) -> (PausedVm, RequestSender, impl Fn(Cr
             memory_bytes: 64 << 20,
             devices: Vec::new(),
         },
+        memory: LiveMemory::new(ram, &config, Vec::new()),
         _keep: Box::new(remains),
     };
     let vm = Vm {
@@ -53,6 +64,8 @@ fn asking_twice_changes_nothing_and_every_change_is_told_once() {
     vm.pause().unwrap();
     vm.resume().unwrap();
     assert_eq!(vm.describe().unwrap().state, State::Running);
+    assert_eq!(vm.memory().unwrap().boot_bytes, 64 << 20);
+    assert!(vm.set_balloon(0).is_err() && vm.set_memory(0).is_err());
     vm.pause().unwrap();
     assert_eq!(vm.describe().unwrap().state, State::Paused);
     vm.stop().unwrap();

@@ -57,6 +57,7 @@ enum WireProtocol {
 #[serde(deny_unknown_fields)]
 struct WireMemory {
     bytes: u64,
+    most: u64,
     backing: WireBacking,
     transparent_huge_pages: Option<bool>,
     prefault: bool,
@@ -113,6 +114,8 @@ enum WireDevice {
         mtu: Option<u16>,
     },
     Rng,
+    Balloon,
+    Mem,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -182,6 +185,7 @@ impl Wire {
             cpus: config.cpus.get(),
             memory: WireMemory {
                 bytes: memory.layout.bytes(),
+                most: memory.layout.most(),
                 backing: match memory.backing {
                     Backing::Anonymous => WireBacking::Anonymous,
                     Backing::Shared => WireBacking::Shared,
@@ -242,7 +246,9 @@ impl Wire {
             },
             cpus: CpuCount::new(self.cpus.into()).map_err(bad("number of vCPUs"))?,
             memory: MemoryConfig {
-                layout: MemoryLayout::new(self.memory.bytes).map_err(bad("memory size"))?,
+                layout: MemoryLayout::new(self.memory.bytes)
+                    .and_then(|layout| layout.growing_to(self.memory.most))
+                    .map_err(bad("memory size"))?,
                 backing: match self.memory.backing {
                     WireBacking::Anonymous => Backing::Anonymous,
                     WireBacking::Shared => Backing::Shared,
@@ -299,6 +305,8 @@ impl WireDevice {
                 mtu: net.options.mtu.map(Mtu::get),
             },
             DeviceConfig::Rng => Self::Rng,
+            DeviceConfig::Balloon => Self::Balloon,
+            DeviceConfig::Mem => Self::Mem,
         })
     }
 
@@ -338,6 +346,8 @@ impl WireDevice {
                 },
             }),
             Self::Rng => DeviceConfig::Rng,
+            Self::Balloon => DeviceConfig::Balloon,
+            Self::Mem => DeviceConfig::Mem,
         })
     }
 }
