@@ -1,5 +1,5 @@
-//! Device models for a virtual machine: buses, PCI, platform devices,
-//! virtio transports, block, net, rng, and what changes a guest's memory.
+//! Device models for a virtual machine: buses, PCI, platform devices, virtio
+//! transports, block, net, rng, balloon, hot-plugged memory, sockets.
 //!
 //! This crate knows neither KVM nor how a guest is booted. It meets the
 //! machine through three small things: a [`bus`] that carries register
@@ -25,3 +25,4 @@ pub mod rng;
 pub mod thread;
 pub mod virtio;
 pub mod virtio_mem;
+pub mod vsock;

@@ -156,6 +156,24 @@ impl Buffers {
         })
     }
 
+    /// Moves the next `count` bytes of room into `front`, which holds them
+    /// alone then: for a header that is known only when what follows it is.
+    ///
+    /// # Errors
+    /// Fewer bytes are left; nothing is consumed.
+    pub(crate) fn move_front(&mut self, count: usize, front: &mut Self) -> Result<(), TooShort> {
+        front.clear();
+        let pieces = &mut front.pieces;
+        self.consume(count, |piece, _| {
+            pieces.push(iovec {
+                iov_base: piece.ptr_guard_mut().as_ptr().cast(),
+                iov_len: piece.len(),
+            });
+        })?;
+        front.len = count as u64;
+        Ok(())
+    }
+
     /// Passes over the next `count` bytes.
     ///
     /// # Errors

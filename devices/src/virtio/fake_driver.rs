@@ -105,6 +105,11 @@ pub struct FakeDriver {
 impl FakeDriver {
     /// A driver for `device`, which is not set up yet.
     pub fn new(device: impl VirtioDevice + 'static) -> Self {
+        Self::boxed(Box::new(device))
+    }
+
+    /// The same for a device that has a box already.
+    pub fn boxed(device: Box<dyn VirtioDevice>) -> Self {
         let memory = GuestMemoryMmap::from_ranges(&[
             (GuestAddress(0), MEMORY / 2),
             (GuestAddress(REGION_BOUNDARY), MEMORY / 2),
@@ -112,8 +117,8 @@ impl FakeDriver {
         .expect("a small mapping succeeds");
         let ram = Ram::new(memory);
         let line = InterruptLine::new().expect("an eventfd is to be had");
-        let transport = MmioTransport::new(Box::new(device), ram.clone(), line.clone())
-            .expect("eventfds are to be had");
+        let transport =
+            MmioTransport::new(device, ram.clone(), line.clone()).expect("eventfds are to be had");
         Self {
             transport,
             ram,
