@@ -54,7 +54,8 @@ impl WatchdogClock {
         reactor: &ReactorHandle,
         requests: &RequestSender,
     ) -> Result<Self> {
-        let watchdog = Watchdog::new(layout::WATCHDOG_MAX_S).map_err(Error::host("the watchdog"))?;
+        let watchdog =
+            Watchdog::new(layout::WATCHDOG_MAX_S).map_err(Error::host("the watchdog"))?;
         let timer = attach(watchdog.timer(requests.clone()), reactor, "the watchdog")?;
         insert(ports, layout::WATCHDOG_PORT.into(), watchdog::LEN, watchdog)?;
         Ok(Self(Some(timer)))
