@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 
 use anyhow::Context;
 use devices::thread;
-use vmm::handover::Handover;
+use vmm::handover::{End, Handover, Registration};
 use vmm::{ErrorKind, Event, Statistics, StopReason, Vm, VmBuilder, VmConfig};
 
 use terminal::RawTerminal;
@@ -24,6 +24,7 @@ use termination::TerminationSignals;
 
 /// Exit statuses, as `plinth run --help` lists them.
 mod status {
+    pub(crate) const SUCCESS: u8 = 0;
     pub(crate) const UNEXPECTED: u8 = 1;
     pub(crate) const CONFIGURATION: u8 = 2;
     pub(crate) const HOST: u8 = 3;
@@ -32,17 +33,28 @@ mod status {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(reason) => end(&reason),
-        Err(error) => {
-            eprintln!("plinth: {error:#}");
-            ExitCode::from(status_of(&error))
+    logger::start();
+    let (registration, end) = match take_over() {
+        Ok(mut handover) => {
+            let mut registration = handover.registration.take();
+            let outcome = run(handover, registration.as_mut());
+            (
+                registration,
+                outcome.map_or_else(|e| failed(&e), |r| end(&r)),
+            )
         }
+        Err(error) => (None, failed(&error)),
+    };
+    let status = end.status;
+    if let Some(registration) = registration
+        && let Err(error) = registration.ended(&end)
+    {
+        log::error!("how the machine ended cannot be written down: {error}");
     }
+    ExitCode::from(status)
 }
 
-fn run() -> anyhow::Result<StopReason> {
-    logger::start();
+fn take_over() -> anyhow::Result<Handover> {
     let number: RawFd = std::env::args()
         .nth(1)
         .and_then(|number| number.parse().ok())
@@ -50,7 +62,17 @@ fn run() -> anyhow::Result<StopReason> {
     // SAFETY: the sender left this descriptor open for this process alone,
     // which has opened none yet.
     #[allow(unsafe_code)]
-    let handover = unsafe { Handover::receive(number) }?;
+    Ok(unsafe { Handover::receive(number) }?)
+}
+
+fn run(
+    handover: Handover,
+    mut registration: Option<&mut Registration>,
+) -> anyhow::Result<StopReason> {
+    if let Some(registration) = &registration {
+        let left = registration.leave_session();
+        left.context("the machine cannot have a session of its own")?;
+    }
     // Before any thread: they all are to leave these signals alone.
     let signals = TerminationSignals::block().context("signals cannot be waited for")?;
     let terminal = raw_terminal(&handover.config)?;
@@ -60,6 +82,9 @@ fn run() -> anyhow::Result<StopReason> {
     let events = paused.events();
     let vm = Arc::new(paused.start()?);
     stop_on(signals, Arc::downgrade(&vm))?;
+    if let Some(registration) = &mut registration {
+        registration.entered();
+    }
     let stopped = events.into_iter().find_map(|event| match event {
         Event::Stopped(reason) => Some(reason),
         _ => None,
@@ -104,16 +129,24 @@ fn write_report(report: OwnedFd, statistics: &Statistics) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Says how the machine ended, where that is not what the user expects.
-fn end(reason: &StopReason) -> ExitCode {
-    match reason {
-        StopReason::PowerOff | StopReason::Reset => ExitCode::SUCCESS,
+/// How the machine ended; said aloud where that is not what the user expects.
+fn end(reason: &StopReason) -> End {
+    let status = match reason {
+        StopReason::PowerOff | StopReason::Reset => status::SUCCESS,
         StopReason::Crashed(_) => {
             eprintln!("plinth: {reason}");
-            ExitCode::from(status::CRASHED)
+            status::CRASHED
         }
-        _ => ExitCode::from(status::ENDED),
-    }
+        _ => status::ENDED,
+    };
+    End::now(status, reason.to_string())
+}
+
+/// A machine that could not be started or run.
+fn failed(error: &anyhow::Error) -> End {
+    let message = format!("{error:#}");
+    eprintln!("plinth: {message}");
+    End::now(status_of(error), message)
 }
 
 fn status_of(error: &anyhow::Error) -> u8 {
