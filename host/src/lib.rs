@@ -10,3 +10,4 @@ pub mod error;
 pub mod exit;
 pub mod launch;
 pub mod option;
+pub mod registry;
