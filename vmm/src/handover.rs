@@ -24,11 +24,11 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::config::VmConfig;
-use inheritance::Inheritance;
-use wire::Wire;
+use inheritance::{Inheritance, bequeath};
+use wire::{Wire, WireProcess};
 
 /// Changes with the format, [`wire`].
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Configurations longer than this are not ours.
 const MAX_LEN: u64 = 1 << 20;
@@ -43,6 +43,17 @@ pub struct Handover {
     /// Where the machine's [`Statistics`](crate::Statistics) are to be
     /// written, as JSON, when it has stopped.
     pub report: Option<OwnedFd>,
+    /// The control socket: bound and listening.
+    pub api: Option<OwnedFd>,
+    /// The far end of a [served](crate::config::ConsoleConfig::served)
+    /// console, for the control socket.
+    pub console: Option<OwnedFd>,
+    /// Held open for as long as the VM process lives: whoever finds its lock
+    /// free knows that the process is gone.
+    pub lock: Option<OwnedFd>,
+    /// Where the machine's [`Ending`](crate::Ending) is to be written, as
+    /// JSON.
+    pub end: Option<OwnedFd>,
 }
 
 /// Why a handover failed.
@@ -89,7 +100,16 @@ impl Handover {
     /// The host has no memory or descriptor left.
     pub fn send(self) -> Result<OwnedFd, HandoverError> {
         let asked_ns = monotonic_ns().saturating_sub(nanoseconds(self.asked.elapsed()));
-        let wire = Wire::from_config(self.config, asked_ns, self.report)?;
+        let fd = |fd: Option<OwnedFd>| fd.map(bequeath).transpose();
+        let process = WireProcess {
+            asked_ns,
+            report: fd(self.report)?,
+            api: fd(self.api)?,
+            console: fd(self.console)?,
+            lock: fd(self.lock)?,
+            end: fd(self.end)?,
+        };
+        let wire = Wire::from_config(self.config, process)?;
         let mut memfd =
             File::from(memfd_create("plinth-vm", MemfdFlags::empty()).map_err(io::Error::from)?);
         memfd.write_all(&serde_json::to_vec(&wire)?)?;
@@ -113,15 +133,22 @@ impl Handover {
         let mut text = Vec::new();
         (&mut memfd).take(MAX_LEN).read_to_end(&mut text)?;
         let wire = Wire::parse(&text)?;
-        let since = Duration::from_nanos(monotonic_ns().saturating_sub(wire.asked_ns));
+        let process = wire.process;
+        let since = Duration::from_nanos(monotonic_ns().saturating_sub(process.asked_ns));
         let now = Instant::now();
         let asked = now.checked_sub(since).unwrap_or(now);
-        let report = wire.report.map(|fd| inheritance.adopt(fd)).transpose()?;
+        let mut fd = |fd: Option<RawFd>| fd.map(|fd| inheritance.adopt(fd)).transpose();
+        let (report, api) = (fd(process.report)?, fd(process.api)?);
+        let (console, lock, end) = (fd(process.console)?, fd(process.lock)?, fd(process.end)?);
         let config = wire.into_config(&mut inheritance)?;
         Ok(Self {
             config,
             asked,
             report,
+            api,
+            console,
+            lock,
+            end,
         })
     }
 }

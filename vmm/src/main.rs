@@ -12,18 +12,20 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{OwnedFd, RawFd};
 use std::process::ExitCode;
-use std::sync::{Arc, Weak};
 
 use anyhow::Context;
 use devices::thread;
+use serde::Serialize;
+use vmm::api::Server;
 use vmm::handover::Handover;
-use vmm::{ErrorKind, Event, Statistics, StopReason, Vm, VmBuilder, VmConfig};
+use vmm::{Ending, ErrorKind, Operator, StopReason, VmBuilder, VmConfig};
 
 use terminal::RawTerminal;
 use termination::TerminationSignals;
 
 /// Exit statuses, as `plinth run --help` lists them.
 mod status {
+    pub(crate) const SUCCESS: u8 = 0;
     pub(crate) const UNEXPECTED: u8 = 1;
     pub(crate) const CONFIGURATION: u8 = 2;
     pub(crate) const HOST: u8 = 3;
@@ -32,17 +34,33 @@ mod status {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(reason) => end(&reason),
-        Err(error) => {
-            eprintln!("plinth: {error:#}");
-            ExitCode::from(status_of(&error))
+    logger::start();
+    // The lock goes with the process: whoever finds it free finds the ending
+    // written.
+    let (outcome, end, _lock) = match receive() {
+        Ok(mut handover) => {
+            let (end, lock) = (handover.end.take(), handover.lock.take());
+            (run(handover), end, lock)
         }
+        Err(error) => (Err(error), None, None),
+    };
+    let ending = match outcome {
+        Ok(reason) => Ending::stopped(&reason, status_of(&reason)),
+        Err(error) => Ending::failed(format!("{error:#}"), status_of_error(&error)),
+    };
+    // What the user does not expect is said.
+    if !matches!(ending.status, status::SUCCESS | status::ENDED) {
+        eprintln!("plinth: {}", ending.message);
     }
+    if let Some(end) = end
+        && let Err(error) = write_json(end, &ending)
+    {
+        log::error!("how the machine ended cannot be written: {error:#}");
+    }
+    ExitCode::from(ending.status)
 }
 
-fn run() -> anyhow::Result<StopReason> {
-    logger::start();
+fn receive() -> anyhow::Result<Handover> {
     let number: RawFd = std::env::args()
         .nth(1)
         .and_then(|number| number.parse().ok())
@@ -51,23 +69,32 @@ fn run() -> anyhow::Result<StopReason> {
     // which has opened none yet.
     #[allow(unsafe_code)]
     let handover = unsafe { Handover::receive(number) }?;
+    Ok(handover)
+}
+
+fn run(handover: Handover) -> anyhow::Result<StopReason> {
     // Before any thread: they all are to leave these signals alone.
     let signals = TerminationSignals::block().context("signals cannot be waited for")?;
     let terminal = raw_terminal(&handover.config)?;
     let paused = VmBuilder::from_config(handover.config)
         .asked_at(handover.asked)
         .build()?;
-    let events = paused.events();
-    let vm = Arc::new(paused.start()?);
-    stop_on(signals, Arc::downgrade(&vm))?;
-    let stopped = events.into_iter().find_map(|event| match event {
-        Event::Stopped(reason) => Some(reason),
-        _ => None,
-    });
-    let reason = stopped.unwrap_or(StopReason::Stopped);
+    let server = handover
+        .api
+        .map(|listener| Server::spawn(listener, &paused.operator()))
+        .transpose()?;
+    let mut vm = match paused.start() {
+        // A client was quicker.
+        Err(vmm::Error::Stopped) => return Ok(StopReason::Stopped),
+        started => started?,
+    };
+    stop_on(signals, vm.operator())?;
+    let reason = vm.wait();
     drop(terminal);
+    // Whoever waits for the end over the socket has it now.
+    drop(server);
     if let Some(report) = handover.report
-        && let Err(error) = write_report(report, &vm.statistics())
+        && let Err(error) = write_json(report, &vm.statistics())
     {
         // How the guest ended matters more, and is told by the caller.
         log::error!("the report cannot be written: {error:#}");
@@ -85,11 +112,11 @@ fn raw_terminal(config: &VmConfig) -> anyhow::Result<Option<RawTerminal>> {
 }
 
 /// Has a termination signal stop the machine, if it is still there.
-fn stop_on(signals: TerminationSignals, vm: Weak<Vm>) -> anyhow::Result<()> {
+fn stop_on(signals: TerminationSignals, operator: Operator) -> anyhow::Result<()> {
     let wait = move || {
-        if let (Ok(name), Some(vm)) = (signals.wait(), vm.upgrade()) {
+        if let Ok(name) = signals.wait() {
             log::info!("{name} stops the machine");
-            let _ = vm.stop();
+            let _ = operator.stop();
         }
     };
     let thread = thread::builder("signals");
@@ -97,26 +124,22 @@ fn stop_on(signals: TerminationSignals, vm: Weak<Vm>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_report(report: OwnedFd, statistics: &Statistics) -> anyhow::Result<()> {
-    let mut report = File::from(report);
-    serde_json::to_writer(&mut report, statistics)?;
-    report.write_all(b"\n")?;
+fn write_json(file: OwnedFd, value: &impl Serialize) -> anyhow::Result<()> {
+    let mut file = File::from(file);
+    serde_json::to_writer(&mut file, value)?;
+    file.write_all(b"\n")?;
     Ok(())
 }
 
-/// Says how the machine ended, where that is not what the user expects.
-fn end(reason: &StopReason) -> ExitCode {
+fn status_of(reason: &StopReason) -> u8 {
     match reason {
-        StopReason::PowerOff | StopReason::Reset => ExitCode::SUCCESS,
-        StopReason::Crashed(_) => {
-            eprintln!("plinth: {reason}");
-            ExitCode::from(status::CRASHED)
-        }
-        _ => ExitCode::from(status::ENDED),
+        StopReason::PowerOff | StopReason::Reset => status::SUCCESS,
+        StopReason::Crashed(_) => status::CRASHED,
+        _ => status::ENDED,
     }
 }
 
-fn status_of(error: &anyhow::Error) -> u8 {
+fn status_of_error(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<vmm::Error>().map(vmm::Error::kind) {
         Some(ErrorKind::Configuration) => status::CONFIGURATION,
         Some(ErrorKind::Host) => status::HOST,

@@ -42,6 +42,7 @@ fn stdio() -> io::Result<ConsoleConfig> {
     Ok(ConsoleConfig {
         input: Some(io::stdin().as_fd().try_clone_to_owned()?),
         output,
+        escapes: true,
     })
 }
 
@@ -80,6 +81,7 @@ fn file(path: &Path) -> Result<ConsoleConfig, Error> {
     Ok(ConsoleConfig {
         input: None,
         output: file.into(),
+        escapes: false,
     })
 }
 

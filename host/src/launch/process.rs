@@ -53,6 +53,10 @@ pub fn become_machine(
         config,
         asked,
         report: report.map(Into::into),
+        api: None,
+        console: None,
+        lock: None,
+        end: None,
     };
     let memfd = match handover.send() {
         Ok(memfd) => memfd,

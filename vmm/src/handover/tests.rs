@@ -110,7 +110,7 @@ fn config() -> impl Strategy<Value = VmConfig> {
         1u64..=64,
         memory(),
         identity(),
-        any::<Option<bool>>(),
+        any::<Option<(bool, bool)>>(),
         any::<bool>(),
         prop::collection::vec(device, 0..4),
     )
@@ -126,9 +126,10 @@ fn config() -> impl Strategy<Value = VmConfig> {
                 cpus: CpuCount::new(cpus).unwrap(),
                 memory,
                 identity,
-                console: console.map(|input| ConsoleConfig {
+                console: console.map(|(input, escapes)| ConsoleConfig {
                     input: input.then(|| file().into()),
                     output: file().into(),
+                    escapes,
                 }),
                 rtc,
                 devices,
@@ -164,6 +165,18 @@ fn files(config: &VmConfig) -> BTreeMap<RawFd, u64> {
     fds.into_iter().map(file).collect()
 }
 
+/// The numbers of what goes with a machine.
+fn extras(handover: &Handover) -> [Option<RawFd>; 5] {
+    let extras = [
+        &handover.report,
+        &handover.api,
+        &handover.console,
+        &handover.lock,
+        &handover.end,
+    ];
+    extras.map(|fd| fd.as_ref().map(AsRawFd::as_raw_fd))
+}
+
 fn inherited(fd: RawFd) -> bool {
     // SAFETY: a question only.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
@@ -185,19 +198,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_field_arrives(config in config(), reported in any::<bool>()) {
+    fn every_field_arrives(config in config(), extra in any::<[bool; 5]>()) {
         let sent = (text(&config), files(&config));
         let asked = Instant::now() - Duration::from_secs(5);
-        let report = reported.then(|| OwnedFd::from(file()));
-        let report_number = report.as_ref().map(AsRawFd::as_raw_fd);
-        let memfd = Handover { config, asked, report }.send().unwrap();
-        prop_assert!(sent.1.keys().chain(&report_number).all(|fd| inherited(*fd)));
+        let [report, api, console, lock, end] =
+            extra.map(|there| there.then(|| OwnedFd::from(file())));
+        let handover = Handover { config, asked, report, api, console, lock, end };
+        let extra = extras(&handover);
+        let memfd = handover.send().unwrap();
+        prop_assert!(sent.1.keys().chain(extra.iter().flatten()).all(|fd| inherited(*fd)));
         prop_assert!(inherited(memfd.as_raw_fd()));
 
         // SAFETY: all descriptors were given up when they were sent.
         let received = unsafe { Handover::receive(memfd.into_raw_fd()) }.unwrap();
         prop_assert_eq!((text(&received.config), files(&received.config)), sent);
-        prop_assert_eq!(received.report.as_ref().map(AsRawFd::as_raw_fd), report_number);
+        prop_assert_eq!(extras(&received), extra);
         let late = received.asked.saturating_duration_since(asked);
         let early = asked.saturating_duration_since(received.asked);
         prop_assert!(late.max(early) < Duration::from_secs(60), "{late:?} {early:?}");
@@ -214,7 +229,11 @@ proptest! {
 fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
     let fd = || file().into_raw_fd();
     let mut value = serde_json::json!({
-        "version": VERSION, "asked_ns": 0, "report": null,
+        "version": VERSION,
+        "process": {
+            "asked_ns": 0, "report": null,
+            "api": null, "console": null, "lock": null, "end": null,
+        },
         "kvm": fd(), "kernel": fd(), "initrd": null,
         "command_line": "", "protocol": "auto", "cpus": 1,
         "memory": {

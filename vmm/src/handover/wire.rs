@@ -7,7 +7,7 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::RawFd;
 
 use boot::smbios::{Identity, Text};
 use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
@@ -26,9 +26,7 @@ use crate::memory::{Backing, MemoryConfig};
 #[serde(deny_unknown_fields)]
 pub(super) struct Wire {
     version: u32,
-    /// `CLOCK_MONOTONIC`, in nanoseconds.
-    pub(super) asked_ns: u64,
-    pub(super) report: Option<RawFd>,
+    pub(super) process: WireProcess,
     kvm: RawFd,
     kernel: RawFd,
     initrd: Option<RawFd>,
@@ -40,6 +38,19 @@ pub(super) struct Wire {
     console: Option<WireConsole>,
     rtc: bool,
     devices: Vec<WireDevice>,
+}
+
+/// What is not the machine's but its process's.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WireProcess {
+    /// `CLOCK_MONOTONIC`, in nanoseconds.
+    pub(super) asked_ns: u64,
+    pub(super) report: Option<RawFd>,
+    pub(super) api: Option<RawFd>,
+    pub(super) console: Option<RawFd>,
+    pub(super) lock: Option<RawFd>,
+    pub(super) end: Option<RawFd>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -84,6 +95,7 @@ struct WireIdentity {
 struct WireConsole {
     input: Option<RawFd>,
     output: RawFd,
+    escapes: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -143,8 +155,7 @@ impl Wire {
     /// Bequeathes all descriptors.
     pub(super) fn from_config(
         config: VmConfig,
-        asked_ns: u64,
-        report: Option<OwnedFd>,
+        process: WireProcess,
     ) -> Result<Self, HandoverError> {
         let boot = config.boot;
         let memory = config.memory;
@@ -153,13 +164,13 @@ impl Wire {
             Ok::<_, io::Error>(WireConsole {
                 input: console.input.map(bequeath).transpose()?,
                 output: bequeath(console.output)?,
+                escapes: console.escapes,
             })
         });
         let devices = config.devices.into_iter().map(WireDevice::from_config);
         Ok(Self {
             version: VERSION,
-            asked_ns,
-            report: report.map(bequeath).transpose()?,
+            process,
             kvm: bequeath(config.kvm)?,
             kernel: bequeath(boot.kernel)?,
             initrd: boot.initrd.map(bequeath).transpose()?,
@@ -208,6 +219,7 @@ impl Wire {
             Some(console) => Some(ConsoleConfig {
                 input: console.input.map(&mut fd).transpose()?,
                 output: fd(console.output)?,
+                escapes: console.escapes,
             }),
             None => None,
         };
