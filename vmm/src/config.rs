@@ -5,13 +5,16 @@
 //! nothing.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 
 use boot::smbios::Identity;
-use boot::{CommandLine, CpuCount, Protocol};
+use boot::{CommandLine, CpuCount, MmioDevice, Protocol};
 use devices::block::id::DiskId;
 use devices::block::open::DiskOptions;
 use devices::net::device::NetOptions;
+use devices::pci::SLOTS;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::description::{DeviceDescription, DeviceKind};
 use crate::device_name::{BadDeviceName, DeviceName};
@@ -35,6 +38,8 @@ pub struct VmConfig {
     /// Whether it has a CMOS clock. Linux guests take the time from KVM's
     /// clock and look at this one only to set an RTC device up.
     pub rtc: bool,
+    /// How the guest reaches its virtio devices.
+    pub transport: TransportKind,
     /// Its virtio devices, in the order in which the guest finds them.
     pub devices: Vec<DeviceConfig>,
 }
@@ -55,10 +60,58 @@ pub struct BootConfig {
 /// The host's side of the serial port.
 #[derive(Debug)]
 pub struct ConsoleConfig {
-    /// What the guest reads, if anything; Ctrl-A is an escape in it.
+    /// What the guest reads, if anything.
     pub input: Option<OwnedFd>,
     /// Where the guest's output goes.
     pub output: OwnedFd,
+    /// Whether Ctrl-A in the input begins an escape sequence, as it must where
+    /// there is no other way to end the machine.
+    pub escapes: bool,
+}
+
+impl ConsoleConfig {
+    /// A console for whoever attaches to it over the control socket, and its
+    /// far end, which the control socket's [`Server`](crate::api::Server)
+    /// takes.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn served() -> io::Result<(Self, OwnedFd)> {
+        let (near, far) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
+        let console = Self {
+            input: Some(near.try_clone()?),
+            output: near,
+            escapes: false,
+        };
+        Ok((console, far))
+    }
+}
+
+/// How a guest reaches virtio devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransportKind {
+    /// As PCI functions, which come and go while the guest runs.
+    #[default]
+    Pci,
+    /// At fixed addresses, for guests without PCI.
+    Mmio,
+}
+
+impl TransportKind {
+    /// How many devices a machine has room for.
+    pub fn room(self) -> usize {
+        match self {
+            // All slots but the host bridge's.
+            Self::Pci => usize::from(SLOTS - 1),
+            // One interrupt each.
+            Self::Mmio => usize::try_from(MmioDevice::MAX).unwrap_or(0),
+        }
+    }
 }
 
 /// A virtio device.

@@ -90,6 +90,7 @@ pub(crate) fn spawn(channel: ControlChannel, parts: Parts) -> io::Result<JoinHan
     let control = Control {
         parts,
         running: false,
+        started: false,
         subscribers: Vec::new(),
     };
     thread::builder("control").spawn(move || control.run(&receiver))
@@ -98,6 +99,8 @@ pub(crate) fn spawn(channel: ControlChannel, parts: Parts) -> io::Result<JoinHan
 struct Control {
     parts: Parts,
     running: bool,
+    /// It has run before.
+    started: bool,
     subscribers: Vec<Subscriber>,
 }
 
@@ -180,7 +183,11 @@ impl Control {
             self.parts.devices.iter().for_each(AttachedDevice::resume);
             self.parts.vcpus.run();
             self.running = true;
-            self.tell(&Event::Resumed);
+            let event = match std::mem::replace(&mut self.started, true) {
+                true => Event::Resumed,
+                false => Event::Started,
+            };
+            self.tell(&event);
         }
         Reply::Done
     }

@@ -20,6 +20,19 @@ pub enum StopReason {
     Crashed(Crash),
 }
 
+impl StopReason {
+    /// Its name where programs read it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::PowerOff => "power-off",
+            Self::Reset => "reset",
+            Self::UserQuit => "user-quit",
+            Self::Stopped => "stopped",
+            Self::Crashed(_) => "crashed",
+        }
+    }
+}
+
 impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -36,7 +49,9 @@ impl fmt::Display for StopReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// vCPUs run.
+    /// vCPUs run, for the first time.
+    Started,
+    /// vCPUs run again.
     Resumed,
     /// vCPUs and devices rest.
     Paused,

@@ -10,6 +10,7 @@
 //! interrupt vCPU threads. It changes no other signal's disposition, sets no
 //! logger, and never exits the process.
 
+pub mod api;
 mod attach;
 mod builder;
 mod catalog;
@@ -19,6 +20,7 @@ mod control;
 mod cpu;
 mod description;
 mod device_name;
+mod ending;
 mod error;
 mod event;
 pub mod handover;
@@ -27,6 +29,7 @@ mod memory;
 mod operator;
 mod platform;
 mod statistics;
+mod timestamp;
 mod vm;
 
 pub use builder::VmBuilder;
@@ -35,6 +38,7 @@ pub use config::VmConfig;
 pub use cpu::crash::{Crash, CrashCause};
 pub use description::{Description, DeviceDescription, DeviceKind, State};
 pub use device_name::{BadDeviceName, DeviceName};
+pub use ending::Ending;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, StopReason};
 pub use memory::{Backing, MemoryConfig};

@@ -12,12 +12,13 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{OwnedFd, RawFd};
 use std::process::ExitCode;
-use std::sync::{Arc, Weak};
 
 use anyhow::Context;
 use devices::thread;
-use vmm::handover::{End, Handover, Registration};
-use vmm::{ErrorKind, Event, Statistics, StopReason, Vm, VmBuilder, VmConfig};
+use serde::Serialize;
+use vmm::api::Server;
+use vmm::handover::Handover;
+use vmm::{Ending, ErrorKind, Operator, StopReason, VmBuilder, VmConfig};
 
 use terminal::RawTerminal;
 use termination::TerminationSignals;
@@ -34,27 +35,32 @@ mod status {
 
 fn main() -> ExitCode {
     logger::start();
-    let (registration, end) = match take_over() {
+    // The lock goes with the process: whoever finds it free finds the ending
+    // written.
+    let (outcome, end, _lock) = match receive() {
         Ok(mut handover) => {
-            let mut registration = handover.registration.take();
-            let outcome = run(handover, registration.as_mut());
-            (
-                registration,
-                outcome.map_or_else(|e| failed(&e), |r| end(&r)),
-            )
+            let (end, lock) = (handover.end.take(), handover.lock.take());
+            (run(handover), end, lock)
         }
-        Err(error) => (None, failed(&error)),
+        Err(error) => (Err(error), None, None),
     };
-    let status = end.status;
-    if let Some(registration) = registration
-        && let Err(error) = registration.ended(&end)
-    {
-        log::error!("how the machine ended cannot be written down: {error}");
+    let ending = match outcome {
+        Ok(reason) => Ending::stopped(&reason, status_of(&reason)),
+        Err(error) => Ending::failed(format!("{error:#}"), status_of_error(&error)),
+    };
+    // What the user does not expect is said.
+    if !matches!(ending.status, status::SUCCESS | status::ENDED) {
+        eprintln!("plinth: {}", ending.message);
     }
-    ExitCode::from(status)
+    if let Some(end) = end
+        && let Err(error) = write_json(end, &ending)
+    {
+        log::error!("how the machine ended cannot be written: {error:#}");
+    }
+    ExitCode::from(ending.status)
 }
 
-fn take_over() -> anyhow::Result<Handover> {
+fn receive() -> anyhow::Result<Handover> {
     let number: RawFd = std::env::args()
         .nth(1)
         .and_then(|number| number.parse().ok())
@@ -62,16 +68,14 @@ fn take_over() -> anyhow::Result<Handover> {
     // SAFETY: the sender left this descriptor open for this process alone,
     // which has opened none yet.
     #[allow(unsafe_code)]
-    Ok(unsafe { Handover::receive(number) }?)
+    let handover = unsafe { Handover::receive(number) }?;
+    Ok(handover)
 }
 
-fn run(
-    handover: Handover,
-    mut registration: Option<&mut Registration>,
-) -> anyhow::Result<StopReason> {
-    if let Some(registration) = &registration {
-        let left = registration.leave_session();
-        left.context("the machine cannot have a session of its own")?;
+fn run(handover: Handover) -> anyhow::Result<StopReason> {
+    if handover.entered.is_some() {
+        // Signals meant for whoever started the machine do not come here.
+        rustix::process::setsid().context("the machine cannot have a session of its own")?;
     }
     // Before any thread: they all are to leave these signals alone.
     let signals = TerminationSignals::block().context("signals cannot be waited for")?;
@@ -79,20 +83,26 @@ fn run(
     let paused = VmBuilder::from_config(handover.config)
         .asked_at(handover.asked)
         .build()?;
-    let events = paused.events();
-    let vm = Arc::new(paused.start()?);
-    stop_on(signals, Arc::downgrade(&vm))?;
-    if let Some(registration) = &mut registration {
-        registration.entered();
+    let server = handover
+        .api
+        .map(|listener| Server::spawn(listener, &paused.operator()))
+        .transpose()?;
+    let mut vm = match paused.start() {
+        // A client was quicker.
+        Err(vmm::Error::Stopped) => return Ok(StopReason::Stopped),
+        started => started?,
+    };
+    stop_on(signals, vm.operator())?;
+    if let Some(entered) = handover.entered {
+        // If nobody waits for it any more, that is no matter.
+        let _ = File::from(entered).write_all(b"1");
     }
-    let stopped = events.into_iter().find_map(|event| match event {
-        Event::Stopped(reason) => Some(reason),
-        _ => None,
-    });
-    let reason = stopped.unwrap_or(StopReason::Stopped);
+    let reason = vm.wait();
     drop(terminal);
+    // Whoever waits for the end over the socket has it now.
+    drop(server);
     if let Some(report) = handover.report
-        && let Err(error) = write_report(report, &vm.statistics())
+        && let Err(error) = write_json(report, &vm.statistics())
     {
         // How the guest ended matters more, and is told by the caller.
         log::error!("the report cannot be written: {error:#}");
@@ -110,11 +120,11 @@ fn raw_terminal(config: &VmConfig) -> anyhow::Result<Option<RawTerminal>> {
 }
 
 /// Has a termination signal stop the machine, if it is still there.
-fn stop_on(signals: TerminationSignals, vm: Weak<Vm>) -> anyhow::Result<()> {
+fn stop_on(signals: TerminationSignals, operator: Operator) -> anyhow::Result<()> {
     let wait = move || {
-        if let (Ok(name), Some(vm)) = (signals.wait(), vm.upgrade()) {
+        if let Ok(name) = signals.wait() {
             log::info!("{name} stops the machine");
-            let _ = vm.stop();
+            let _ = operator.stop();
         }
     };
     let thread = thread::builder("signals");
@@ -122,34 +132,22 @@ fn stop_on(signals: TerminationSignals, vm: Weak<Vm>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_report(report: OwnedFd, statistics: &Statistics) -> anyhow::Result<()> {
-    let mut report = File::from(report);
-    serde_json::to_writer(&mut report, statistics)?;
-    report.write_all(b"\n")?;
+fn write_json(file: OwnedFd, value: &impl Serialize) -> anyhow::Result<()> {
+    let mut file = File::from(file);
+    serde_json::to_writer(&mut file, value)?;
+    file.write_all(b"\n")?;
     Ok(())
 }
 
-/// How the machine ended; said aloud where that is not what the user expects.
-fn end(reason: &StopReason) -> End {
-    let status = match reason {
+fn status_of(reason: &StopReason) -> u8 {
+    match reason {
         StopReason::PowerOff | StopReason::Reset => status::SUCCESS,
-        StopReason::Crashed(_) => {
-            eprintln!("plinth: {reason}");
-            status::CRASHED
-        }
+        StopReason::Crashed(_) => status::CRASHED,
         _ => status::ENDED,
-    };
-    End::now(status, reason.to_string())
+    }
 }
 
-/// A machine that could not be started or run.
-fn failed(error: &anyhow::Error) -> End {
-    let message = format!("{error:#}");
-    eprintln!("plinth: {message}");
-    End::now(status_of(error), message)
-}
-
-fn status_of(error: &anyhow::Error) -> u8 {
+fn status_of_error(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<vmm::Error>().map(vmm::Error::kind) {
         Some(ErrorKind::Configuration) => status::CONFIGURATION,
         Some(ErrorKind::Host) => status::HOST,

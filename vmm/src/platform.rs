@@ -67,7 +67,8 @@ impl Console {
         let output = Some(reactor.attach(output)?);
         let input = match config.input {
             Some(host) => {
-                let input = ConsoleInput::new(host, serial, buffer, requests.clone());
+                let input =
+                    ConsoleInput::new(host, serial, buffer, requests.clone(), config.escapes);
                 Some(reactor.attach(input.map_err(&failed)?)?)
             }
             None => None,

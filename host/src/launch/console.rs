@@ -10,7 +10,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -21,33 +21,39 @@ use crate::option::console::ConsoleOption;
 
 use super::outputs::Output;
 
-/// The machine's end of the console, if the guest has a serial port, and the
-/// file that is going to be emptied for it, if it is one.
-pub type Opened = (Option<ConsoleConfig>, Option<Output>);
+/// A guest's console, open.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// The machine's end, if the guest has a serial port.
+    pub config: Option<ConsoleConfig>,
+    /// The file that is going to be emptied for it, if it is one.
+    pub file: Option<Output>,
+    /// The end for whoever attaches over the control socket.
+    pub served: Option<OwnedFd>,
+}
 
 /// Opens the console.
 ///
 /// # Errors
 /// The file cannot be written to.
 pub fn open(option: &ConsoleOption) -> Result<Opened, Error> {
-    let unusable =
-        |error| Error::unexpected("standard input and output cannot be used").because(error);
+    let unusable = |error| Error::unexpected("the console cannot be opened").because(error);
+    let mut opened = Opened::default();
     match option {
-        ConsoleOption::None => Ok((None, None)),
-        ConsoleOption::Stdio => Ok((Some(stdio().map_err(unusable)?), None)),
-        ConsoleOption::Socket => Ok((Some(socket().map_err(unusable)?), None)),
+        ConsoleOption::None => {}
+        ConsoleOption::Stdio => opened.config = Some(stdio().map_err(unusable)?),
+        ConsoleOption::Socket => {
+            let (config, served) = ConsoleConfig::served().map_err(unusable)?;
+            opened.config = Some(config);
+            opened.served = Some(served);
+        }
         ConsoleOption::File(path) => {
             let (config, output) = file(path)?;
-            Ok((Some(config), Some(output)))
+            opened.config = Some(config);
+            opened.file = Some(output);
         }
     }
-}
-
-fn socket() -> io::Result<ConsoleConfig> {
-    Ok(ConsoleConfig {
-        input: None,
-        output: OpenOptions::new().write(true).open("/dev/null")?.into(),
-    })
+    Ok(opened)
 }
 
 fn stdio() -> io::Result<ConsoleConfig> {
@@ -58,6 +64,7 @@ fn stdio() -> io::Result<ConsoleConfig> {
     Ok(ConsoleConfig {
         input: Some(io::stdin().as_fd().try_clone_to_owned()?),
         output,
+        escapes: true,
     })
 }
 
@@ -90,6 +97,7 @@ fn file(path: &Path) -> Result<(ConsoleConfig, Output), Error> {
     let config = ConsoleConfig {
         input: None,
         output: output.file().map_err(refused)?.into(),
+        escapes: false,
     };
     Ok((config, output))
 }

@@ -20,10 +20,10 @@ pub mod process;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{self, Path, PathBuf};
 
-use boot::MmioDevice;
-use vmm::config::{BlockConfig, BootConfig, DeviceConfig, NetConfig};
+use vmm::config::{BlockConfig, BootConfig, DeviceConfig, NetConfig, TransportKind};
 use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, Protocol, VmConfig};
 
 use crate::error::Error;
@@ -48,6 +48,8 @@ pub struct Specification {
     pub cpus: CpuCount,
     /// How much memory, and of what.
     pub memory: MemoryConfig,
+    /// How the guest reaches its devices.
+    pub transport: TransportKind,
     /// Disks in the order in which the guest finds them.
     pub disks: Vec<DiskOption>,
     /// Network interfaces in the order in which the guest finds them.
@@ -67,6 +69,8 @@ pub struct Launch {
     pub config: VmConfig,
     /// Where figures about the run are written.
     pub report: Option<File>,
+    /// The console's end for whoever attaches over the control socket.
+    pub console: Option<OwnedFd>,
     /// The files of its disks, by the disks' names.
     pub disks: BTreeMap<String, PathBuf>,
     outputs: Vec<Output>,
@@ -79,6 +83,7 @@ impl Launch {
         Self {
             config,
             report: None,
+            console: None,
             disks: BTreeMap::new(),
             outputs: Vec::new(),
         }
@@ -101,10 +106,10 @@ impl Launch {
     }
 }
 
-/// Each device has an interrupt of its own, and so has the source of random
-/// numbers that every machine gets.
+/// Each device has a place of its own, and so has the source of random numbers
+/// that every machine gets.
 fn check_count(specification: &Specification) -> Result<(), Error> {
-    let room = usize::try_from(MmioDevice::MAX).map_or(0, |room| room - 1);
+    let room = specification.transport.room() - 1;
     let asked = specification.disks.len() + specification.nets.len();
     if asked > room {
         return Err(Error::configuration(format!(
@@ -155,7 +160,7 @@ pub fn prepare(specification: Specification) -> Result<Launch, Error> {
     let nets = net::open_all(specification.nets)?;
     check_names(&disks, &nets)?;
     let kvm = kvm::open()?;
-    let (console, console_file) = console::open(&specification.console)?;
+    let console = console::open(&specification.console)?;
     let report = specification.report.as_deref();
     let report = report.map(open_report).transpose()?;
     let names = disks.iter().map(|disk| disk.id.to_string());
@@ -176,16 +181,18 @@ pub fn prepare(specification: Specification) -> Result<Launch, Error> {
         cpus: specification.cpus,
         memory: specification.memory,
         identity: specification.identity,
-        console,
+        console: console.config,
         rtc: true,
+        transport: specification.transport,
         devices: devices.collect(),
     };
     let (report, report_file) = report.unzip();
     Ok(Launch {
         config,
         report,
+        console: console.served,
         disks: names_and_paths,
-        outputs: console_file.into_iter().chain(report_file).collect(),
+        outputs: console.file.into_iter().chain(report_file).collect(),
     })
 }
 

@@ -15,10 +15,11 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use vmm::handover::{Handover, Registration};
+use vmm::handover::Handover;
 
 use crate::error::Error;
 use crate::exit::ExitStatus;
+use crate::printable::printable_lines;
 use crate::registry::new_machine::NewMachine;
 
 use super::Launch;
@@ -97,7 +98,7 @@ pub fn detach(
         return Ok(ExitStatus::Success);
     }
     let status = child.wait().map_err(broken)?;
-    eprint!("{}", machine.said());
+    eprint!("{}", printable_lines(&machine.said()));
     machine.failed();
     match status.code() {
         Some(code) => Ok(ExitStatus::from_code(code)),
@@ -136,11 +137,10 @@ fn hand_over(
         asked,
         report: launch.report.map(Into::into),
         api: Some(belongings.api),
-        registration: Some(Registration {
-            lock: belongings.lock,
-            end: belongings.end,
-            detached: entered.map(Into::into),
-        }),
+        console: launch.console,
+        lock: Some(belongings.lock),
+        end: Some(belongings.end),
+        entered: entered.map(Into::into),
     };
     let memfd = handover
         .send()
@@ -183,6 +183,7 @@ mod tests {
             identity: crate::option::smbios::default_identity(),
             console: None,
             rtc: false,
+            transport: vmm::config::TransportKind::Mmio,
             devices: Vec::new(),
         };
         Launch::new(config)

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use vmm::handover::End;
+use vmm::Ending;
 
 use crate::error::Error;
+use crate::printable::printable;
 
 use super::name::VmName;
 use super::record::Record;
@@ -28,7 +29,7 @@ pub struct Machine {
     directory: PathBuf,
     record: Record,
     alive: bool,
-    end: Option<End>,
+    end: Option<Ending>,
 }
 
 impl Machine {
@@ -63,7 +64,7 @@ impl Machine {
     }
 
     /// How it ended, if it has and could still say so.
-    pub fn end(&self) -> Option<&End> {
+    pub fn end(&self) -> Option<&Ending> {
         self.end.as_ref()
     }
 
@@ -75,7 +76,7 @@ impl Machine {
     /// How it ended, for a person; also if it could not say so.
     pub fn last_words(&self) -> String {
         match &self.end {
-            Some(end) => end.message.clone(),
+            Some(end) => printable(&end.message.replace('\n', " ")),
             None => "its process died without a word (killed?)".into(),
         }
     }
@@ -148,8 +149,4 @@ fn tail(path: &Path) -> io::Result<String> {
     let mut tail = Vec::new();
     file.take(LOG_TAIL).read_to_end(&mut tail)?;
     Ok(String::from_utf8_lossy(&tail).into_owned())
-}
-
-fn printable(line: &str) -> String {
-    line.chars().filter(|c| !c.is_control()).collect()
 }

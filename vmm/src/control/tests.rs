@@ -59,12 +59,14 @@ fn asking_twice_changes_nothing_and_every_change_is_told_once() {
     assert_eq!(vm.wait(), StopReason::Stopped);
     assert_eq!(vm.wait(), StopReason::Stopped);
     let told: Vec<_> = events.iter().collect();
-    let (resumed, paused) = (Event::Resumed, Event::Paused);
-    let stopped = Event::Stopped(StopReason::Stopped);
-    assert_eq!(
-        told,
-        [resumed.clone(), paused.clone(), resumed, paused, stopped]
-    );
+    let expected = [
+        Event::Started,
+        Event::Paused,
+        Event::Resumed,
+        Event::Paused,
+        Event::Stopped(StopReason::Stopped),
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 use super::*;
-use crate::config::{BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig};
+use crate::config::{
+    BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, TransportKind,
+};
 use crate::memory::{Backing, MemoryConfig};
 use boot::smbios::{Identity, Text};
 use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
@@ -110,7 +112,7 @@ fn config() -> impl Strategy<Value = VmConfig> {
         1u64..=64,
         memory(),
         identity(),
-        any::<Option<bool>>(),
+        any::<Option<(bool, bool)>>(),
         any::<bool>(),
         prop::collection::vec(device, 0..4),
     )
@@ -126,11 +128,16 @@ fn config() -> impl Strategy<Value = VmConfig> {
                 cpus: CpuCount::new(cpus).unwrap(),
                 memory,
                 identity,
-                console: console.map(|input| ConsoleConfig {
+                console: console.map(|(input, escapes)| ConsoleConfig {
                     input: input.then(|| file().into()),
                     output: file().into(),
+                    escapes,
                 }),
                 rtc,
+                transport: match rtc {
+                    true => TransportKind::Pci,
+                    false => TransportKind::Mmio,
+                },
                 devices,
             },
         )
@@ -164,6 +171,19 @@ fn files(config: &VmConfig) -> BTreeMap<RawFd, u64> {
     fds.into_iter().map(file).collect()
 }
 
+/// The numbers of what goes with a machine.
+fn extras(handover: &Handover) -> [Option<RawFd>; 6] {
+    let extras = [
+        &handover.report,
+        &handover.api,
+        &handover.console,
+        &handover.lock,
+        &handover.end,
+        &handover.entered,
+    ];
+    extras.map(|fd| fd.as_ref().map(AsRawFd::as_raw_fd))
+}
+
 fn inherited(fd: RawFd) -> bool {
     // SAFETY: a question only.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
@@ -185,33 +205,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_field_arrives(
-        config in config(),
-        reported in any::<bool>(),
-        served in any::<bool>(),
-        registered in any::<Option<bool>>(),
-    ) {
+    fn every_field_arrives(config in config(), extra in any::<[bool; 6]>()) {
         let sent = (text(&config), files(&config));
         let asked = Instant::now() - Duration::from_secs(5);
-        let report = reported.then(|| OwnedFd::from(file()));
-        let report_number = report.as_ref().map(AsRawFd::as_raw_fd);
-        let api = served.then(|| OwnedFd::from(file()));
-        let registration = registered.map(|detached| Registration {
-            lock: file().into(),
-            end: file().into(),
-            detached: detached.then(|| file().into()),
-        });
-        let life = text(&(&api, &registration));
-        let handover = Handover { config, asked, report, api, registration };
+        let [report, api, console, lock, end, entered] =
+            extra.map(|there| there.then(|| OwnedFd::from(file())));
+        let handover = Handover { config, asked, report, api, console, lock, end, entered };
+        let extra = extras(&handover);
         let memfd = handover.send().unwrap();
-        prop_assert!(sent.1.keys().chain(&report_number).all(|fd| inherited(*fd)));
+        prop_assert!(sent.1.keys().chain(extra.iter().flatten()).all(|fd| inherited(*fd)));
         prop_assert!(inherited(memfd.as_raw_fd()));
 
         // SAFETY: all descriptors were given up when they were sent.
         let received = unsafe { Handover::receive(memfd.into_raw_fd()) }.unwrap();
         prop_assert_eq!((text(&received.config), files(&received.config)), sent);
-        prop_assert_eq!(received.report.as_ref().map(AsRawFd::as_raw_fd), report_number);
-        prop_assert_eq!(text(&(&received.api, &received.registration)), life);
+        prop_assert_eq!(extras(&received), extra);
         let late = received.asked.saturating_duration_since(asked);
         let early = asked.saturating_duration_since(received.asked);
         prop_assert!(late.max(early) < Duration::from_secs(60), "{late:?} {early:?}");
@@ -228,8 +236,11 @@ proptest! {
 fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
     let fd = || file().into_raw_fd();
     let mut value = serde_json::json!({
-        "version": VERSION, "asked_ns": 0, "report": null,
-        "api": null, "registration": null,
+        "version": VERSION,
+        "process": {
+            "asked_ns": 0, "report": null,
+            "api": null, "console": null, "lock": null, "end": null, "entered": null,
+        },
         "kvm": fd(), "kernel": fd(), "initrd": null,
         "command_line": "", "protocol": "auto", "cpus": 1,
         "memory": {
@@ -240,7 +251,7 @@ fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
             "manufacturer": "", "product": "", "version": "", "serial": "",
             "uuid": vec![0; 16], "asset_tag": null,
         },
-        "console": null, "rtc": true, "devices": ["rng"],
+        "console": null, "rtc": true, "transport": "pci", "devices": ["rng"],
     });
     edit(&mut value);
     value.to_string()

@@ -17,8 +17,10 @@ use devices::net::mtu::Mtu;
 use serde::{Deserialize, Serialize};
 
 use super::inheritance::{Inheritance, bequeath};
-use super::{Handover, HandoverError, Registration, VERSION};
-use crate::config::{BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, VmConfig};
+use super::{HandoverError, VERSION};
+use crate::config::{
+    BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, TransportKind, VmConfig,
+};
 use crate::memory::{Backing, MemoryConfig};
 
 /// A machine, and what goes with it.
@@ -26,11 +28,7 @@ use crate::memory::{Backing, MemoryConfig};
 #[serde(deny_unknown_fields)]
 pub(super) struct Wire {
     version: u32,
-    /// `CLOCK_MONOTONIC`, in nanoseconds.
-    pub(super) asked_ns: u64,
-    pub(super) report: Option<RawFd>,
-    pub(super) api: Option<RawFd>,
-    pub(super) registration: Option<WireRegistration>,
+    pub(super) process: WireProcess,
     kvm: RawFd,
     kernel: RawFd,
     initrd: Option<RawFd>,
@@ -41,15 +39,22 @@ pub(super) struct Wire {
     identity: WireIdentity,
     console: Option<WireConsole>,
     rtc: bool,
+    transport: WireTransport,
     devices: Vec<WireDevice>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// What is not the machine's but its process's.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct WireRegistration {
-    lock: RawFd,
-    end: RawFd,
-    detached: Option<RawFd>,
+pub(super) struct WireProcess {
+    /// `CLOCK_MONOTONIC`, in nanoseconds.
+    pub(super) asked_ns: u64,
+    pub(super) report: Option<RawFd>,
+    pub(super) api: Option<RawFd>,
+    pub(super) console: Option<RawFd>,
+    pub(super) lock: Option<RawFd>,
+    pub(super) end: Option<RawFd>,
+    pub(super) entered: Option<RawFd>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -94,6 +99,14 @@ struct WireIdentity {
 struct WireConsole {
     input: Option<RawFd>,
     output: RawFd,
+    escapes: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WireTransport {
+    Pci,
+    Mmio,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -151,8 +164,10 @@ impl Wire {
     }
 
     /// Bequeathes all descriptors.
-    pub(super) fn from_handover(handover: Handover, asked_ns: u64) -> Result<Self, HandoverError> {
-        let config = handover.config;
+    pub(super) fn from_config(
+        config: VmConfig,
+        process: WireProcess,
+    ) -> Result<Self, HandoverError> {
         let boot = config.boot;
         let memory = config.memory;
         let identity = config.identity;
@@ -160,18 +175,13 @@ impl Wire {
             Ok::<_, io::Error>(WireConsole {
                 input: console.input.map(bequeath).transpose()?,
                 output: bequeath(console.output)?,
+                escapes: console.escapes,
             })
         });
         let devices = config.devices.into_iter().map(WireDevice::from_config);
         Ok(Self {
             version: VERSION,
-            asked_ns,
-            report: handover.report.map(bequeath).transpose()?,
-            api: handover.api.map(bequeath).transpose()?,
-            registration: handover
-                .registration
-                .map(WireRegistration::bequeath)
-                .transpose()?,
+            process,
             kvm: bequeath(config.kvm)?,
             kernel: bequeath(boot.kernel)?,
             initrd: boot.initrd.map(bequeath).transpose()?,
@@ -203,6 +213,10 @@ impl Wire {
             },
             console: console.transpose()?,
             rtc: config.rtc,
+            transport: match config.transport {
+                TransportKind::Pci => WireTransport::Pci,
+                TransportKind::Mmio => WireTransport::Mmio,
+            },
             devices: devices.collect::<io::Result<_>>()?,
         })
     }
@@ -220,6 +234,7 @@ impl Wire {
             Some(console) => Some(ConsoleConfig {
                 input: console.input.map(&mut fd).transpose()?,
                 output: fd(console.output)?,
+                escapes: console.escapes,
             }),
             None => None,
         };
@@ -253,29 +268,11 @@ impl Wire {
             identity: self.identity.into_identity()?,
             console,
             rtc: self.rtc,
+            transport: match self.transport {
+                WireTransport::Pci => TransportKind::Pci,
+                WireTransport::Mmio => TransportKind::Mmio,
+            },
             devices,
-        })
-    }
-}
-
-impl WireRegistration {
-    fn bequeath(registration: Registration) -> io::Result<Self> {
-        Ok(Self {
-            lock: bequeath(registration.lock)?,
-            end: bequeath(registration.end)?,
-            detached: registration.detached.map(bequeath).transpose()?,
-        })
-    }
-
-    pub(super) fn adopt(
-        &self,
-        inheritance: &mut Inheritance,
-    ) -> Result<Registration, HandoverError> {
-        let mut fd = |number| inheritance.adopt(number);
-        Ok(Registration {
-            lock: fd(self.lock)?,
-            end: fd(self.end)?,
-            detached: self.detached.map(&mut fd).transpose()?,
         })
     }
 }
