@@ -8,7 +8,8 @@
 //! What this crate does to the process that embeds it: it installs a handler,
 //! which does nothing, for the first real-time signal (`SIGRTMIN`), once, to
 //! interrupt vCPU threads. It changes no other signal's disposition, sets no
-//! logger, and never exits the process.
+//! logger, and never exits the process; [`process`] is for programs that ask
+//! for more.
 
 pub mod api;
 mod attach;
@@ -28,6 +29,7 @@ mod kvm;
 mod memory;
 mod operator;
 mod platform;
+pub mod process;
 mod statistics;
 mod timestamp;
 mod vm;

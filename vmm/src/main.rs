@@ -5,8 +5,6 @@
 //! the [`Handover`] is read from. Its exit statuses are `plinth run`'s.
 
 mod logger;
-mod terminal;
-mod termination;
 
 use std::fs::File;
 use std::io::Write;
@@ -18,10 +16,9 @@ use devices::thread;
 use serde::Serialize;
 use vmm::api::Server;
 use vmm::handover::Handover;
+use vmm::process::terminal::RawTerminal;
+use vmm::process::termination::TerminationSignals;
 use vmm::{Ending, ErrorKind, Operator, StopReason, VmBuilder, VmConfig};
-
-use terminal::RawTerminal;
-use termination::TerminationSignals;
 
 /// Exit statuses, as `plinth run --help` lists them.
 mod status {

@@ -6,6 +6,7 @@
 mod completions;
 mod doctor;
 mod run;
+mod vm;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -26,6 +27,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Vm(vm::Vm),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
@@ -36,6 +38,7 @@ pub fn main() -> ExitCode {
     let asked = Instant::now();
     let result = match Cli::parse().command {
         Command::Run(run) => run.execute(asked),
+        Command::Vm(vm) => vm.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(&mut Cli::command()),
     };

@@ -38,8 +38,16 @@ pub fn open_all(options: Vec<DiskOption>) -> Result<Vec<BlockConfig>, Error> {
     Ok(disks)
 }
 
+/// Opens one disk, for a machine that has others already.
+///
+/// # Errors
+/// It cannot be opened, has no usable size, or is in use.
+pub fn open_one(option: DiskOption, id: DiskId) -> Result<BlockConfig, Error> {
+    open(option, id, &[])
+}
+
 /// The identity of a disk if the user gave none.
-fn numbered(number: usize) -> DiskId {
+pub fn numbered(number: usize) -> DiskId {
     let id = format!("disk{number}");
     id.parse()
         .expect("a short word and a number have at most 20 characters")

@@ -49,8 +49,24 @@ pub fn open_all(options: Vec<NetOption>) -> Result<Vec<NetConfig>, Error> {
     Ok(interfaces)
 }
 
+/// Attaches to one tap, for a machine that has other interfaces already.
+///
+/// # Errors
+/// It cannot be attached to.
+pub fn open_one(option: &NetOption, name: DeviceName) -> Result<NetConfig, Error> {
+    let host = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    Ok(NetConfig {
+        name,
+        tap: open(&option.tap)?,
+        options: NetOptions {
+            mac: option.mac.unwrap_or_else(|| derived(&host, &option.tap)),
+            mtu: option.mtu,
+        },
+    })
+}
+
 /// What an interface is called if the user did not say.
-fn numbered(number: usize) -> DeviceName {
+pub fn numbered(number: usize) -> DeviceName {
     let name = format!("net{number}");
     name.parse().expect("a number is short and printable")
 }

@@ -1,4 +1,4 @@
-//! The size of a guest's memory, as in `512M` or `2GiB`.
+//! Sizes, as in `512M` or `2GiB`.
 
 use std::fmt;
 
@@ -24,7 +24,11 @@ pub fn memory(text: &str) -> Result<MemoryLayout, Invalid> {
     })
 }
 
-fn bytes(text: &str) -> Result<u64, Invalid> {
+/// A number of bytes, written in the same way.
+///
+/// # Errors
+/// It is no size, or more than can be counted.
+pub fn bytes(text: &str) -> Result<u64, Invalid> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
@@ -49,7 +53,7 @@ fn bytes(text: &str) -> Result<u64, Invalid> {
     let number: Option<u64> = number.parse().ok();
     number
         .and_then(|number| number.checked_mul(1 << shift))
-        .ok_or_else(|| Invalid::new("no machine has that much memory"))
+        .ok_or_else(|| Invalid::new("nothing has that many bytes"))
 }
 
 /// An amount of memory for a person: in the largest unit that divides it.
@@ -100,8 +104,8 @@ mod tests {
             ("512", "512M is MiB"),
             ("63M", "from 64 MiB"),
             ("67108865", "whole number of MiB"),
-            ("99999999T", "no machine"),
-            ("99999999999999999999", "no machine"),
+            ("99999999T", "nothing has"),
+            ("99999999999999999999", "nothing has"),
         ] {
             let error = memory(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::printable::printable;
 
 use super::name::VmName;
+use super::process::Process;
 use super::record::Record;
 
 pub(super) const SOCKET: &str = "api.sock";
@@ -71,6 +72,14 @@ impl Machine {
     /// Where its process serves operators.
     pub fn socket(&self) -> PathBuf {
         self.directory.join(SOCKET)
+    }
+
+    /// Its process; none if it has ended.
+    pub fn process(&self) -> Option<Process> {
+        let process = Process::open(self.record.pid?).ok()?;
+        // As long as the lock is held, the number is the machine's process's.
+        let held = is_locked(&self.directory.join(LOCK)).unwrap_or(false);
+        held.then_some(process)
     }
 
     /// How it ended, for a person; also if it could not say so.
