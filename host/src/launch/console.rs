@@ -19,19 +19,35 @@ use vmm::config::ConsoleConfig;
 use crate::error::Error;
 use crate::option::console::ConsoleOption;
 
-/// Opens the console; none means that the guest has no serial port. A file is
-/// made if there is none and emptied if there is one.
+use super::outputs::Output;
+
+/// The machine's end of the console, if the guest has a serial port, and the
+/// file that is going to be emptied for it, if it is one.
+pub type Opened = (Option<ConsoleConfig>, Option<Output>);
+
+/// Opens the console.
 ///
 /// # Errors
 /// The file cannot be written to.
-pub fn open(option: &ConsoleOption) -> Result<Option<ConsoleConfig>, Error> {
+pub fn open(option: &ConsoleOption) -> Result<Opened, Error> {
+    let unusable =
+        |error| Error::unexpected("standard input and output cannot be used").because(error);
     match option {
-        ConsoleOption::None => Ok(None),
-        ConsoleOption::Stdio => stdio().map(Some).map_err(|error| {
-            Error::unexpected("standard input and output cannot be used").because(error)
-        }),
-        ConsoleOption::File(path) => file(path).map(Some),
+        ConsoleOption::None => Ok((None, None)),
+        ConsoleOption::Stdio => Ok((Some(stdio().map_err(unusable)?), None)),
+        ConsoleOption::Socket => Ok((Some(socket().map_err(unusable)?), None)),
+        ConsoleOption::File(path) => {
+            let (config, output) = file(path)?;
+            Ok((Some(config), Some(output)))
+        }
     }
+}
+
+fn socket() -> io::Result<ConsoleConfig> {
+    Ok(ConsoleConfig {
+        input: None,
+        output: OpenOptions::new().write(true).open("/dev/null")?.into(),
+    })
 }
 
 fn stdio() -> io::Result<ConsoleConfig> {
@@ -62,7 +78,7 @@ fn reopened(fd: BorrowedFd<'_>) -> Option<File> {
         .ok()
 }
 
-fn file(path: &Path) -> Result<ConsoleConfig, Error> {
+fn file(path: &Path) -> Result<(ConsoleConfig, Output), Error> {
     let refused = |error: io::Error| {
         Error::configuration(format!(
             "console file '{}' cannot be written to",
@@ -71,18 +87,13 @@ fn file(path: &Path) -> Result<ConsoleConfig, Error> {
         .because(error)
         .remedy("another path with --console file=PATH")
     };
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
-        .map_err(refused)?;
-    Ok(ConsoleConfig {
+    let output = Output::open(path).map_err(refused)?;
+    let config = ConsoleConfig {
         input: None,
-        output: file.into(),
+        output: output.file().map_err(refused)?.into(),
         escapes: false,
-    })
+    };
+    Ok((config, output))
 }
 
 #[cfg(test)]

@@ -341,6 +341,34 @@ fn a_refusal_leaves_no_console_file_and_no_lock() {
 }
 
 #[test]
+fn a_refused_report_leaves_the_console_file_as_it_was() {
+    let f = Fixture::new();
+    let log = f.path("log");
+    std::fs::write(&log, "an earlier run").unwrap();
+    let console = format!("file={}", log.display());
+    let run = f.run_on(&console, &["--report", "/nonexistent/r"]);
+    if plinth(&["doctor"]).code == HOST {
+        run.refused(HOST, &["no guest can run here"]);
+    } else {
+        run.refused(CONFIGURATION, &["report file '/nonexistent/r' cannot be"]);
+    }
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "an earlier run");
+}
+
+#[test]
+fn a_machines_name_and_a_detached_ones_console() {
+    let f = Fixture::new();
+    for name in ["", "../x", "a b", ".lock"] {
+        f.run(&[&format!("--name={name}")])
+            .refused(CONFIGURATION, &["--name", "letters, digits"]);
+    }
+    f.run_on("stdio", &["--detach"]).refused(
+        CONFIGURATION,
+        &["cannot be this terminal", "--console socket"],
+    );
+}
+
+#[test]
 fn a_bad_smbios_field() {
     let f = Fixture::new();
     f.run(&["--smbios", "uuid=1"])

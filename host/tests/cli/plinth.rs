@@ -1,7 +1,7 @@
 //! Runs the built `plinth` and looks at what it says.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// What a run of `plinth` left.
@@ -27,9 +27,16 @@ impl Run {
 
 /// Runs `plinth` with `arguments`, and with a VM process that does nothing.
 pub(crate) fn plinth<S: AsRef<OsStr>>(arguments: &[S]) -> Run {
+    let machines = tempfile::tempdir().unwrap();
+    plinth_in(machines.path(), arguments)
+}
+
+/// The same, with the runtime directories of machines in `machines`.
+pub(crate) fn plinth_in<S: AsRef<OsStr>>(machines: &Path, arguments: &[S]) -> Run {
     let output = Command::new(env!("CARGO_BIN_EXE_plinth"))
         .args(arguments)
         .env("PLINTH_VMM", "/bin/true")
+        .env("PLINTH_RUNTIME_DIR", machines)
         .stdin(Stdio::null())
         .output()
         .unwrap();
