@@ -10,7 +10,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -21,9 +21,16 @@ use crate::option::console::ConsoleOption;
 
 use super::outputs::Output;
 
-/// The machine's end of the console, if the guest has a serial port, and the
-/// file that is going to be emptied for it, if it is one.
-pub type Opened = (Option<ConsoleConfig>, Option<Output>);
+/// An open console.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// The machine's end, if the guest has a serial port.
+    pub config: Option<ConsoleConfig>,
+    /// The file that is going to be emptied for it, if it is one.
+    pub file: Option<Output>,
+    /// The far end, if it is the control socket that has it.
+    pub far: Option<OwnedFd>,
+}
 
 /// Opens the console.
 ///
@@ -33,21 +40,31 @@ pub fn open(option: &ConsoleOption) -> Result<Opened, Error> {
     let unusable =
         |error| Error::unexpected("standard input and output cannot be used").because(error);
     match option {
-        ConsoleOption::None => Ok((None, None)),
-        ConsoleOption::Stdio => Ok((Some(stdio().map_err(unusable)?), None)),
-        ConsoleOption::Socket => Ok((Some(socket().map_err(unusable)?), None)),
+        ConsoleOption::None => Ok(Opened::default()),
+        ConsoleOption::Stdio => Ok(Opened {
+            config: Some(stdio().map_err(unusable)?),
+            ..Opened::default()
+        }),
+        ConsoleOption::Socket => {
+            let pair = ConsoleConfig::served();
+            let (config, far) = pair.map_err(|error| {
+                Error::unexpected("the console for the control socket").because(error)
+            })?;
+            Ok(Opened {
+                config: Some(config),
+                far: Some(far),
+                ..Opened::default()
+            })
+        }
         ConsoleOption::File(path) => {
             let (config, output) = file(path)?;
-            Ok((Some(config), Some(output)))
+            Ok(Opened {
+                config: Some(config),
+                file: Some(output),
+                ..Opened::default()
+            })
         }
     }
-}
-
-fn socket() -> io::Result<ConsoleConfig> {
-    Ok(ConsoleConfig {
-        input: None,
-        output: OpenOptions::new().write(true).open("/dev/null")?.into(),
-    })
 }
 
 fn stdio() -> io::Result<ConsoleConfig> {

@@ -20,6 +20,7 @@ pub mod process;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{self, Path, PathBuf};
 
 use vmm::config::{BlockConfig, BootConfig, DeviceConfig, NetConfig, TransportKind};
@@ -68,6 +69,8 @@ pub struct Launch {
     pub config: VmConfig,
     /// Where figures about the run are written.
     pub report: Option<File>,
+    /// The far end of its console, if the control socket is to serve it.
+    pub console: Option<OwnedFd>,
     /// The files of its disks, by the disks' names.
     pub disks: BTreeMap<String, PathBuf>,
     outputs: Vec<Output>,
@@ -80,6 +83,7 @@ impl Launch {
         Self {
             config,
             report: None,
+            console: None,
             disks: BTreeMap::new(),
             outputs: Vec::new(),
         }
@@ -156,7 +160,7 @@ pub fn prepare(specification: Specification) -> Result<Launch, Error> {
     let nets = net::open_all(specification.nets)?;
     check_names(&disks, &nets)?;
     let kvm = kvm::open()?;
-    let (console, console_file) = console::open(&specification.console)?;
+    let console = console::open(&specification.console)?;
     let report = specification.report.as_deref();
     let report = report.map(open_report).transpose()?;
     let names = disks.iter().map(|disk| disk.id.to_string());
@@ -177,7 +181,7 @@ pub fn prepare(specification: Specification) -> Result<Launch, Error> {
         cpus: specification.cpus,
         memory: specification.memory,
         identity: specification.identity,
-        console,
+        console: console.config,
         rtc: true,
         transport: specification.transport,
         devices: devices.collect(),
@@ -186,8 +190,9 @@ pub fn prepare(specification: Specification) -> Result<Launch, Error> {
     Ok(Launch {
         config,
         report,
+        console: console.far,
         disks: names_and_paths,
-        outputs: console_file.into_iter().chain(report_file).collect(),
+        outputs: console.file.into_iter().chain(report_file).collect(),
     })
 }
 

@@ -136,7 +136,7 @@ fn hand_over(
         asked,
         report: launch.report.map(Into::into),
         api: Some(belongings.api),
-        console: None,
+        console: launch.console,
         registration: Some(Registration {
             lock: belongings.lock,
             end: belongings.end,
@@ -184,6 +184,7 @@ mod tests {
             identity: crate::option::smbios::default_identity(),
             console: None,
             rtc: false,
+            transport: vmm::config::TransportKind::Pci,
             devices: Vec::new(),
         };
         Launch::new(config)
