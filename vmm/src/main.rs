@@ -81,7 +81,7 @@ fn run(
         .build()?;
     let server = handover
         .api
-        .map(|listener| Server::spawn(listener, &paused.operator()))
+        .map(|listener| Server::spawn(listener, &paused.operator(), handover.console))
         .transpose()?;
     let mut vm = match paused.start() {
         // A client was quicker.
