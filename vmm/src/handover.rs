@@ -11,6 +11,7 @@
 //! or error, is refused.
 
 mod inheritance;
+mod registration;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -24,8 +25,10 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::config::VmConfig;
-use inheritance::{Inheritance, bequeath};
-use wire::{Wire, WireProcess};
+use inheritance::Inheritance;
+use wire::Wire;
+
+pub use registration::{End, Registration, now_ms};
 
 /// Changes with the format, [`wire`].
 const VERSION: u32 = 2;
@@ -43,21 +46,13 @@ pub struct Handover {
     /// Where the machine's [`Statistics`](crate::Statistics) are to be
     /// written, as JSON, when it has stopped.
     pub report: Option<OwnedFd>,
-    /// The control socket: bound and listening.
+    /// Where operators connect, a listening Unix stream socket.
     pub api: Option<OwnedFd>,
     /// The far end of a [served](crate::config::ConsoleConfig::served)
-    /// console, for the control socket.
+    /// console, for whoever attaches to it over the control socket.
     pub console: Option<OwnedFd>,
-    /// Held open for as long as the VM process lives: whoever finds its lock
-    /// free knows that the process is gone.
-    pub lock: Option<OwnedFd>,
-    /// Where the machine's [`Ending`](crate::Ending) is to be written, as
-    /// JSON.
-    pub end: Option<OwnedFd>,
-    /// For a machine that outlives whoever started it: a pipe that hears when
-    /// its guest has been entered. The VM process has a session of its own
-    /// then.
-    pub entered: Option<OwnedFd>,
+    /// How others on this host hear of the machine's life.
+    pub registration: Option<Registration>,
 }
 
 /// Why a handover failed.
@@ -104,17 +99,7 @@ impl Handover {
     /// The host has no memory or descriptor left.
     pub fn send(self) -> Result<OwnedFd, HandoverError> {
         let asked_ns = monotonic_ns().saturating_sub(nanoseconds(self.asked.elapsed()));
-        let fd = |fd: Option<OwnedFd>| fd.map(bequeath).transpose();
-        let process = WireProcess {
-            asked_ns,
-            report: fd(self.report)?,
-            api: fd(self.api)?,
-            console: fd(self.console)?,
-            lock: fd(self.lock)?,
-            end: fd(self.end)?,
-            entered: fd(self.entered)?,
-        };
-        let wire = Wire::from_config(self.config, process)?;
+        let wire = Wire::from_handover(self, asked_ns)?;
         let mut memfd =
             File::from(memfd_create("plinth-vm", MemfdFlags::empty()).map_err(io::Error::from)?);
         memfd.write_all(&serde_json::to_vec(&wire)?)?;
@@ -138,14 +123,19 @@ impl Handover {
         let mut text = Vec::new();
         (&mut memfd).take(MAX_LEN).read_to_end(&mut text)?;
         let wire = Wire::parse(&text)?;
-        let process = wire.process;
-        let since = Duration::from_nanos(monotonic_ns().saturating_sub(process.asked_ns));
+        let since = Duration::from_nanos(monotonic_ns().saturating_sub(wire.asked_ns));
         let now = Instant::now();
         let asked = now.checked_sub(since).unwrap_or(now);
-        let mut fd = |fd: Option<RawFd>| fd.map(|fd| inheritance.adopt(fd)).transpose();
-        let (report, api) = (fd(process.report)?, fd(process.api)?);
-        let (console, lock, end) = (fd(process.console)?, fd(process.lock)?, fd(process.end)?);
-        let entered = fd(process.entered)?;
+        let report = wire.report.map(|fd| inheritance.adopt(fd)).transpose()?;
+        let api = wire.api.map(|fd| inheritance.adopt(fd)).transpose()?;
+        let console = wire
+            .console_far
+            .map(|fd| inheritance.adopt(fd))
+            .transpose()?;
+        let registration = match &wire.registration {
+            Some(registration) => Some(registration.adopt(&mut inheritance)?),
+            None => None,
+        };
         let config = wire.into_config(&mut inheritance)?;
         Ok(Self {
             config,
@@ -153,9 +143,7 @@ impl Handover {
             report,
             api,
             console,
-            lock,
-            end,
-            entered,
+            registration,
         })
     }
 }

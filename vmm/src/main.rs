@@ -13,12 +13,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use devices::thread;
-use serde::Serialize;
 use vmm::api::Server;
-use vmm::handover::Handover;
+use vmm::handover::{End, Handover, Registration};
 use vmm::process::terminal::RawTerminal;
 use vmm::process::termination::TerminationSignals;
-use vmm::{Ending, ErrorKind, Operator, StopReason, VmBuilder, VmConfig};
+use vmm::{ErrorKind, Operator, Statistics, StopReason, VmBuilder, VmConfig};
 
 /// Exit statuses, as `plinth run --help` lists them.
 mod status {
@@ -32,32 +31,27 @@ mod status {
 
 fn main() -> ExitCode {
     logger::start();
-    // The lock goes with the process: whoever finds it free finds the ending
-    // written.
-    let (outcome, end, _lock) = match receive() {
+    let (registration, end) = match take_over() {
         Ok(mut handover) => {
-            let (end, lock) = (handover.end.take(), handover.lock.take());
-            (run(handover), end, lock)
+            let mut registration = handover.registration.take();
+            let outcome = run(handover, registration.as_mut());
+            (
+                registration,
+                outcome.map_or_else(|e| failed(&e), |r| end(&r)),
+            )
         }
-        Err(error) => (Err(error), None, None),
+        Err(error) => (None, failed(&error)),
     };
-    let ending = match outcome {
-        Ok(reason) => Ending::stopped(&reason, status_of(&reason)),
-        Err(error) => Ending::failed(format!("{error:#}"), status_of_error(&error)),
-    };
-    // What the user does not expect is said.
-    if !matches!(ending.status, status::SUCCESS | status::ENDED) {
-        eprintln!("plinth: {}", ending.message);
-    }
-    if let Some(end) = end
-        && let Err(error) = write_json(end, &ending)
+    let status = end.status;
+    if let Some(registration) = registration
+        && let Err(error) = registration.ended(&end)
     {
-        log::error!("how the machine ended cannot be written: {error:#}");
+        log::error!("how the machine ended cannot be written down: {error}");
     }
-    ExitCode::from(ending.status)
+    ExitCode::from(status)
 }
 
-fn receive() -> anyhow::Result<Handover> {
+fn take_over() -> anyhow::Result<Handover> {
     let number: RawFd = std::env::args()
         .nth(1)
         .and_then(|number| number.parse().ok())
@@ -65,14 +59,16 @@ fn receive() -> anyhow::Result<Handover> {
     // SAFETY: the sender left this descriptor open for this process alone,
     // which has opened none yet.
     #[allow(unsafe_code)]
-    let handover = unsafe { Handover::receive(number) }?;
-    Ok(handover)
+    Ok(unsafe { Handover::receive(number) }?)
 }
 
-fn run(handover: Handover) -> anyhow::Result<StopReason> {
-    if handover.entered.is_some() {
-        // Signals meant for whoever started the machine do not come here.
-        rustix::process::setsid().context("the machine cannot have a session of its own")?;
+fn run(
+    handover: Handover,
+    mut registration: Option<&mut Registration>,
+) -> anyhow::Result<StopReason> {
+    if let Some(registration) = &registration {
+        let left = registration.leave_session();
+        left.context("the machine cannot have a session of its own")?;
     }
     // Before any thread: they all are to leave these signals alone.
     let signals = TerminationSignals::block().context("signals cannot be waited for")?;
@@ -82,7 +78,7 @@ fn run(handover: Handover) -> anyhow::Result<StopReason> {
         .build()?;
     let server = handover
         .api
-        .map(|listener| Server::spawn(listener, &paused.operator()))
+        .map(|listener| Server::spawn(listener, &paused.operator(), handover.console))
         .transpose()?;
     let mut vm = match paused.start() {
         // A client was quicker.
@@ -90,16 +86,15 @@ fn run(handover: Handover) -> anyhow::Result<StopReason> {
         started => started?,
     };
     stop_on(signals, vm.operator())?;
-    if let Some(entered) = handover.entered {
-        // If nobody waits for it any more, that is no matter.
-        let _ = File::from(entered).write_all(b"1");
+    if let Some(registration) = &mut registration {
+        registration.entered();
     }
     let reason = vm.wait();
     drop(terminal);
     // Whoever waits for the end over the socket has it now.
     drop(server);
     if let Some(report) = handover.report
-        && let Err(error) = write_json(report, &vm.statistics())
+        && let Err(error) = write_report(report, &vm.statistics())
     {
         // How the guest ended matters more, and is told by the caller.
         log::error!("the report cannot be written: {error:#}");
@@ -129,22 +124,34 @@ fn stop_on(signals: TerminationSignals, operator: Operator) -> anyhow::Result<()
     Ok(())
 }
 
-fn write_json(file: OwnedFd, value: &impl Serialize) -> anyhow::Result<()> {
-    let mut file = File::from(file);
-    serde_json::to_writer(&mut file, value)?;
-    file.write_all(b"\n")?;
+fn write_report(report: OwnedFd, statistics: &Statistics) -> anyhow::Result<()> {
+    let mut report = File::from(report);
+    serde_json::to_writer(&mut report, statistics)?;
+    report.write_all(b"\n")?;
     Ok(())
 }
 
-fn status_of(reason: &StopReason) -> u8 {
-    match reason {
+/// How the machine ended; said aloud where that is not what the user expects.
+fn end(reason: &StopReason) -> End {
+    let status = match reason {
         StopReason::PowerOff | StopReason::Reset => status::SUCCESS,
-        StopReason::Crashed(_) => status::CRASHED,
+        StopReason::Crashed(_) => {
+            eprintln!("plinth: {reason}");
+            status::CRASHED
+        }
         _ => status::ENDED,
-    }
+    };
+    End::now(status, reason.to_string())
 }
 
-fn status_of_error(error: &anyhow::Error) -> u8 {
+/// A machine that could not be started or run.
+fn failed(error: &anyhow::Error) -> End {
+    let message = format!("{error:#}");
+    eprintln!("plinth: {message}");
+    End::now(status_of(error), message)
+}
+
+fn status_of(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<vmm::Error>().map(vmm::Error::kind) {
         Some(ErrorKind::Configuration) => status::CONFIGURATION,
         Some(ErrorKind::Host) => status::HOST,

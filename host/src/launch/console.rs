@@ -21,15 +21,15 @@ use crate::option::console::ConsoleOption;
 
 use super::outputs::Output;
 
-/// A guest's console, open.
+/// An open console.
 #[derive(Debug, Default)]
 pub struct Opened {
     /// The machine's end, if the guest has a serial port.
     pub config: Option<ConsoleConfig>,
     /// The file that is going to be emptied for it, if it is one.
     pub file: Option<Output>,
-    /// The end for whoever attaches over the control socket.
-    pub served: Option<OwnedFd>,
+    /// The far end, if it is the control socket that has it.
+    pub far: Option<OwnedFd>,
 }
 
 /// Opens the console.
@@ -37,23 +37,34 @@ pub struct Opened {
 /// # Errors
 /// The file cannot be written to.
 pub fn open(option: &ConsoleOption) -> Result<Opened, Error> {
-    let unusable = |error| Error::unexpected("the console cannot be opened").because(error);
-    let mut opened = Opened::default();
+    let unusable =
+        |error| Error::unexpected("standard input and output cannot be used").because(error);
     match option {
-        ConsoleOption::None => {}
-        ConsoleOption::Stdio => opened.config = Some(stdio().map_err(unusable)?),
+        ConsoleOption::None => Ok(Opened::default()),
+        ConsoleOption::Stdio => Ok(Opened {
+            config: Some(stdio().map_err(unusable)?),
+            ..Opened::default()
+        }),
         ConsoleOption::Socket => {
-            let (config, served) = ConsoleConfig::served().map_err(unusable)?;
-            opened.config = Some(config);
-            opened.served = Some(served);
+            let pair = ConsoleConfig::served();
+            let (config, far) = pair.map_err(|error| {
+                Error::unexpected("the console for the control socket").because(error)
+            })?;
+            Ok(Opened {
+                config: Some(config),
+                far: Some(far),
+                ..Opened::default()
+            })
         }
         ConsoleOption::File(path) => {
             let (config, output) = file(path)?;
-            opened.config = Some(config);
-            opened.file = Some(output);
+            Ok(Opened {
+                config: Some(config),
+                file: Some(output),
+                ..Opened::default()
+            })
         }
     }
-    Ok(opened)
 }
 
 fn stdio() -> io::Result<ConsoleConfig> {

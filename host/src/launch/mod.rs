@@ -69,7 +69,7 @@ pub struct Launch {
     pub config: VmConfig,
     /// Where figures about the run are written.
     pub report: Option<File>,
-    /// The console's end for whoever attaches over the control socket.
+    /// The far end of its console, if the control socket is to serve it.
     pub console: Option<OwnedFd>,
     /// The files of its disks, by the disks' names.
     pub disks: BTreeMap<String, PathBuf>,
@@ -190,7 +190,7 @@ pub fn prepare(specification: Specification) -> Result<Launch, Error> {
     Ok(Launch {
         config,
         report,
-        console: console.served,
+        console: console.far,
         disks: names_and_paths,
         outputs: console.file.into_iter().chain(report_file).collect(),
     })

@@ -15,11 +15,10 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use vmm::handover::Handover;
+use vmm::handover::{Handover, Registration};
 
 use crate::error::Error;
 use crate::exit::ExitStatus;
-use crate::printable::printable_lines;
 use crate::registry::new_machine::NewMachine;
 
 use super::Launch;
@@ -98,7 +97,7 @@ pub fn detach(
         return Ok(ExitStatus::Success);
     }
     let status = child.wait().map_err(broken)?;
-    eprint!("{}", printable_lines(&machine.said()));
+    eprint!("{}", machine.said());
     machine.failed();
     match status.code() {
         Some(code) => Ok(ExitStatus::from_code(code)),
@@ -138,9 +137,11 @@ fn hand_over(
         report: launch.report.map(Into::into),
         api: Some(belongings.api),
         console: launch.console,
-        lock: Some(belongings.lock),
-        end: Some(belongings.end),
-        entered: entered.map(Into::into),
+        registration: Some(Registration {
+            lock: belongings.lock,
+            end: belongings.end,
+            detached: entered.map(Into::into),
+        }),
     };
     let memfd = handover
         .send()
@@ -183,7 +184,7 @@ mod tests {
             identity: crate::option::smbios::default_identity(),
             console: None,
             rtc: false,
-            transport: vmm::config::TransportKind::Mmio,
+            transport: vmm::config::TransportKind::Pci,
             devices: Vec::new(),
         };
         Launch::new(config)

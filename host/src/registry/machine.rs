@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use vmm::Ending;
+use vmm::handover::End;
 
 use crate::error::Error;
 use crate::printable::printable;
@@ -30,7 +30,7 @@ pub struct Machine {
     directory: PathBuf,
     record: Record,
     alive: bool,
-    end: Option<Ending>,
+    end: Option<End>,
 }
 
 impl Machine {
@@ -65,7 +65,7 @@ impl Machine {
     }
 
     /// How it ended, if it has and could still say so.
-    pub fn end(&self) -> Option<&Ending> {
+    pub fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use vmm::handover::now_ms;
 
 use crate::error::Error;
 
@@ -31,13 +31,9 @@ impl Record {
     /// A machine that is being started now by this process's command.
     pub fn now(detached: bool, disks: BTreeMap<String, PathBuf>) -> Self {
         let command = std::env::args_os();
-        // A clock before 1970 is as good as none.
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         Self {
             pid: None,
-            started_ms: u64::try_from(since.as_millis()).unwrap_or(0),
+            started_ms: now_ms(),
             detached,
             command: command.map(|word| word.to_string_lossy().into()).collect(),
             disks,

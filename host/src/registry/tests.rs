@@ -2,7 +2,7 @@ use super::new_machine::Belongings;
 use super::*;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use vmm::Ending;
+use vmm::handover::{End, Registration};
 
 struct Fixture {
     directory: tempfile::TempDir,
@@ -46,10 +46,13 @@ impl Fixture {
     }
 }
 
-/// The machine's process says how it ended, and ends.
 fn end(belongings: Belongings, message: &str) {
-    let ending = Ending::failed(message.into(), 1);
-    serde_json::to_writer(fs::File::from(belongings.end), &ending).unwrap();
+    let registration = Registration {
+        lock: belongings.lock,
+        end: belongings.end,
+        detached: None,
+    };
+    registration.ended(&End::now(0, message)).unwrap();
 }
 
 #[test]

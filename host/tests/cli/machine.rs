@@ -14,7 +14,7 @@ use host::registry::Registry;
 use host::registry::new_machine::NewMachine;
 use host::registry::record::Record;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use vmm::Ending;
+use vmm::handover::End;
 
 /// A request as it came.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ impl Machine {
     pub(crate) fn end(self, message: Option<&str>) {
         std::fs::write(self.directory.join("log"), "a line\nthe last line\n").unwrap();
         if let Some(message) = message {
-            serde_json::to_writer(&self.end, &Ending::failed(message.into(), 4)).unwrap();
+            serde_json::to_writer(&self.end, &End::now(4, message)).unwrap();
         }
         drop(self.lock);
     }

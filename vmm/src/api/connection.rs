@@ -6,16 +6,18 @@
 //! the next request is read when the answer before it has been taken.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use super::event_line;
+use super::call::{Action, Translate};
+use super::console::{self, Overtaken};
+use super::event_stream::{self, EventStream};
 use super::failure::{Code, Failure};
 use super::machine::Machine;
 use super::request::{self, Head};
 use super::response::Response;
-use super::route::{self, Action, Translate};
+use super::route;
 use super::socket::Socket;
 use crate::command::Reply;
 use crate::error::Result;
@@ -27,12 +29,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may go on sending what is not read any more.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Most bytes of events that wait for a client.
+/// Most bytes of a stream that wait for a client.
 pub(super) const MAX_WAITING: usize = 64 << 10;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-const EVENTS: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\
-    Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
 
 /// A client.
 pub(super) struct Connection {
@@ -40,12 +40,13 @@ pub(super) struct Connection {
     socket: Socket,
     state: State,
     incoming: Vec<u8>,
+    /// A descriptor that came, for the request that takes one.
+    descriptor: Option<OwnedFd>,
     /// The client sends nothing more.
     ended: bool,
-    descriptor: Option<OwnedFd>,
     outgoing: Vec<u8>,
-    /// When it last was what it is: waited for the client to send the rest of
-    /// a request, or to take what is sent.
+    /// When it began to wait for the client: for the rest of a request, or for
+    /// it to take what is sent.
     since: Instant,
 }
 
@@ -54,8 +55,10 @@ enum State {
     Reading { told: bool },
     /// The machine is to answer.
     Waiting { translate: Translate, close: bool },
-    /// It sends events; so many found no room.
-    Events { lost: u64 },
+    /// It tells what happens.
+    Events(EventStream),
+    /// It is the console, whose output the client has up to here.
+    Console { at: u64 },
     /// It sends what is left, and no more.
     Closing,
     /// It is over.
@@ -69,17 +72,17 @@ impl Connection {
             socket,
             state: State::Reading { told: false },
             incoming: Vec::new(),
-            ended: false,
             descriptor: None,
+            ended: false,
             outgoing: Vec::new(),
             since: now,
         }
     }
 
     /// What to wait for.
-    pub(super) fn interest(&self) -> PollFlags {
+    pub(super) fn interest(&self, machine: &Machine) -> PollFlags {
         let mut interest = PollFlags::empty();
-        interest.set(PollFlags::IN, self.wants_input());
+        interest.set(PollFlags::IN, self.wants_input(machine));
         interest.set(PollFlags::OUT, !self.outgoing.is_empty());
         interest
     }
@@ -87,9 +90,9 @@ impl Connection {
     /// When [`serve`](Self::serve) is to be called if nothing happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Closing if self.outgoing.is_empty() => Some(self.since + LINGER),
             _ if !self.outgoing.is_empty() => Some(self.since + PATIENCE),
             State::Reading { .. } if !self.incoming.is_empty() => Some(self.since + PATIENCE),
+            State::Closing => Some(self.since + LINGER),
             _ => None,
         }
     }
@@ -113,58 +116,59 @@ impl Connection {
 
     /// Does what there is to do: `ready` tells what happened at the socket.
     pub(super) fn serve(&mut self, ready: PollFlags, now: Instant, machine: &mut Machine) {
+        let gone = ready.intersects(PollFlags::HUP | PollFlags::ERR);
         // What came before the end counts.
-        let readable = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
-        if ready.intersects(readable) && self.wants_input() {
+        if (gone || ready.contains(PollFlags::IN)) && self.wants_input(machine) {
             self.receive(now);
         }
-        self.check_deadline(now);
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.give_up(now);
+        }
         self.advance(now, machine);
-        if ready.intersects(PollFlags::HUP | PollFlags::ERR) {
+        if gone {
             self.state = State::Closed;
         }
     }
 
     /// The machine has answered.
     pub(super) fn answer(&mut self, outcome: Result<Reply>, now: Instant, machine: &mut Machine) {
-        let before = std::mem::replace(&mut self.state, State::Closed);
-        let State::Waiting { translate, close } = before else {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Waiting { translate, close } => {
+                let response = outcome.map_err(Failure::from).and_then(translate);
+                self.respond(response, close, now);
+                self.advance(now, machine);
+            }
             // Only who waits is answered.
-            self.state = before;
-            return;
-        };
-        let response = outcome.map_err(Failure::from).and_then(translate);
-        self.respond(response, close, now);
-        self.advance(now, machine);
+            other => self.state = other,
+        }
     }
 
     /// Something happened to the machine.
     pub(super) fn event(&mut self, line: &[u8], now: Instant) {
-        self.tell_lost(now);
-        if let State::Events { lost } = &mut self.state {
-            if self.outgoing.len() + line.len() > MAX_WAITING {
-                *lost += 1;
-            } else {
-                self.send_chunk(line, now);
+        if let State::Events(stream) = &mut self.state {
+            if self.outgoing.is_empty() {
+                self.since = now;
             }
+            stream.tell(line, &mut self.outgoing);
+            self.flush(now);
         }
-        self.flush(now);
     }
 
     /// So many events could not even be offered to clients.
     pub(super) fn lose_events(&mut self, count: u64) {
-        if let State::Events { lost } = &mut self.state {
-            *lost += count;
+        if let State::Events(stream) = &mut self.state {
+            stream.lose(count);
         }
     }
 
     /// No event follows.
     pub(super) fn end_events(&mut self, now: Instant) {
-        self.tell_lost(now);
-        if let State::Events { .. } = self.state {
-            self.send(b"0\r\n\r\n", now);
-            self.state = State::Closing;
-            self.flush(now);
+        match std::mem::replace(&mut self.state, State::Closing) {
+            State::Events(stream) => {
+                stream.end(&mut self.outgoing);
+                self.flush(now);
+            }
+            other => self.state = other,
         }
     }
 
@@ -173,93 +177,163 @@ impl Connection {
         self.end_events(now);
         match &mut self.state {
             State::Waiting { close, .. } => *close = true,
-            _ if self.outgoing.is_empty() => self.state = State::Closed,
-            _ => self.state = State::Closing,
+            State::Console { .. } => {}
+            state => *state = State::Closing,
         }
     }
 
-    fn wants_input(&self) -> bool {
-        let reads = match self.state {
+    fn wants_input(&self, machine: &Machine) -> bool {
+        let wants = match self.state {
             State::Reading { .. } => self.outgoing.is_empty(),
+            State::Console { .. } => {
+                let console = machine.console.as_ref();
+                self.incoming.is_empty() && console.is_some_and(console::Console::takes_input)
+            }
             State::Closing => true,
-            State::Waiting { .. } | State::Events { .. } | State::Closed => false,
+            State::Waiting { .. } | State::Events(_) | State::Closed => false,
         };
-        reads && !self.ended
+        wants && !self.ended
     }
 
     fn receive(&mut self, now: Instant) {
-        let first = self.incoming.is_empty();
-        match self.socket.receive(&mut self.incoming) {
-            Ok(None) => return,
-            Err(_) => self.state = State::Closed,
-            Ok(Some(received)) => {
-                self.ended = received.count == 0;
-                let second = received.descriptor.is_some() && self.descriptor.is_some();
-                if received.surplus || second {
-                    let message = "more than one descriptor came; pass one with its request";
-                    let failure = Failure::new(Code::MalformedRequest, message);
-                    self.respond(Err(failure), true, now);
-                }
-                self.descriptor = received.descriptor.or(self.descriptor.take());
-            }
+        if self.incoming.is_empty() && !matches!(self.state, State::Closing) {
+            self.since = now;
         }
+        let received = match self.socket.receive(&mut self.incoming) {
+            Ok(None) => return,
+            Ok(Some(received)) => received,
+            Err(_) => {
+                self.state = State::Closed;
+                return;
+            }
+        };
+        self.ended = received.count == 0;
         if let State::Closing = self.state {
             self.incoming.clear();
-        } else if first {
-            self.since = now;
+            return;
+        }
+        let second = received.descriptor.is_some() && self.descriptor.is_some();
+        self.descriptor = received.descriptor.or(self.descriptor.take());
+        if received.surplus || second {
+            let message = "more than one descriptor came; pass one, with its request";
+            let failure = Failure::new(Code::MalformedRequest, message);
+            self.respond(Err(failure), true, now);
         }
     }
 
     /// Goes on until the client or the machine has to do something.
     fn advance(&mut self, now: Instant, machine: &mut Machine) {
         self.flush(now);
-        while let State::Reading { told } = self.state
+        while self.outgoing.is_empty() && self.step(now, machine) {
+            self.flush(now);
+        }
+        if let State::Closing = self.state
             && self.outgoing.is_empty()
         {
-            match request::parse(&self.incoming) {
-                Ok(Some(head)) if self.incoming.len() >= head.len + head.body_len => {
-                    self.take_request(&head, now, machine);
-                }
-                Ok(Some(head)) if head.expects_continue && !told => {
-                    self.send(CONTINUE, now);
-                    self.state = State::Reading { told: true };
-                }
-                Ok(_) if self.ended => self.state = State::Closed,
-                Ok(_) => return,
-                Err(failure) => self.respond(Err(failure), true, now),
+            self.socket.finish();
+            if self.ended {
+                self.state = State::Closed;
             }
-            self.flush(now);
         }
     }
 
+    /// Does the next thing, if there is one.
+    fn step(&mut self, now: Instant, machine: &mut Machine) -> bool {
+        match &mut self.state {
+            State::Reading { told } => {
+                let told = *told;
+                self.read_request(told, now, machine)
+            }
+            State::Events(stream) => {
+                stream.tell_lost(&mut self.outgoing);
+                self.since = now;
+                !self.outgoing.is_empty()
+            }
+            State::Console { at } => {
+                let at = *at;
+                self.relay(at, now, machine)
+            }
+            State::Waiting { .. } | State::Closing | State::Closed => false,
+        }
+    }
+
+    fn read_request(&mut self, told: bool, now: Instant, machine: &mut Machine) -> bool {
+        match request::parse(&self.incoming) {
+            Ok(Some(head)) if self.incoming.len() >= head.len + head.body_len => {
+                self.take_request(&head, now, machine);
+            }
+            Ok(Some(head)) if head.expects_continue && !told => {
+                self.send(CONTINUE, now);
+                self.state = State::Reading { told: true };
+            }
+            Ok(_) if self.ended => self.state = State::Closed,
+            Ok(_) => return false,
+            Err(failure) => self.respond(Err(failure), true, now),
+        }
+        true
+    }
+
     fn take_request(&mut self, head: &Head, now: Instant, machine: &mut Machine) {
-        let end = head.len + head.body_len;
-        let request: Vec<u8> = self.incoming.drain(..end).collect();
+        let rest = self.incoming.split_off(head.len + head.body_len);
+        let request = std::mem::replace(&mut self.incoming, rest);
         self.since = now;
-        self.state = State::Reading { told: false };
-        let action = route::lead(&head.method, &head.path, &request[head.len..]);
+        let action = route::lead(head, &request[head.len..], &mut self.descriptor);
         if self.incoming.is_empty() {
-            // It came for this request, which did not want it.
+            // It came with this request, which did not want it.
             self.descriptor = None;
         }
-        match action {
-            Ok(Action::Ask(command, translate)) => match machine.ask(self.id, command) {
-                Ok(()) => {
-                    let close = head.close;
-                    self.state = State::Waiting { translate, close };
-                }
-                Err(failure) => self.respond(Err(failure), head.close, now),
-            },
-            Ok(Action::Events) => {
-                self.state = State::Events { lost: 0 };
-                self.send(EVENTS, now);
-            }
-            Err(failure) if head.method == "HEAD" => {
-                let response = Response::from(&failure).without_body();
-                self.respond(Ok(response), head.close, now);
-            }
-            Err(failure) => self.respond(Err(failure), head.close, now),
+        if let Err(failure) = action.and_then(|action| self.begin(action, head, now, machine)) {
+            let response = match head.method == "HEAD" {
+                true => Response::from(&failure).without_body(),
+                false => Response::from(&failure),
+            };
+            self.respond(Ok(response), head.close, now);
         }
+    }
+
+    fn begin(
+        &mut self,
+        action: Action,
+        head: &Head,
+        now: Instant,
+        machine: &mut Machine,
+    ) -> std::result::Result<(), Failure> {
+        match action {
+            Action::Respond(response) => self.respond(Ok(response), head.close, now),
+            Action::Ask(command, translate) => {
+                machine.ask(self.id, command)?;
+                let close = head.close;
+                self.state = State::Waiting { translate, close };
+            }
+            Action::Events => {
+                self.send(event_stream::HEAD, now);
+                self.state = State::Events(EventStream::default());
+            }
+            Action::Console => {
+                let console = machine.console.as_mut().ok_or_else(console::elsewhere)?;
+                let at = console.attach(self.id)?;
+                self.send(console::HEAD, now);
+                self.state = State::Console { at };
+            }
+        }
+        Ok(())
+    }
+
+    /// Between the client and the console, which has been shown up to `at`.
+    fn relay(&mut self, at: u64, now: Instant, machine: &mut Machine) -> bool {
+        let Some(console) = &mut machine.console else {
+            return false;
+        };
+        if console.takes_input() && !self.incoming.is_empty() {
+            console.type_in(&mut self.incoming);
+        }
+        self.since = now;
+        self.state = match console.read(at, &mut self.outgoing) {
+            Ok(at) if console.is_over(at) => State::Closing,
+            Ok(at) => State::Console { at },
+            Err(Overtaken) => State::Closed,
+        };
+        !self.outgoing.is_empty()
     }
 
     fn respond(
@@ -276,26 +350,6 @@ impl Connection {
             true => State::Closing,
             false => State::Reading { told: false },
         };
-    }
-
-    /// Tells how many events found no room, if there is room now.
-    fn tell_lost(&mut self, now: Instant) {
-        if let State::Events { lost } = &mut self.state
-            && *lost > 0
-        {
-            let line = event_line::lost(*lost, SystemTime::now());
-            if self.outgoing.len() + line.len() <= MAX_WAITING {
-                *lost = 0;
-                self.send_chunk(&line, now);
-            }
-        }
-    }
-
-    /// One chunk of a body whose length is not known (RFC 9112 §7.1).
-    fn send_chunk(&mut self, bytes: &[u8], now: Instant) {
-        self.send(format!("{:x}\r\n", bytes.len()).as_bytes(), now);
-        self.send(bytes, now);
-        self.send(b"\r\n", now);
     }
 
     fn send(&mut self, bytes: &[u8], now: Instant) {
@@ -320,19 +374,10 @@ impl Connection {
                 }
             }
         }
-        self.tell_lost(now);
-        if let State::Closing = self.state {
-            self.socket.finish();
-            if self.ended {
-                self.state = State::Closed;
-            }
-        }
     }
 
-    fn check_deadline(&mut self, now: Instant) {
-        if self.deadline().is_none_or(|deadline| now < deadline) {
-            return;
-        }
+    /// The client was too slow.
+    fn give_up(&mut self, now: Instant) {
         if let State::Reading { .. } = self.state
             && self.outgoing.is_empty()
         {
@@ -341,6 +386,7 @@ impl Connection {
             self.respond(Err(Failure::new(Code::TooSlow, message)), true, now);
         } else {
             self.state = State::Closed;
+            self.outgoing.clear();
         }
     }
 }

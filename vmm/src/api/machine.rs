@@ -1,6 +1,7 @@
 //! The machine as clients reach it: what they ask goes to its control thread,
-//! and what comes of it to the mailbox.
+//! and what comes of it to the mailbox; and its console.
 
+use super::console::Console;
 use super::failure::{Code, Failure};
 use super::mailbox::{Mail, Mailbox};
 use crate::command::Command;
@@ -15,14 +16,17 @@ pub(super) struct Machine {
     operator: Operator,
     mailbox: Mailbox,
     in_progress: usize,
+    /// If this is where it is served.
+    pub(super) console: Option<Console>,
 }
 
 impl Machine {
-    pub(super) fn new(operator: Operator, mailbox: Mailbox) -> Self {
+    pub(super) fn new(operator: Operator, mailbox: Mailbox, console: Option<Console>) -> Self {
         Self {
             operator,
             mailbox,
             in_progress: 0,
+            console,
         }
     }
 

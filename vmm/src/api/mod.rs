@@ -12,11 +12,15 @@
 //! request and to take an answer, one request in progress, one descriptor.
 
 mod body;
+mod call;
 mod connection;
+mod console;
 mod event_line;
+mod event_stream;
 mod failure;
 mod machine;
 mod mailbox;
+mod path;
 mod request;
 mod response;
 mod route;

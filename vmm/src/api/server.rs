@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use devices::thread;
 use rustix::io::ioctl_fionbio;
 
+use super::console::Console;
 use super::event_line;
 use super::machine::Machine;
 use super::mailbox::{Mail, Mailbox};
@@ -27,11 +28,12 @@ pub struct Server {
 
 impl Server {
     /// Serves `listener`, a listening Unix stream socket, by operating
-    /// `operator`'s machine. The socket becomes non-blocking.
+    /// `operator`'s machine. The socket becomes non-blocking. `console` is the
+    /// far end of a [served](crate::config::ConsoleConfig::served) console.
     ///
     /// # Errors
     /// The process has no thread or descriptor left.
-    pub fn spawn(listener: OwnedFd, operator: &Operator) -> Result<Self> {
+    pub fn spawn(listener: OwnedFd, operator: &Operator, console: Option<OwnedFd>) -> Result<Self> {
         let failed = Error::host("the control socket's server");
         let refused = |error: rustix::io::Errno| failed(error.into());
         ioctl_fionbio(&listener, true).map_err(refused)?;
@@ -41,7 +43,8 @@ impl Server {
             feed.tell(event);
             true
         });
-        let machine = Machine::new(operator.clone(), mailbox.clone());
+        let console = console.map(Console::new);
+        let machine = Machine::new(operator.clone(), mailbox.clone(), console);
         let service = Service::new(listener, mailbox.clone(), machine);
         let thread = thread::builder("api").spawn(move || service.run());
         Ok(Self {

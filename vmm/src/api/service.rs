@@ -47,6 +47,7 @@ pub(super) struct Service {
 pub(super) struct Ready {
     listener: bool,
     mailbox: bool,
+    console: bool,
     clients: Vec<(u64, PollFlags)>,
 }
 
@@ -54,8 +55,7 @@ pub(super) struct Ready {
 impl Ready {
     fn is_nothing(&self) -> bool {
         let clients = self.clients.iter();
-        !self.listener
-            && !self.mailbox
+        !(self.listener || self.mailbox || self.console)
             && clients.fold(true, |no, (_, flags)| no && flags.is_empty())
     }
 }
@@ -104,8 +104,12 @@ impl Service {
             PollFd::new(&self.listener, listener),
             PollFd::new(&self.mailbox, PollFlags::IN),
         ];
+        let console = self.machine.console.as_ref();
+        let console = console.and_then(|console| Some((console, console.interest()?)));
+        fds.extend(console.map(|(console, interest)| PollFd::new(console, interest)));
+        let machine = &self.machine;
         let clients = self.connections.values();
-        fds.extend(clients.map(|client| PollFd::new(client, client.interest())));
+        fds.extend(clients.map(|client| PollFd::new(client, client.interest(machine))));
         let timeout = patience.map(Timespec::try_from).transpose();
         match poll(&mut fds, timeout.map_err(io::Error::other)?.as_ref()) {
             Ok(_) => {}
@@ -117,6 +121,7 @@ impl Service {
         Ok(Ready {
             listener: is_ready() && listens,
             mailbox: is_ready(),
+            console: console.is_some() && is_ready(),
             clients: self.connections.keys().copied().zip(happened).collect(),
         })
     }
@@ -129,6 +134,11 @@ impl Service {
 
     /// Does what there is to do at `now`. Breaks when it is over.
     pub(super) fn serve(&mut self, ready: &Ready, now: Instant) -> ControlFlow<()> {
+        if let Some(console) = &mut self.machine.console
+            && ready.console
+        {
+            console.serve();
+        }
         if ready.mailbox {
             for mail in self.mailbox.take() {
                 self.receive(mail, now);
@@ -143,8 +153,13 @@ impl Service {
             }
         }
         let farewell = self.end.is_some();
-        self.connections
-            .retain(|_, connection| !connection.is_over(farewell));
+        self.connections.retain(|id, connection| {
+            let over = connection.is_over(farewell);
+            if over && let Some(console) = &mut self.machine.console {
+                console.detach(*id);
+            }
+            !over
+        });
         if self.closed_until.is_some_and(|until| until <= now) {
             self.closed_until = None;
         }
@@ -174,6 +189,9 @@ impl Service {
             }
             Mail::Close => {
                 all.for_each(|connection| connection.close(now));
+                if let Some(console) = &mut self.machine.console {
+                    console.close();
+                }
                 self.end = Some(now + FAREWELL);
             }
         }

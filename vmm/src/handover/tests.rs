@@ -171,19 +171,6 @@ fn files(config: &VmConfig) -> BTreeMap<RawFd, u64> {
     fds.into_iter().map(file).collect()
 }
 
-/// The numbers of what goes with a machine.
-fn extras(handover: &Handover) -> [Option<RawFd>; 6] {
-    let extras = [
-        &handover.report,
-        &handover.api,
-        &handover.console,
-        &handover.lock,
-        &handover.end,
-        &handover.entered,
-    ];
-    extras.map(|fd| fd.as_ref().map(AsRawFd::as_raw_fd))
-}
-
 fn inherited(fd: RawFd) -> bool {
     // SAFETY: a question only.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
@@ -205,21 +192,34 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_field_arrives(config in config(), extra in any::<[bool; 6]>()) {
+    fn every_field_arrives(
+        config in config(),
+        reported in any::<bool>(),
+        served in any::<bool>(),
+        registered in any::<Option<bool>>(),
+    ) {
         let sent = (text(&config), files(&config));
         let asked = Instant::now() - Duration::from_secs(5);
-        let [report, api, console, lock, end, entered] =
-            extra.map(|there| there.then(|| OwnedFd::from(file())));
-        let handover = Handover { config, asked, report, api, console, lock, end, entered };
-        let extra = extras(&handover);
+        let report = reported.then(|| OwnedFd::from(file()));
+        let report_number = report.as_ref().map(AsRawFd::as_raw_fd);
+        let api = served.then(|| OwnedFd::from(file()));
+        let console = served.then(|| OwnedFd::from(file()));
+        let registration = registered.map(|detached| Registration {
+            lock: file().into(),
+            end: file().into(),
+            detached: detached.then(|| file().into()),
+        });
+        let life = text(&(&api, &console, &registration));
+        let handover = Handover { config, asked, report, api, console, registration };
         let memfd = handover.send().unwrap();
-        prop_assert!(sent.1.keys().chain(extra.iter().flatten()).all(|fd| inherited(*fd)));
+        prop_assert!(sent.1.keys().chain(&report_number).all(|fd| inherited(*fd)));
         prop_assert!(inherited(memfd.as_raw_fd()));
 
         // SAFETY: all descriptors were given up when they were sent.
         let received = unsafe { Handover::receive(memfd.into_raw_fd()) }.unwrap();
         prop_assert_eq!((text(&received.config), files(&received.config)), sent);
-        prop_assert_eq!(extras(&received), extra);
+        prop_assert_eq!(received.report.as_ref().map(AsRawFd::as_raw_fd), report_number);
+        prop_assert_eq!(text(&(&received.api, &received.console, &received.registration)), life);
         let late = received.asked.saturating_duration_since(asked);
         let early = asked.saturating_duration_since(received.asked);
         prop_assert!(late.max(early) < Duration::from_secs(60), "{late:?} {early:?}");
@@ -236,11 +236,8 @@ proptest! {
 fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
     let fd = || file().into_raw_fd();
     let mut value = serde_json::json!({
-        "version": VERSION,
-        "process": {
-            "asked_ns": 0, "report": null,
-            "api": null, "console": null, "lock": null, "end": null, "entered": null,
-        },
+        "version": VERSION, "asked_ns": 0, "report": null,
+        "api": null, "console_far": null, "registration": null,
         "kvm": fd(), "kernel": fd(), "initrd": null,
         "command_line": "", "protocol": "auto", "cpus": 1,
         "memory": {

@@ -17,7 +17,7 @@ use devices::net::mtu::Mtu;
 use serde::{Deserialize, Serialize};
 
 use super::inheritance::{Inheritance, bequeath};
-use super::{HandoverError, VERSION};
+use super::{Handover, HandoverError, Registration, VERSION};
 use crate::config::{
     BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, TransportKind, VmConfig,
 };
@@ -28,7 +28,12 @@ use crate::memory::{Backing, MemoryConfig};
 #[serde(deny_unknown_fields)]
 pub(super) struct Wire {
     version: u32,
-    pub(super) process: WireProcess,
+    /// `CLOCK_MONOTONIC`, in nanoseconds.
+    pub(super) asked_ns: u64,
+    pub(super) report: Option<RawFd>,
+    pub(super) api: Option<RawFd>,
+    pub(super) console_far: Option<RawFd>,
+    pub(super) registration: Option<WireRegistration>,
     kvm: RawFd,
     kernel: RawFd,
     initrd: Option<RawFd>,
@@ -43,18 +48,12 @@ pub(super) struct Wire {
     devices: Vec<WireDevice>,
 }
 
-/// What is not the machine's but its process's.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct WireProcess {
-    /// `CLOCK_MONOTONIC`, in nanoseconds.
-    pub(super) asked_ns: u64,
-    pub(super) report: Option<RawFd>,
-    pub(super) api: Option<RawFd>,
-    pub(super) console: Option<RawFd>,
-    pub(super) lock: Option<RawFd>,
-    pub(super) end: Option<RawFd>,
-    pub(super) entered: Option<RawFd>,
+pub(super) struct WireRegistration {
+    lock: RawFd,
+    end: RawFd,
+    detached: Option<RawFd>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -164,10 +163,8 @@ impl Wire {
     }
 
     /// Bequeathes all descriptors.
-    pub(super) fn from_config(
-        config: VmConfig,
-        process: WireProcess,
-    ) -> Result<Self, HandoverError> {
+    pub(super) fn from_handover(handover: Handover, asked_ns: u64) -> Result<Self, HandoverError> {
+        let config = handover.config;
         let boot = config.boot;
         let memory = config.memory;
         let identity = config.identity;
@@ -181,7 +178,14 @@ impl Wire {
         let devices = config.devices.into_iter().map(WireDevice::from_config);
         Ok(Self {
             version: VERSION,
-            process,
+            asked_ns,
+            report: handover.report.map(bequeath).transpose()?,
+            api: handover.api.map(bequeath).transpose()?,
+            console_far: handover.console.map(bequeath).transpose()?,
+            registration: handover
+                .registration
+                .map(WireRegistration::bequeath)
+                .transpose()?,
             kvm: bequeath(config.kvm)?,
             kernel: bequeath(boot.kernel)?,
             initrd: boot.initrd.map(bequeath).transpose()?,
@@ -273,6 +277,28 @@ impl Wire {
                 WireTransport::Mmio => TransportKind::Mmio,
             },
             devices,
+        })
+    }
+}
+
+impl WireRegistration {
+    fn bequeath(registration: Registration) -> io::Result<Self> {
+        Ok(Self {
+            lock: bequeath(registration.lock)?,
+            end: bequeath(registration.end)?,
+            detached: registration.detached.map(bequeath).transpose()?,
+        })
+    }
+
+    pub(super) fn adopt(
+        &self,
+        inheritance: &mut Inheritance,
+    ) -> Result<Registration, HandoverError> {
+        let mut fd = |number| inheritance.adopt(number);
+        Ok(Registration {
+            lock: fd(self.lock)?,
+            end: fd(self.end)?,
+            detached: self.detached.map(&mut fd).transpose()?,
         })
     }
 }

@@ -2,13 +2,16 @@
 //! control thread and the clock, and nothing happens but at their word.
 
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use rustix::event::PollFlags;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::api::console::Console;
 use crate::api::machine::Machine;
 use crate::api::mailbox::{Mail, Mailbox};
 use crate::api::service::Service;
@@ -29,12 +32,20 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new() -> Self {
+        Self::with_console(None)
+    }
+
+    pub(super) fn with_console(console: Option<OwnedFd>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(directory.path().join("api.sock")).unwrap();
         listener.set_nonblocking(true).unwrap();
         let (sender, messages) = channel();
         let mailbox = Mailbox::new().unwrap();
-        let machine = Machine::new(Operator { sender }, mailbox.clone());
+        let machine = Machine::new(
+            Operator { sender },
+            mailbox.clone(),
+            console.map(Console::new),
+        );
         Self {
             service: Service::new(listener.into(), mailbox.clone(), machine),
             now: Instant::now(),
@@ -80,6 +91,11 @@ impl Bench {
             Ok(Message::Command(command, answer)) => Some((command, answer)),
             _ => None,
         }
+    }
+
+    /// What the first client is waited for.
+    pub(super) fn interest(&self) -> PollFlags {
+        self.service.connections[&0].interest(&self.service.machine)
     }
 
     pub(super) fn happens(&mut self, event: &Event) {

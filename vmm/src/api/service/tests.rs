@@ -4,9 +4,12 @@ use crate::api::connection::{MAX_WAITING, PATIENCE};
 use crate::api::machine::MAX_IN_PROGRESS;
 use crate::api::request::{MAX_BODY, MAX_HEAD};
 use crate::command::{Command, Reply};
+use crate::config::ConsoleConfig;
 use crate::description::{Description, State};
 use crate::event::{Event, StopReason};
 use proptest::prelude::*;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::net::Shutdown;
 
 const DONE: &str = "HTTP/1.1 204 No Content\r\n\r\n";
@@ -267,11 +270,7 @@ fn a_client_that_reads_nothing_gets_only_so_far() {
     loop {
         client.send(requests.as_bytes());
         bench.settle();
-        let served = &bench.service.connections[&0];
-        if served.deadline().is_some() && served.interest().is_empty() {
-            unreachable!("it is waited for");
-        }
-        if served.interest() == PollFlags::OUT {
+        if bench.interest() == PollFlags::OUT {
             break;
         }
     }
@@ -307,7 +306,7 @@ fn who_does_not_read_events_hears_how_many_were_lost() {
     bench.exchange(&mut client, &request("GET", "/v1/events", ""));
     let mut told = 0;
     let mut text = String::new();
-    while bench.service.connections[&0].interest().is_empty() {
+    while bench.interest().is_empty() {
         bench.happens(&Event::Paused);
         told += 1;
     }
@@ -326,6 +325,84 @@ fn who_does_not_read_events_hears_how_many_were_lost() {
     assert!(text.contains(&format!("\"count\":{lost}}}\n")), "{lost}");
     bench.happens(&Event::Resumed);
     assert!(client.receive().contains("resumed"));
+}
+
+#[test]
+fn a_client_attaches_to_the_console_types_and_leaves() {
+    let (near, far) = ConsoleConfig::served().unwrap();
+    let mut bench = Bench::with_console(Some(far));
+    let (mut output, mut input) = (File::from(near.output), File::from(near.input.unwrap()));
+    output.write_all(b"login: ").unwrap();
+    bench.settle();
+    let attach = "POST /v1/console HTTP/1.1\r\nHost: x\r\n\
+                  Connection: Upgrade\r\nUpgrade: plinth-console\r\n\r\n";
+    let mut first = bench.client();
+    // What is typed at once is input as well.
+    let shown = bench.exchange(&mut first, &format!("{attach}ro"));
+    assert!(
+        shown.starts_with("HTTP/1.1 101 Switching Protocols\r\n"),
+        "{shown}"
+    );
+    assert!(shown.ends_with("\r\n\r\nlogin: "), "{shown}");
+    first.send(b"ot\n");
+    bench.settle();
+    let mut typed = [0; 5];
+    input.read_exact(&mut typed).unwrap();
+    assert_eq!(&typed, b"root\n");
+    output.write_all(b"# ").unwrap();
+    bench.settle();
+    assert_eq!(first.receive(), "# ");
+
+    let mut second = bench.client();
+    let refused = bench.exchange(&mut second, attach);
+    assert_eq!(refusal(&refused).1, "conflict");
+    drop(first);
+    bench.settle();
+    let shown = bench.exchange(&mut second, attach);
+    assert!(shown.ends_with("\r\n\r\nlogin: # "), "{shown}");
+    // The machine ends, and with it the console.
+    output.write_all(b"bye").unwrap();
+    drop((output, input));
+    bench.settle();
+    assert_eq!(second.receive(), "bye");
+    assert!(second.is_closed());
+}
+
+#[test]
+fn input_that_the_guest_does_not_read_waits_at_the_client() {
+    let (near, far) = ConsoleConfig::served().unwrap();
+    let mut bench = Bench::with_console(Some(far));
+    let mut input = File::from(near.input.unwrap());
+    let mut client = bench.client();
+    let attach = "POST /v1/console HTTP/1.1\r\nHost: x\r\n\
+                  Connection: Upgrade\r\nUpgrade: plinth-console\r\n\r\n";
+    bench.exchange(&mut client, attach);
+    let mut typed = 0;
+    while let Ok(count) = client.stream.write(&[b'x'; 1000]) {
+        typed += count;
+        bench.settle();
+    }
+    // However long it takes.
+    bench.pass(PATIENCE * 10);
+    let mut read = 0;
+    while read < typed {
+        read += input.read(&mut [0; 9000]).unwrap();
+        bench.settle();
+    }
+    assert_eq!(read, typed);
+}
+
+#[test]
+fn a_console_that_is_elsewhere_is_not_attached_to() {
+    let mut bench = Bench::new();
+    let mut client = bench.client();
+    let attach = "POST /v1/console HTTP/1.1\r\nHost: x\r\n\
+                  Connection: Upgrade\r\nUpgrade: plinth-console\r\n\r\n";
+    let refused = bench.exchange(&mut client, attach);
+    assert_eq!(
+        (refusal(&refused).0, &*refusal(&refused).1),
+        (409, "conflict")
+    );
 }
 
 #[test]
