@@ -6,6 +6,7 @@
 mod completions;
 mod doctor;
 mod run;
+mod usage;
 mod vm;
 
 use std::process::ExitCode;
@@ -36,7 +37,8 @@ enum Command {
 /// clap's message and status 2.
 pub fn main() -> ExitCode {
     let asked = Instant::now();
-    let result = match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|error| usage::readable(error).exit());
+    let result = match cli.command {
         Command::Run(run) => run.execute(asked),
         Command::Vm(vm) => vm.execute(),
         Command::Doctor(doctor) => doctor.execute(),

@@ -12,6 +12,7 @@ use vmm::config::BlockConfig;
 
 use crate::error::Error;
 use crate::option::disk::DiskOption;
+use crate::shell::quoted;
 
 use super::holder;
 
@@ -108,7 +109,7 @@ fn check_size(option: &DiskOption, mut file: &File) -> Result<(), Error> {
     let size = file
         .seek(SeekFrom::End(0))
         .map_err(|error| refused(option, "cannot be measured").because(error))?;
-    let path = option.path.display();
+    let path = quoted(&option.path);
     if size == 0 {
         return Err(
             refused(option, "is empty").remedy(format!("giving it a size: truncate -s 1G {path}"))
@@ -171,7 +172,7 @@ fn unopened(option: &DiskOption, error: io::Error) -> Error {
         Some(Errno::ISDIR) => refused.remedy("a disk image or a block device"),
         Some(Errno::NOENT) => refused.remedy(format!(
             "making it: truncate -s 1G {}",
-            option.path.display()
+            quoted(&option.path)
         )),
         _ => refused,
     }
