@@ -9,16 +9,18 @@ use std::time::Instant;
 
 use boot::layout::MIB;
 use boot::smbios::Identity;
-use boot::{BootPlan, CommandLine, CpuCount, Machine, MemoryLayout, MmioDevice, Protocol};
+use boot::{
+    BootPlan, CommandLine, CpuCount, Machine, MemoryLayout, MmioDevice, PciHost, Protocol, SlotSet,
+};
 use devices::bus::Bus;
 use devices::memory::Ram;
 use devices::reactor::Reactor;
 use devices::thread;
 use kvm_ioctls::VcpuFd;
 
-use crate::attach::{AttachedDevice, attach};
+use crate::attach::{AttachedDevice, Backplane, Place, place};
 use crate::catalog;
-use crate::config::{BootConfig, ConsoleConfig, DeviceConfig, VmConfig};
+use crate::config::{BootConfig, ConsoleConfig, DeviceConfig, TransportKind, VmConfig};
 use crate::control::{self, ControlChannel, Parts};
 use crate::cpu::cpuid::CpuidTemplate;
 use crate::cpu::vcpu::{Buses, VcpuContext};
@@ -30,7 +32,7 @@ use crate::kvm::machine::KvmMachine;
 use crate::memory::load::{Files, load};
 use crate::memory::{Backing, MemoryConfig, ram, slots};
 use crate::operator::Operator;
-use crate::platform::{self, Console};
+use crate::platform::{self, Console, GuestEvents};
 use crate::statistics::BootClock;
 use crate::vm::{PausedVm, Vm};
 
@@ -69,6 +71,7 @@ impl VmBuilder {
             identity: Identity::default(),
             console: None,
             rtc: true,
+            transport: TransportKind::default(),
             devices: Vec::new(),
         };
         Self::from_config(config)
@@ -139,6 +142,13 @@ impl VmBuilder {
         self
     }
 
+    /// Sets how the guest reaches its virtio devices.
+    #[must_use]
+    pub fn transport(mut self, transport: TransportKind) -> Self {
+        self.config.transport = transport;
+        self
+    }
+
     /// Adds a virtio device behind those added before.
     #[must_use]
     pub fn device(mut self, device: DeviceConfig) -> Self {
@@ -157,8 +167,8 @@ impl VmBuilder {
         check_memory(&config.memory)?;
         let description = describe(&config)?;
 
-        let slots = place_devices(config.devices.len())?;
-        let plan = plan_boot(&config, &slots)?;
+        let places = place_devices(config.transport, config.devices.len())?;
+        let plan = plan_boot(&config, &places)?;
 
         // Memory first, so that it goes last, should a later step fail.
         let (ram, machine) = make_in_parallel(
@@ -180,6 +190,7 @@ impl VmBuilder {
             mmio: Bus::default(),
         };
         platform::add_fixed(&mut buses.ports, &requests, config.rtc)?;
+        let events = GuestEvents::add(&mut buses.ports, &machine, config.cpus, || {})?;
         let console = config
             .console
             .map(|console| {
@@ -187,14 +198,8 @@ impl VmBuilder {
                 Console::add(console, ports, &machine, &reactor.handle(), &requests)
             })
             .transpose()?;
-        let devices = attach_devices(
-            config.devices,
-            &slots,
-            &machine,
-            &ram,
-            &reactor,
-            &mut buses.mmio,
-        )?;
+        let backplane = Backplane::new(config.transport, &machine, &ram, &buses.mmio)?;
+        let devices = attach_devices(config.devices, &places, &backplane, &machine, &reactor)?;
 
         let clock = Arc::new(BootClock::new(asked));
         let fds = create_vcpus(&machine, config.cpus, &plan)?;
@@ -207,19 +212,15 @@ impl VmBuilder {
             description,
             _keep: Box::new(Remains {
                 _console: console,
+                _events: events,
                 _reactor: reactor,
                 _machine: machine,
                 _ram: ram,
             }),
         };
         let control = control::spawn(channel, parts).map_err(Error::host("the control thread"))?;
-        Ok(PausedVm(Vm {
-            operator: Operator { sender },
-            control: Some(control),
-            stopped: None,
-            vcpus: counters,
-            clock,
-        }))
+        let operator = Operator { sender };
+        Ok(PausedVm(Vm::new(operator, control, counters, clock)))
     }
 }
 
@@ -256,6 +257,7 @@ fn filled_memory(memory: &MemoryConfig, boot: &BootConfig, plan: &BootPlan) -> R
 /// What must live as long as the machine, dropped from top to bottom.
 struct Remains {
     _console: Option<Console>,
+    _events: GuestEvents,
     _reactor: Reactor,
     _machine: KvmMachine,
     _ram: Ram,
@@ -307,17 +309,23 @@ fn describe(config: &VmConfig) -> Result<Description> {
 }
 
 /// Where each of `count` devices goes.
-fn place_devices(count: usize) -> Result<Vec<MmioDevice>> {
-    let slots = (0..).take(count).map(MmioDevice::at_slot);
-    slots.collect::<Option<_>>().ok_or_else(|| {
-        Error::Config(format!(
+fn place_devices(kind: TransportKind, count: usize) -> Result<Vec<Place>> {
+    let places: Vec<Place> = (0..count).map_while(|index| place(kind, index)).collect();
+    if places.len() < count {
+        return Err(Error::Config(format!(
             "{count} virtio devices are too many: a machine has room for {}",
-            MmioDevice::MAX
-        ))
-    })
+            places.len()
+        )));
+    }
+    Ok(places)
 }
 
-fn plan_boot(config: &VmConfig, slots: &[MmioDevice]) -> Result<BootPlan> {
+fn plan_boot(config: &VmConfig, places: &[Place]) -> Result<BootPlan> {
+    let windows = places.iter().filter_map(|place| match place {
+        Place::Mmio(window) => Some(*window),
+        Place::Pci(_) => None,
+    });
+    let windows: Vec<MmioDevice> = windows.collect();
     let boot = &config.boot;
     let initrd = boot
         .initrd
@@ -328,12 +336,19 @@ fn plan_boot(config: &VmConfig, slots: &[MmioDevice]) -> Result<BootPlan> {
     let machine = Machine {
         memory: config.memory.layout,
         cpus: config.cpus,
+        max_cpus: None,
         command_line: &boot.command_line,
         initrd,
         protocol: boot.protocol,
-        virtio_mmio: slots,
-        pci: None,
-        power_button: false,
+        virtio_mmio: &windows,
+        pci: match config.transport {
+            TransportKind::Pci => Some(PciHost {
+                hotplug: SlotSet::NONE,
+            }),
+            TransportKind::Mmio => None,
+        },
+        generation_id: None,
+        power_button: true,
         serial: config.console.is_some(),
         rtc: config.rtc,
         identity: &config.identity,
@@ -343,17 +358,16 @@ fn plan_boot(config: &VmConfig, slots: &[MmioDevice]) -> Result<BootPlan> {
 
 fn attach_devices(
     devices: Vec<DeviceConfig>,
-    slots: &[MmioDevice],
+    places: &[Place],
+    backplane: &Backplane,
     machine: &KvmMachine,
-    ram: &Ram,
     reactor: &Reactor,
-    mmio: &mut Bus,
 ) -> Result<Vec<AttachedDevice>> {
-    let placed = devices.into_iter().zip(slots);
+    let placed = devices.into_iter().zip(places);
     placed
-        .map(|(config, slot)| {
+        .map(|(config, place)| {
             let made = catalog::make(config, &reactor.handle())?;
-            attach(made.device, &made.name, slot, machine, ram, mmio)
+            backplane.attach(made.device, &made.name, *place, machine)
         })
         .collect()
 }
@@ -455,13 +469,17 @@ mod tests {
 
     #[test]
     fn devices_have_places_of_their_own_until_there_is_no_room() {
-        assert!(place_devices(0).unwrap().is_empty());
-        let most = usize::try_from(MmioDevice::MAX).unwrap();
-        assert_eq!(place_devices(most).unwrap().len(), most);
-        for count in [most + 1, 1000, usize::MAX] {
-            let error = place_devices(count).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Configuration);
-            assert!(error.to_string().contains(&count.to_string()), "{error}");
+        for kind in [TransportKind::Mmio, TransportKind::Pci] {
+            assert!(place_devices(kind, 0).unwrap().is_empty());
+            let most = kind.room();
+            let places = place_devices(kind, most).unwrap();
+            assert_eq!(places.len(), most);
+            assert!((1..most).all(|at| !places[..at].contains(&places[at])));
+            for count in [most + 1, 1000, usize::MAX] {
+                let error = place_devices(kind, count).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Configuration);
+                assert!(error.to_string().contains(&count.to_string()), "{error}");
+            }
         }
     }
 

@@ -8,10 +8,11 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use boot::smbios::Identity;
-use boot::{CommandLine, CpuCount, Protocol};
+use boot::{CommandLine, CpuCount, MmioDevice, Protocol};
 use devices::block::id::DiskId;
 use devices::block::open::DiskOptions;
 use devices::net::device::NetOptions;
+use devices::pci::SLOTS;
 
 use crate::description::{DeviceDescription, DeviceKind};
 use crate::device_name::{BadDeviceName, DeviceName};
@@ -35,6 +36,8 @@ pub struct VmConfig {
     /// Whether it has a CMOS clock. Linux guests take the time from KVM's
     /// clock and look at this one only to set an RTC device up.
     pub rtc: bool,
+    /// How the guest reaches its virtio devices.
+    pub transport: TransportKind,
     /// Its virtio devices, in the order in which the guest finds them.
     pub devices: Vec<DeviceConfig>,
 }
@@ -59,6 +62,28 @@ pub struct ConsoleConfig {
     pub input: Option<OwnedFd>,
     /// Where the guest's output goes.
     pub output: OwnedFd,
+}
+
+/// How a guest reaches virtio devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransportKind {
+    /// As PCI functions, which come and go while the guest runs.
+    #[default]
+    Pci,
+    /// At fixed addresses, for guests without PCI.
+    Mmio,
+}
+
+impl TransportKind {
+    /// How many devices a machine has room for.
+    pub fn room(self) -> usize {
+        match self {
+            // All slots but the host bridge's.
+            Self::Pci => usize::from(SLOTS - 1),
+            // One interrupt each.
+            Self::Mmio => usize::try_from(MmioDevice::MAX).unwrap_or(0),
+        }
+    }
 }
 
 /// A virtio device.

@@ -17,7 +17,7 @@ use std::sync::{Arc, Weak};
 use anyhow::Context;
 use devices::thread;
 use vmm::handover::Handover;
-use vmm::{ErrorKind, Event, Statistics, StopReason, Vm, VmBuilder, VmConfig};
+use vmm::{ErrorKind, Statistics, StopReason, Vm, VmBuilder, VmConfig};
 
 use terminal::RawTerminal;
 use termination::TerminationSignals;
@@ -57,14 +57,9 @@ fn run() -> anyhow::Result<StopReason> {
     let paused = VmBuilder::from_config(handover.config)
         .asked_at(handover.asked)
         .build()?;
-    let events = paused.events();
     let vm = Arc::new(paused.start()?);
     stop_on(signals, Arc::downgrade(&vm))?;
-    let stopped = events.into_iter().find_map(|event| match event {
-        Event::Stopped(reason) => Some(reason),
-        _ => None,
-    });
-    let reason = stopped.unwrap_or(StopReason::Stopped);
+    let reason = vm.wait();
     drop(terminal);
     if let Some(report) = handover.report
         && let Err(error) = write_report(report, &vm.statistics())

@@ -107,6 +107,10 @@ pub trait VirtioDevice: Send {
     /// Requests in flight did not finish within [`STOP_PATIENCE`]. The device
     /// is stopped all the same and its queues are lost.
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError>;
+
+    /// The driver has reset the device, which is stopped: it forgets whatever
+    /// a driver, unlike a pause, would not expect to last.
+    fn reset(&mut self) {}
 }
 
 /// Reads from a configuration space that lies in `space`: the common case for

@@ -25,7 +25,7 @@ use vmm_sys_util::eventfd::EventFd;
 use super::device::VirtioDevice;
 use super::interrupt::{DeviceInterrupt, Signal};
 use super::queue_registers::{Area, Half};
-use super::transport::Transport;
+use super::transport::{RegisterMap, Transport};
 use crate::bus::BusDevice;
 use crate::memory::Ram;
 use crate::pci::config_space::{ConfigSpace, Identity};
@@ -185,11 +185,6 @@ impl PciTransport {
         })
     }
 
-    /// The registers that all transports share.
-    pub fn core(&mut self) -> &mut Transport {
-        &mut self.core
-    }
-
     fn read_common(&self, offset: u32, data: &mut [u8]) {
         let core = &self.core;
         let value = match (offset, data.len()) {
@@ -267,6 +262,12 @@ impl PciTransport {
         let bar = self.space.u16(self.window_at + 4) & 0xff;
         let valid = is_data && asked == Some(len) && matches!(len, 1 | 2 | 4) && bar == 0;
         valid.then(|| u64::from(self.space.u32(self.window_at + 8)))
+    }
+}
+
+impl RegisterMap for PciTransport {
+    fn transport(&mut self) -> &mut Transport {
+        &mut self.core
     }
 }
 

@@ -17,6 +17,7 @@ use crate::option::console::ConsoleOption;
 use crate::option::disk::DiskOption;
 use crate::option::huge_pages::HugePagesOption;
 use crate::option::net::NetOption;
+use crate::option::transport::TransportOption;
 use crate::option::{self, size, smbios};
 
 use super::Outcome;
@@ -77,6 +78,10 @@ pub(super) struct Run {
     /// characters at most. A comma in PATH is written as two.
     #[arg(long = "disk", value_name = "DISK")]
     disks: Vec<DiskOption>,
+
+    /// How the guest reaches its disks and network interfaces
+    #[arg(long, value_name = "TRANSPORT", default_value = "pci")]
+    transport: TransportOption,
 
     /// Network interface on an existing tap: tap=NAME[,mac=MAC][,mtu=N][,id=NAME]
     ///
@@ -141,6 +146,7 @@ impl Run {
                 transparent_huge_pages: self.huge_pages.advice(backing),
                 prefault: self.prefault,
             },
+            transport: self.transport.into(),
             disks: self.disks,
             nets: self.nets,
             console: self.console,

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use super::inheritance::{Inheritance, bequeath};
 use super::{HandoverError, VERSION};
-use crate::config::{BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, VmConfig};
+use crate::config::{
+    BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, TransportKind, VmConfig,
+};
 use crate::memory::{Backing, MemoryConfig};
 
 /// A machine, and what goes with it.
@@ -39,6 +41,7 @@ pub(super) struct Wire {
     identity: WireIdentity,
     console: Option<WireConsole>,
     rtc: bool,
+    transport: WireTransport,
     devices: Vec<WireDevice>,
 }
 
@@ -84,6 +87,13 @@ struct WireIdentity {
 struct WireConsole {
     input: Option<RawFd>,
     output: RawFd,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WireTransport {
+    Pci,
+    Mmio,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -191,6 +201,10 @@ impl Wire {
             },
             console: console.transpose()?,
             rtc: config.rtc,
+            transport: match config.transport {
+                TransportKind::Pci => WireTransport::Pci,
+                TransportKind::Mmio => WireTransport::Mmio,
+            },
             devices: devices.collect::<io::Result<_>>()?,
         })
     }
@@ -241,6 +255,10 @@ impl Wire {
             identity: self.identity.into_identity()?,
             console,
             rtc: self.rtc,
+            transport: match self.transport {
+                WireTransport::Pci => TransportKind::Pci,
+                WireTransport::Mmio => TransportKind::Mmio,
+            },
             devices,
         })
     }
