@@ -144,3 +144,9 @@ pub const EVENT_GENERATION: u32 = 1 << 3;
 pub const PCI_SLOTS_PORT: u16 = 0x624;
 /// The number of vCPUs that are there.
 pub const CPU_COUNT_PORT: u16 = 0x630;
+/// Four registers of the watchdog: whether it runs, the seconds it counts down
+/// from, the seconds left (writing starts anew), and whether it ended the
+/// machine's last run.
+pub const WATCHDOG_PORT: u16 = 0x640;
+/// Most seconds that the watchdog counts down from.
+pub const WATCHDOG_MAX_S: u16 = 3600;

@@ -36,7 +36,8 @@ fn main() -> ExitCode {
         Ok(reason) => end(&reason),
         Err(error) => {
             eprintln!("plinth: {error:#}");
-            ExitCode::from(status_of(&error))
+            let error = error.downcast_ref::<vmm::Error>();
+            ExitCode::from(status_of(error.map(vmm::Error::kind)))
         }
     }
 }
@@ -103,16 +104,20 @@ fn write_report(report: OwnedFd, statistics: &Statistics) -> anyhow::Result<()> 
 fn end(reason: &StopReason) -> ExitCode {
     match reason {
         StopReason::PowerOff | StopReason::Reset => ExitCode::SUCCESS,
-        StopReason::Crashed(_) => {
+        StopReason::Crashed(_) | StopReason::Watchdog => {
             eprintln!("plinth: {reason}");
             ExitCode::from(status::CRASHED)
+        }
+        StopReason::ResetFailed { kind, .. } => {
+            eprintln!("plinth: {reason}");
+            ExitCode::from(status_of(Some(*kind)))
         }
         _ => ExitCode::from(status::ENDED),
     }
 }
 
-fn status_of(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref::<vmm::Error>().map(vmm::Error::kind) {
+fn status_of(kind: Option<ErrorKind>) -> u8 {
+    match kind {
         Some(ErrorKind::Configuration) => status::CONFIGURATION,
         Some(ErrorKind::Host) => status::HOST,
         _ => status::UNEXPECTED,

@@ -18,17 +18,21 @@ use devices::platform::request::RequestSender;
 use devices::platform::reset::ResetRegister;
 use devices::platform::rtc::Rtc;
 use devices::platform::serial::Serial;
-use devices::reactor::{Attached, ReactorHandle};
+use devices::platform::watchdog::{self, Watchdog, WatchdogTimer};
+use devices::reactor::{Attached, ReactorHandle, Worker};
 
 use crate::config::ConsoleConfig;
 use crate::error::{Error, Result};
 use crate::kvm::machine::KvmMachine;
 
+/// What the console is called in messages.
+const CONSOLE: &str = "the serial console";
+
 /// How long the last of the guest's output may take to be written.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Puts the ways to reset and power off, and a clock if `rtc`, on `ports`.
-pub(crate) fn add_fixed(ports: &mut Bus, requests: &RequestSender, rtc: bool) -> Result<()> {
+pub(crate) fn add_fixed(ports: &Bus, requests: &RequestSender, rtc: bool) -> Result<()> {
     let sleep = SleepRegisters::new(layout::SLEEP_TYPE_SOFT_OFF, requests.clone());
     let reset = ResetRegister::new(layout::RESET_VALUE, requests.clone());
     insert(ports, layout::SLEEP_CONTROL_PORT.into(), 2, sleep)?;
@@ -38,6 +42,32 @@ pub(crate) fn add_fixed(ports: &mut Bus, requests: &RequestSender, rtc: bool) ->
         insert(ports, layout::RTC_PORT.into(), 2, Rtc::new())?;
     }
     Ok(())
+}
+
+/// A watchdog's timer, for one run of the guest. Dropping it stops it.
+pub(crate) struct WatchdogClock(Option<Attached<WatchdogTimer>>);
+
+impl WatchdogClock {
+    /// Puts a watchdog on `ports` that tells `requests` when it runs out.
+    pub(crate) fn add(
+        ports: &Bus,
+        reactor: &ReactorHandle,
+        requests: &RequestSender,
+    ) -> Result<Self> {
+        let watchdog =
+            Watchdog::new(layout::WATCHDOG_MAX_S).map_err(Error::host("the watchdog"))?;
+        let timer = attach(watchdog.timer(requests.clone()), reactor, "the watchdog")?;
+        insert(ports, layout::WATCHDOG_PORT.into(), watchdog::LEN, watchdog)?;
+        Ok(Self(Some(timer)))
+    }
+}
+
+impl Drop for WatchdogClock {
+    fn drop(&mut self) {
+        if let Some(timer) = self.0.take() {
+            let _ = timer.detach(Duration::ZERO);
+        }
+    }
 }
 
 /// How a running guest is told that the machine changed.
@@ -59,13 +89,23 @@ impl GuestEvents {
     /// Puts the registers of a machine with `cpus` vCPUs on `ports` and
     /// connects their interrupt. `on_eject` is for [`PciSlots::new`].
     pub(crate) fn add(
-        ports: &mut Bus,
+        ports: &Bus,
         machine: &KvmMachine,
         cpus: CpuCount,
         on_eject: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self> {
         let line = InterruptLine::new().map_err(Error::host("the event device"))?;
         machine.connect_interrupt(&line, layout::EVENT_GSI)?;
+        Self::new(ports, line, cpus, on_eject)
+    }
+
+    /// The same with an interrupt that is connected already.
+    pub(crate) fn new(
+        ports: &Bus,
+        line: InterruptLine,
+        cpus: CpuCount,
+        on_eject: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self> {
         let register = EventRegister::new(line);
         let pci_slots = PciSlots::new(register.event(layout::EVENT_PCI_SLOTS), on_eject);
         let cpu_count = CpuCountRegister::new(cpus.get(), register.event(layout::EVENT_CPUS));
@@ -85,52 +125,60 @@ impl GuestEvents {
     }
 }
 
-fn insert(ports: &mut Bus, base: u64, len: u64, device: impl BusDevice + 'static) -> Result<()> {
+fn insert(ports: &Bus, base: u64, len: u64, device: impl BusDevice + 'static) -> Result<()> {
     Ok(ports.insert(base, len, Arc::new(Mutex::new(device)))?)
 }
 
-/// The host's side of the serial port. Dropping it writes what the guest has
-/// sent so far.
+/// A serial port and the host's side of it, which outlive the guest's resets.
+/// Dropping it writes what the guest has sent so far.
 pub(crate) struct Console {
+    serial: Serial,
+    line: InterruptLine,
     output: Option<Attached<ConsoleOutput>>,
     input: Option<Attached<ConsoleInput>>,
 }
 
 impl Console {
-    /// Puts a serial port on `ports` and connects it to `config`.
-    pub(crate) fn add(
+    /// A serial port whose host's side is `config`. Its user ends the machine
+    /// through `requests`.
+    pub(crate) fn new(
         config: ConsoleConfig,
-        ports: &mut Bus,
-        machine: &KvmMachine,
         reactor: &ReactorHandle,
         requests: &RequestSender,
     ) -> Result<Self> {
-        let failed = Error::host("the serial console");
-        let worker = Error::device("the serial console");
+        let failed = Error::host(CONSOLE);
         let line = InterruptLine::new().map_err(&failed)?;
-        machine.connect_interrupt(&line, layout::COM1_GSI)?;
         let buffer = ConsoleBuffer::new().map_err(&failed)?;
-        let serial = Serial::new(line, buffer.clone()).map_err(&failed)?;
-        insert(ports, layout::COM1_PORT.into(), 8, serial.clone())?;
+        let serial = Serial::new(line.clone(), buffer.clone()).map_err(&failed)?;
         let output = ConsoleOutput::new(buffer.clone(), config.output).map_err(&failed)?;
-        let output = Some(
-            reactor
-                .attach(output)
-                .map_err(|refused| worker(refused.reason))?,
-        );
+        let output = Some(attach(output, reactor, CONSOLE)?);
         let input = match config.input {
             Some(host) => {
-                let input = ConsoleInput::new(host, serial, buffer, requests.clone());
-                Some(
-                    reactor
-                        .attach(input.map_err(&failed)?)
-                        .map_err(|refused| worker(refused.reason))?,
-                )
+                let input = ConsoleInput::new(host, serial.clone(), buffer, requests.clone());
+                Some(attach(input.map_err(&failed)?, reactor, CONSOLE)?)
             }
             None => None,
         };
-        Ok(Self { output, input })
+        Ok(Self {
+            serial,
+            line,
+            output,
+            input,
+        })
     }
+
+    /// Puts the serial port on `ports` of a machine that is being switched on.
+    pub(crate) fn connect(&self, ports: &Bus, machine: &KvmMachine) -> Result<()> {
+        self.serial.reset();
+        machine.connect_interrupt(&self.line, layout::COM1_GSI)?;
+        insert(ports, layout::COM1_PORT.into(), 8, self.serial.clone())
+    }
+}
+
+/// Has `worker`, a side of the console, work on `reactor`.
+fn attach<W: Worker>(worker: W, reactor: &ReactorHandle, name: &str) -> Result<Attached<W>> {
+    let attached = reactor.attach(worker).map_err(|refused| refused.reason);
+    attached.map_err(Error::device(name))
 }
 
 impl Drop for Console {
