@@ -107,7 +107,14 @@ impl VirtioDevice for Mem {
             }
         };
         let worker = MemWorker::new(queue, blocks, Arc::clone(&self.shared));
-        self.state = State::Running(self.reactor.attach(worker)?);
+        match self.reactor.attach(worker) {
+            Ok(attached) => self.state = State::Running(attached),
+            Err(refused) => {
+                let (_, blocks) = refused.worker.into_parts();
+                self.state = State::Stopped(blocks);
+                return Err(refused.reason.into());
+            }
+        }
         let shared = &self.shared;
         *shared.interrupt() = Some(activation.interrupt.clone());
         // It may have been asked for while nobody could be told.
