@@ -108,10 +108,9 @@ impl VirtioDevice for Mem {
         };
         let worker = MemWorker::new(queue, blocks, Arc::clone(&self.shared));
         match self.reactor.attach(worker) {
-            Ok(attached) => self.state = State::Running(attached),
+            Ok(worker) => self.state = State::Running(worker),
             Err(refused) => {
-                let (_, blocks) = refused.worker.into_parts();
-                self.state = State::Stopped(blocks);
+                self.state = State::Stopped(refused.worker.into_parts().1);
                 return Err(refused.reason.into());
             }
         }
