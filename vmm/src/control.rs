@@ -201,6 +201,7 @@ impl Control {
     fn heed(&mut self, report: Report) -> Outcome {
         match report {
             Report::Request(MachineRequest::Reset) => self.guest_resets(),
+            Report::Request(MachineRequest::Watchdog) => ControlFlow::Break(StopReason::Watchdog),
             Report::Request(MachineRequest::UserQuit) => ControlFlow::Break(StopReason::UserQuit),
             // The remaining kinds end the machine as a power-off does.
             Report::Request(_) => ControlFlow::Break(StopReason::PowerOff),
