@@ -45,6 +45,19 @@ impl StopReason {
             reason,
         }
     }
+
+    /// Its name where programs read it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::PowerOff => "power-off",
+            Self::Reset => "reset",
+            Self::ResetFailed { .. } => "reset-failed",
+            Self::Watchdog => "watchdog",
+            Self::UserQuit => "user-quit",
+            Self::Stopped => "stopped",
+            Self::Crashed(_) => "crashed",
+        }
+    }
 }
 
 impl fmt::Display for StopReason {
