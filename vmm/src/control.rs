@@ -226,6 +226,7 @@ impl Control {
     fn heed(&mut self, report: Report) -> Outcome {
         match report {
             Report::Request(MachineRequest::Reset) => self.guest_resets(),
+            Report::Request(MachineRequest::Watchdog) => ControlFlow::Break(StopReason::Watchdog),
             Report::Request(MachineRequest::UserQuit) => ControlFlow::Break(StopReason::UserQuit),
             Report::SlotsGivenUp => {
                 self.slots_given_up();

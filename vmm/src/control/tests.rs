@@ -376,6 +376,7 @@ fn a_press_of_the_power_button_reaches_the_guest_of_the_day() {
 fn a_guest_that_shuts_down_answers_all_who_asked_for_it() {
     for (request, reason) in [
         (MachineRequest::PowerOff, StopReason::PowerOff),
+        (MachineRequest::Watchdog, StopReason::Watchdog),
         // It was to end, so that it does not start anew.
         (MachineRequest::Reset, StopReason::Reset),
     ] {
