@@ -129,6 +129,13 @@ pub(super) struct Run {
     #[arg(long, value_name = "CONSOLE")]
     console: Option<ConsoleOption>,
 
+    /// Give the guest a watchdog: once it uses it, it is reset when it no
+    /// longer answers
+    ///
+    /// What becomes of the machine then, --on-reset says.
+    #[arg(long)]
+    watchdog: bool,
+
     /// What becomes of the machine when its guest resets itself
     #[arg(long, value_name = "WHAT", default_value = "reboot")]
     on_reset: OnResetOption,
@@ -222,6 +229,7 @@ impl Run {
             disks: self.disks,
             nets: self.nets,
             console: self.console.unwrap_or(console),
+            watchdog: self.watchdog,
             on_reset: self.on_reset.into(),
             report: self.report,
             identity: self.smbios.unwrap_or_else(smbios::default_identity),
