@@ -33,11 +33,13 @@ impl Parts {
         Machine {
             memory: MemoryLayout::new(128 * MIB).unwrap(),
             cpus: CpuCount::new(2).unwrap(),
+            max_cpus: None,
             command_line: &self.command_line,
             initrd: None,
             protocol: Protocol::Auto,
             virtio_mmio: &self.devices,
             pci: None,
+            generation_id: None,
             power_button: false,
             serial: true,
             rtc: false,

@@ -32,7 +32,7 @@ use crate::kvm::machine::KvmMachine;
 use crate::memory::load::{Files, load};
 use crate::memory::{Backing, MemoryConfig, ram, slots};
 use crate::operator::Operator;
-use crate::platform::{self, Console};
+use crate::platform::{self, Console, GuestEvents};
 use crate::statistics::BootClock;
 use crate::vm::{PausedVm, Vm};
 
@@ -190,6 +190,7 @@ impl VmBuilder {
             mmio: Bus::default(),
         };
         platform::add_fixed(&mut buses.ports, &requests, config.rtc)?;
+        let events = GuestEvents::add(&mut buses.ports, &machine, config.cpus, || {})?;
         let console = config
             .console
             .map(|console| {
@@ -211,19 +212,15 @@ impl VmBuilder {
             description,
             _keep: Box::new(Remains {
                 _console: console,
+                _events: events,
                 _reactor: reactor,
                 _machine: machine,
                 _ram: ram,
             }),
         };
         let control = control::spawn(channel, parts).map_err(Error::host("the control thread"))?;
-        Ok(PausedVm(Vm {
-            operator: Operator { sender },
-            control: Some(control),
-            stopped: None,
-            vcpus: counters,
-            clock,
-        }))
+        let operator = Operator { sender };
+        Ok(PausedVm(Vm::new(operator, control, counters, clock)))
     }
 }
 
@@ -260,6 +257,7 @@ fn filled_memory(memory: &MemoryConfig, boot: &BootConfig, plan: &BootPlan) -> R
 /// What must live as long as the machine, dropped from top to bottom.
 struct Remains {
     _console: Option<Console>,
+    _events: GuestEvents,
     _reactor: Reactor,
     _machine: KvmMachine,
     _ram: Ram,
@@ -338,6 +336,7 @@ fn plan_boot(config: &VmConfig, places: &[Place]) -> Result<BootPlan> {
     let machine = Machine {
         memory: config.memory.layout,
         cpus: config.cpus,
+        max_cpus: None,
         command_line: &boot.command_line,
         initrd,
         protocol: boot.protocol,
@@ -348,7 +347,8 @@ fn plan_boot(config: &VmConfig, places: &[Place]) -> Result<BootPlan> {
             }),
             TransportKind::Mmio => None,
         },
-        power_button: false,
+        generation_id: None,
+        power_button: true,
         serial: config.console.is_some(),
         rtc: config.rtc,
         identity: &config.identity,

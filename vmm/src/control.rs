@@ -89,16 +89,25 @@ pub(crate) fn spawn(channel: ControlChannel, parts: Parts) -> io::Result<JoinHan
     let receiver = channel.receiver;
     let control = Control {
         parts,
-        running: false,
+        activity: Activity::Paused,
         started: false,
         subscribers: Vec::new(),
     };
     thread::builder("control").spawn(move || control.run(&receiver))
 }
 
+/// How far a machine is from standing still.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Activity {
+    Running,
+    /// A pause failed: vCPUs rest, and some device does not.
+    Halted,
+    Paused,
+}
+
 struct Control {
     parts: Parts,
-    running: bool,
+    activity: Activity,
     /// It has run before.
     started: bool,
     subscribers: Vec<Subscriber>,
@@ -146,7 +155,10 @@ impl Control {
         let outcome = match command {
             Command::Describe => Ok(Reply::Description(Box::new(self.describe()))),
             Command::Pause => self.pause(),
-            Command::Resume => Ok(self.resume()),
+            Command::Resume => {
+                self.resume();
+                Ok(Reply::Done)
+            }
             Command::Stop => return ControlFlow::Break((StopReason::Stopped, Some(answer))),
         };
         answer.send(outcome);
@@ -155,41 +167,50 @@ impl Control {
 
     fn describe(&self) -> Description {
         Description {
-            state: match self.running {
-                true => State::Running,
-                false => State::Paused,
+            state: match self.activity {
+                Activity::Running => State::Running,
+                Activity::Halted => State::Halted,
+                Activity::Paused => State::Paused,
             },
             ..self.parts.description.clone()
         }
     }
 
+    /// A pause that failed may be asked for again: whoever rests already, has
+    /// nothing to do.
     fn pause(&mut self) -> Result<Reply> {
-        if !self.running {
+        if self.activity == Activity::Paused {
             return Ok(Reply::Done);
         }
         self.parts.vcpus.pause();
+        self.activity = Activity::Halted;
         let mut result = Ok(());
         for device in &self.parts.devices {
             // All come to rest, even if one does not.
             result = result.and(device.pause());
         }
-        self.running = false;
+        result?;
+        self.activity = Activity::Paused;
         self.tell(&Event::Paused);
-        result.map(|()| Reply::Done)
+        Ok(Reply::Done)
     }
 
-    fn resume(&mut self) -> Reply {
-        if !self.running {
-            self.parts.devices.iter().for_each(AttachedDevice::resume);
-            self.parts.vcpus.run();
-            self.running = true;
+    /// After a pause that failed, nobody was told that the machine paused, so
+    /// that nobody is told that it goes on.
+    fn resume(&mut self) {
+        let before = std::mem::replace(&mut self.activity, Activity::Running);
+        if before == Activity::Running {
+            return;
+        }
+        self.parts.devices.iter().for_each(AttachedDevice::resume);
+        self.parts.vcpus.run();
+        if before == Activity::Paused {
             let event = match std::mem::replace(&mut self.started, true) {
                 true => Event::Resumed,
                 false => Event::Started,
             };
             self.tell(&event);
         }
-        Reply::Done
     }
 
     fn tell(&mut self, event: &Event) {

@@ -23,6 +23,9 @@ pub struct Description {
 pub enum State {
     /// vCPUs run.
     Running,
+    /// vCPUs rest, but a device did not come to rest when it was to: guest
+    /// memory may still change. To be resumed, or paused again.
+    Halted,
     /// vCPUs and devices rest.
     Paused,
 }

@@ -67,8 +67,16 @@ pub enum Error {
         source: io::Error,
     },
     /// A device did not come to rest.
-    #[error("a device did not come to rest")]
-    Pause(#[from] ReactorError),
+    #[error(
+        "device {device} did not come to rest and does not work any more; \
+         what it had in flight may still change guest memory"
+    )]
+    Pause {
+        /// Which one.
+        device: String,
+        /// What happened.
+        source: ReactorError,
+    },
     /// The machine has stopped: there is nothing to operate any more.
     #[error("the virtual machine has stopped")]
     Stopped,
@@ -116,7 +124,7 @@ impl Error {
             | Self::Load { .. }
             | Self::Device { .. }
             | Self::Host { .. }
-            | Self::Pause(_) => ErrorKind::Host,
+            | Self::Pause { .. } => ErrorKind::Host,
             Self::Stopped | Self::Internal { .. } => ErrorKind::Internal,
         }
     }
@@ -202,7 +210,13 @@ mod tests {
             ),
             (Error::device("disk root")(io_error()), Host),
             (Error::host("a vCPU thread")(io_error()), Host),
-            (ReactorError::Stuck.into(), Host),
+            (
+                Error::Pause {
+                    device: "disk root".into(),
+                    source: ReactorError::Stuck,
+                },
+                Host,
+            ),
             (Error::Stopped, Internal),
             (Error::internal("CPUID table", "too long"), Internal),
         ]

@@ -83,7 +83,7 @@ fn run(
         .api
         .map(|listener| Server::spawn(listener, &paused.operator(), handover.console))
         .transpose()?;
-    let mut vm = match paused.start() {
+    let vm = match paused.start() {
         // A client was quicker.
         Err(vmm::Error::Stopped) => return Ok(StopReason::Stopped),
         started => started?,

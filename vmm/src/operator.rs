@@ -53,8 +53,10 @@ impl Operator {
     /// flight. Guest memory does not change until [`resume`](Self::resume).
     ///
     /// # Errors
-    /// The machine has stopped, or a device could not finish in time and now
-    /// needs a reset by its driver.
+    /// The machine has stopped, or a device could not finish in time. That
+    /// device is lost to the guest. The others and the vCPUs rest, and another
+    /// pause fails in the same way; [`resume`](Self::resume) has the machine go
+    /// on without the device.
     pub fn pause(&self) -> Result<()> {
         self.execute(Command::Pause).map(drop)
     }

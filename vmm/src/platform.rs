@@ -3,13 +3,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use boot::layout;
+use boot::{CpuCount, layout};
 use devices::bus::{Bus, BusDevice};
 use devices::interrupt::InterruptLine;
 use devices::platform::console::buffer::ConsoleBuffer;
 use devices::platform::console::input::ConsoleInput;
 use devices::platform::console::output::ConsoleOutput;
+use devices::platform::cpu_count::{self, CpuCountRegister};
+use devices::platform::events::{self, Event, EventRegister};
 use devices::platform::i8042::{self, I8042};
+use devices::platform::pci_slots::{self, PciSlots};
 use devices::platform::power::SleepRegisters;
 use devices::platform::request::RequestSender;
 use devices::platform::reset::ResetRegister;
@@ -37,6 +40,51 @@ pub(crate) fn add_fixed(ports: &mut Bus, requests: &RequestSender, rtc: bool) ->
     Ok(())
 }
 
+/// How a running guest is told that the machine changed.
+#[expect(dead_code, reason = "for the control thread")]
+pub(crate) struct GuestEvents {
+    /// All events, to remind the guest of what it has not looked at.
+    pub(crate) register: EventRegister,
+    /// Raised when the power button is pressed.
+    pub(crate) power_button: Event,
+    /// Raised when the VM generation id in guest memory has changed.
+    pub(crate) generation: Event,
+    /// The slots of the PCI bus.
+    pub(crate) pci_slots: PciSlots,
+    /// How many vCPUs there are.
+    pub(crate) cpu_count: CpuCountRegister,
+}
+
+impl GuestEvents {
+    /// Puts the registers of a machine with `cpus` vCPUs on `ports` and
+    /// connects their interrupt. `on_eject` is for [`PciSlots::new`].
+    pub(crate) fn add(
+        ports: &mut Bus,
+        machine: &KvmMachine,
+        cpus: CpuCount,
+        on_eject: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let line = InterruptLine::new().map_err(Error::host("the event device"))?;
+        machine.connect_interrupt(&line, layout::EVENT_GSI)?;
+        let register = EventRegister::new(line);
+        let pci_slots = PciSlots::new(register.event(layout::EVENT_PCI_SLOTS), on_eject);
+        let cpu_count = CpuCountRegister::new(cpus.get(), register.event(layout::EVENT_CPUS));
+        let port = layout::EVENTS_PORT.into();
+        insert(ports, port, events::LEN, register.clone())?;
+        let port = layout::PCI_SLOTS_PORT.into();
+        insert(ports, port, pci_slots::LEN, pci_slots.clone())?;
+        let port = layout::CPU_COUNT_PORT.into();
+        insert(ports, port, cpu_count::LEN, cpu_count.clone())?;
+        Ok(Self {
+            power_button: register.event(layout::EVENT_POWER_BUTTON),
+            generation: register.event(layout::EVENT_GENERATION),
+            register,
+            pci_slots,
+            cpu_count,
+        })
+    }
+}
+
 fn insert(ports: &mut Bus, base: u64, len: u64, device: impl BusDevice + 'static) -> Result<()> {
     Ok(ports.insert(base, len, Arc::new(Mutex::new(device)))?)
 }
@@ -58,18 +106,24 @@ impl Console {
         requests: &RequestSender,
     ) -> Result<Self> {
         let failed = Error::host("the serial console");
+        let worker = Error::device("the serial console");
         let line = InterruptLine::new().map_err(&failed)?;
         machine.connect_interrupt(&line, layout::COM1_GSI)?;
         let buffer = ConsoleBuffer::new().map_err(&failed)?;
         let serial = Serial::new(line, buffer.clone()).map_err(&failed)?;
         insert(ports, layout::COM1_PORT.into(), 8, serial.clone())?;
         let output = ConsoleOutput::new(buffer.clone(), config.output).map_err(&failed)?;
-        let output = Some(reactor.attach(output)?);
+        let output = Some(
+            reactor
+                .attach(output)
+                .map_err(|refused| worker(refused.reason))?,
+        );
         let input = match config.input {
             Some(host) => {
                 let input =
                     ConsoleInput::new(host, serial, buffer, requests.clone(), config.escapes);
-                Some(reactor.attach(input.map_err(&failed)?)?)
+                let attached = reactor.attach(input.map_err(&failed)?);
+                Some(attached.map_err(|refused| worker(refused.reason))?)
             }
             None => None,
         };

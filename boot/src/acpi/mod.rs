@@ -5,9 +5,11 @@
 //! a PC had. All tables lie in one segment, the RSDP first.
 
 mod aml;
+mod cpus;
 mod dsdt;
 mod events;
 mod fadt;
+pub(crate) mod generation;
 mod madt;
 mod pci;
 
@@ -31,7 +33,7 @@ pub(crate) fn tables(machine: &Machine) -> Segment {
     let mut region = Region::new(Rsdp::len());
     let dsdt = region.add(&dsdt::table(machine));
     let fadt = region.add(&fadt::table(machine, dsdt));
-    let mut entries = vec![fadt, region.add(&madt::table(machine.cpus))];
+    let mut entries = vec![fadt, region.add(&madt::table(machine))];
     if machine.pci.is_some() {
         entries.push(region.add(&pci::mcfg()));
     }

@@ -136,8 +136,17 @@ impl VirtioDevice for Block {
             Arc::clone(&self.writethrough),
             Arc::clone(&self.counters),
         );
-        self.state = State::Running(self.reactor.attach(worker)?);
-        Ok(())
+        match self.reactor.attach(worker) {
+            Ok(attached) => {
+                self.state = State::Running(attached);
+                Ok(())
+            }
+            Err(refused) => {
+                let (_, disk) = refused.worker.into_parts();
+                self.state = State::Stopped(disk);
+                Err(refused.reason.into())
+            }
+        }
     }
 
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {

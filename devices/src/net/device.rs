@@ -43,7 +43,8 @@ pub struct Net {
     options: NetOptions,
     /// What the port can carry.
     offloads: Offloads,
-    /// Here while the device is stopped. Lost if the reactor ends.
+    /// Here while the device is stopped. Lost if the reactor ends while it
+    /// runs.
     port: Option<Box<dyn Port>>,
     running: Option<Attached<NetWorker>>,
     reactor: ReactorHandle,
@@ -120,8 +121,17 @@ impl VirtioDevice for Net {
             Transmit::new(transmit_queue, self.counters()),
             port,
         );
-        self.running = Some(self.reactor.attach(worker)?);
-        Ok(())
+        match self.reactor.attach(worker) {
+            Ok(attached) => {
+                self.running = Some(attached);
+                Ok(())
+            }
+            Err(refused) => {
+                let (port, _) = refused.worker.into_parts();
+                self.port = Some(port);
+                Err(refused.reason.into())
+            }
+        }
     }
 
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {

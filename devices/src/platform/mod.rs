@@ -6,6 +6,7 @@
 //! sends a [`request::MachineRequest`].
 
 pub mod console;
+pub mod cpu_count;
 pub mod events;
 pub mod i8042;
 pub mod pci_slots;
@@ -28,6 +29,7 @@ mod tests {
         let serial = serial::Serial::new(InterruptLine::new().unwrap(), output).unwrap();
         let events = events::EventRegister::new(InterruptLine::new().unwrap());
         vec![
+            Box::new(cpu_count::CpuCountRegister::new(1, events.event(1))),
             Box::new(pci_slots::PciSlots::new(events.event(1), || {})),
             Box::new(events),
             Box::new(i8042::I8042::new(requests.clone())),

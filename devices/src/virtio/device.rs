@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::interrupt::DeviceInterrupt;
 use super::queue::Queue;
 use crate::memory::Ram;
-use crate::reactor::ReactorError;
+use crate::reactor::{ReactorError, Refused};
 
 /// How long `stop` waits for requests in flight. A reset by the driver waits
 /// as long, with its vCPU.
@@ -73,6 +73,14 @@ pub enum StartError {
     Backend(#[from] std::io::Error),
 }
 
+/// For devices whose worker holds nothing that must outlive it: the others
+/// take back what is in [`Refused::worker`].
+impl<W> From<Refused<W>> for StartError {
+    fn from(refused: Refused<W>) -> Self {
+        Self::Worker(refused.reason)
+    }
+}
+
 /// A virtio device, seen from its transport.
 pub trait VirtioDevice: Send {
     /// Type, features and queues; constant.
@@ -88,7 +96,8 @@ pub trait VirtioDevice: Send {
     /// Begins to work. Called when stopped.
     ///
     /// # Errors
-    /// The device stays stopped and drops what it was given.
+    /// The device stays stopped, drops what it was given and can be started
+    /// another time.
     fn start(&mut self, activation: Activation) -> Result<(), StartError>;
 
     /// Finishes what is in flight, stops, and gives the queues back. Harmless
@@ -98,6 +107,10 @@ pub trait VirtioDevice: Send {
     /// Requests in flight did not finish within [`STOP_PATIENCE`]. The device
     /// is stopped all the same and its queues are lost.
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError>;
+
+    /// The driver has reset the device, which is stopped: it forgets whatever
+    /// a driver, unlike a pause, would not expect to last.
+    fn reset(&mut self) {}
 }
 
 /// Reads from a configuration space that lies in `space`: the common case for

@@ -36,11 +36,13 @@ pub fn check(
     let machine = Machine {
         memory: specification.memory.layout,
         cpus: specification.cpus,
+        max_cpus: None,
         command_line: &specification.command_line,
         initrd,
         protocol: specification.protocol,
         virtio_mmio: &[],
         pci: None,
+        generation_id: None,
         power_button: false,
         serial: true,
         rtc: true,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::attach::stuck_device;
 use crate::cpu::crash::CrashCause;
 use crate::error::Error;
 use crate::operator::Operator;
@@ -10,12 +11,19 @@ use std::time::Instant;
 /// A machine without vCPUs and devices, and what is told to its control
 /// thread. `remains` go with it.
 fn machine(remains: impl Send + 'static) -> (PausedVm, RequestSender, impl Fn(Crash)) {
+    machine_with(Vec::new(), remains)
+}
+
+fn machine_with(
+    devices: Vec<AttachedDevice>,
+    remains: impl Send + 'static,
+) -> (PausedVm, RequestSender, impl Fn(Crash)) {
     let channel = ControlChannel::new();
     let (sender, requests) = (channel.sender.clone(), channel.request_sender());
     let crash = channel.crash_reporter();
     let parts = Parts {
         vcpus: Vcpus::default(),
-        devices: Vec::new(),
+        devices,
         description: Description {
             state: State::Paused,
             cpus: 1,
@@ -24,13 +32,9 @@ fn machine(remains: impl Send + 'static) -> (PausedVm, RequestSender, impl Fn(Cr
         },
         _keep: Box::new(remains),
     };
-    let vm = Vm {
-        operator: Operator { sender },
-        control: Some(spawn(channel, parts).unwrap()),
-        stopped: None,
-        vcpus: Vec::new(),
-        clock: Arc::new(BootClock::new(Instant::now())),
-    };
+    let control = spawn(channel, parts).unwrap();
+    let clock = Arc::new(BootClock::new(Instant::now()));
+    let vm = Vm::new(Operator { sender }, control, Vec::new(), clock);
     (PausedVm(vm), requests, crash)
 }
 
@@ -47,7 +51,7 @@ fn crash_of(vcpu: u8) -> Crash {
 fn asking_twice_changes_nothing_and_every_change_is_told_once() {
     let (paused, ..) = machine(());
     let events = paused.events();
-    let mut vm = paused.start().unwrap();
+    let vm = paused.start().unwrap();
     vm.resume().unwrap();
     vm.pause().unwrap();
     vm.pause().unwrap();
@@ -70,9 +74,50 @@ fn asking_twice_changes_nothing_and_every_change_is_told_once() {
 }
 
 #[test]
+fn a_pause_that_failed_fails_until_the_machine_is_resumed_and_nobody_hears_of_it() {
+    let (paused, ..) = machine_with(vec![stuck_device("disk root")], ());
+    let events = paused.events();
+    let vm = paused.start().unwrap();
+    for _ in 0..2 {
+        for _ in 0..2 {
+            let error = vm.pause().unwrap_err();
+            assert!(error.to_string().contains("disk root"), "{error}");
+            assert_eq!(vm.describe().unwrap().state, State::Halted);
+        }
+        vm.resume().unwrap();
+        assert_eq!(vm.describe().unwrap().state, State::Running);
+    }
+    drop(vm);
+    let stopped = Event::Stopped(StopReason::Stopped);
+    let told: Vec<_> = events.iter().collect();
+    assert_eq!(told, [Event::Started, stopped]);
+}
+
+#[test]
+fn whoever_waits_hears_why_it_stopped() {
+    let (paused, requests, _) = machine(());
+    let vm = paused.start().unwrap();
+    std::thread::scope(|scope| {
+        let waiters = [(); 4].map(|()| scope.spawn(|| vm.wait()));
+        requests.send(MachineRequest::PowerOff);
+        for waiter in waiters {
+            assert_eq!(waiter.join().unwrap(), StopReason::PowerOff);
+        }
+    });
+}
+
+#[test]
+fn a_machine_that_its_user_ended_before_it_ran_says_so_in_the_usual_way() {
+    let (paused, requests, _) = machine(());
+    requests.send(MachineRequest::UserQuit);
+    let vm = paused.start().unwrap();
+    assert_eq!(vm.wait(), StopReason::UserQuit);
+}
+
+#[test]
 fn a_stopped_machine_refuses_everything() {
     let (paused, requests, _) = machine(());
-    let mut vm = paused.start().unwrap();
+    let vm = paused.start().unwrap();
     requests.send(MachineRequest::PowerOff);
     assert_eq!(vm.wait(), StopReason::PowerOff);
     for answer in [vm.pause(), vm.resume(), vm.stop()] {
@@ -87,11 +132,9 @@ fn the_first_thing_that_ends_a_machine_is_the_reason() {
     requests.send(MachineRequest::Reset);
     requests.send(MachineRequest::PowerOff);
     crash(crash_of(0));
-    // Paused or not makes no difference.
-    let Err(Error::Stopped) = paused.start() else {
-        panic!("the reset came first");
-    };
-    let (PausedVm(mut vm), requests, crash) = machine(());
+    // Whoever starts it hears of that in the usual way.
+    assert_eq!(paused.start().unwrap().wait(), StopReason::Reset);
+    let (PausedVm(vm), requests, crash) = machine(());
     crash(crash_of(3));
     requests.send(MachineRequest::UserQuit);
     assert_eq!(vm.wait(), StopReason::Crashed(crash_of(3)));

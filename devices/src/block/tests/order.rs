@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ struct Control {
 struct Shared {
     state: Mutex<State>,
     ready: EventFd,
+    /// Names a descriptor that is not open instead of `ready`.
+    deaf: AtomicBool,
 }
 
 #[derive(Default)]
@@ -44,6 +47,7 @@ fn held_disk(depth: usize) -> (Box<dyn Disk>, Control) {
     let shared = Arc::new(Shared {
         state: Mutex::default(),
         ready: EventFd::new(0).unwrap(),
+        deaf: AtomicBool::new(false),
     });
     let (arrivals, received) = mpsc::channel();
     let disk = HeldDisk {
@@ -107,7 +111,12 @@ impl Disk for HeldDisk {
         self.shared.state.lock().unwrap().done.pop()
     }
     fn ready_fd(&self) -> Option<RawFd> {
-        Some(self.shared.ready.as_raw_fd())
+        let deaf = self.shared.deaf.load(Ordering::Acquire);
+        Some(if deaf {
+            RawFd::MAX
+        } else {
+            self.shared.ready.as_raw_fd()
+        })
     }
     fn wait(&mut self, _: Instant) {
         std::thread::yield_now();
@@ -275,4 +284,22 @@ fn a_disk_that_never_finishes_is_given_up_at_the_deadline() {
     // The disk is lost: setting the device up again cannot help.
     bench.driver.start(u64::MAX);
     assert!(bench.driver.needs_reset());
+}
+
+#[test]
+fn a_worker_that_cannot_be_attached_leaves_the_disk_for_another_start() {
+    let (disk, control) = held_disk(8);
+    let mut bench = Bench::new(disk);
+    control.shared.deaf.store(true, Ordering::Release);
+    bench.driver.start(u64::MAX);
+    assert!(bench.driver.needs_reset());
+    control.shared.deaf.store(false, Ordering::Release);
+    bench.driver.start(u64::MAX);
+    assert!(!bench.driver.needs_reset());
+    let data = bench.driver.writable(512);
+    bench.add(VIRTIO_BLK_T_IN, 7, &[data]);
+    bench.driver.kick(0);
+    control.finish(&[control.next().0], || Ok(()));
+    bench.driver.wait(0);
+    assert_eq!(bench.driver.contents(data), [7; 512]);
 }

@@ -1,0 +1,342 @@
+//! The switchboard: all connections, and whose turn it is.
+//!
+//! The worker hands it packets of the guest, asks it to look after the host's
+//! side, and offers it buffers for packets to the guest. Connections take
+//! turns, one packet each, so that none holds up another. It outlives the
+//! worker, so that a pause interrupts no connection; a reset by the driver
+//! ends them all.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use super::cid::GuestCid;
+use super::connection::{Connection, Fate, Turn};
+use super::counters::Counters;
+use super::greeting::{Greeting, Heard};
+use super::header::{HOST_CID, Header, Operation, STREAM};
+use super::host::HostEnd;
+use super::pool::Pool;
+use super::ports::{ANY, Ports};
+use super::socket::Socket;
+use super::watch::{BATCH, Change, Watch, Watched};
+use crate::log_limit::LogLimit;
+use crate::virtio::buffers::Buffers;
+
+/// Answers that may wait for the guest to give buffers; then its packets wait.
+const MOST_ANSWERS: usize = 256;
+
+/// Host programs that connect to the guest get ports from here on, up to
+/// [`ANY`]: services are usually found below.
+const FIRST_PORT: u32 = 1 << 30;
+
+/// The switchboard of one device.
+#[derive(Debug)]
+pub(super) struct Switchboard {
+    cid: u64,
+    host: HostEnd,
+    watch: Watch,
+    changes: Vec<Change>,
+    pool: Pool,
+    greetings: HashMap<u32, Greeting>,
+    next_greeting: u32,
+    connections: HashMap<Ports, Connection>,
+    next_port: u32,
+    /// Connections that have something for the guest.
+    turns: VecDeque<Ports>,
+    /// Resets for what belongs to no connection, or to none any more.
+    resets: VecDeque<Header>,
+    counters: Arc<Counters>,
+    accept_log: LogLimit,
+}
+
+impl Switchboard {
+    /// A switchboard without connections.
+    pub(super) fn new(cid: GuestCid, host: HostEnd, counters: Arc<Counters>) -> io::Result<Self> {
+        let watch = Watch::new()?;
+        watch.add_listener(&host)?;
+        Ok(Self {
+            cid: cid.get().into(),
+            host,
+            watch,
+            changes: Vec::with_capacity(BATCH),
+            pool: Pool::new(),
+            greetings: HashMap::new(),
+            next_greeting: 0,
+            connections: HashMap::new(),
+            next_port: FIRST_PORT,
+            turns: VecDeque::new(),
+            resets: VecDeque::new(),
+            counters,
+            accept_log: LogLimit::default(),
+        })
+    }
+
+    /// Ends all connections: the driver knows of none any more.
+    pub(super) fn clear(&mut self) {
+        self.greetings.clear();
+        self.connections.clear();
+        self.turns.clear();
+        self.resets.clear();
+        self.pool = Pool::new();
+    }
+
+    /// The descriptor to wait for, for [`look`](Self::look).
+    pub(super) fn fd(&self) -> RawFd {
+        self.watch.fd()
+    }
+
+    /// Whether the guest has to take answers before more of its packets are.
+    pub(super) fn is_congested(&self) -> bool {
+        // Turns of connections that have ended are answers nobody waits for.
+        let ended = self.turns.len().saturating_sub(self.connections.len());
+        self.resets.len().max(ended) >= MOST_ANSWERS
+    }
+
+    /// Whether there may be something for the guest.
+    pub(super) fn has_something(&self) -> bool {
+        !self.resets.is_empty() || !self.turns.is_empty()
+    }
+
+    /// Takes a packet of the guest: its header, and what followed.
+    pub(super) fn take(&mut self, header: &Header, data: &mut Buffers) {
+        if header.source_cid != self.cid {
+            // There is nobody to answer.
+            self.counters.faults.increment();
+            return;
+        }
+        let ports = Ports::of(header).filter(|_| header.kind == STREAM);
+        let Some(ports) = ports.filter(|_| header.destination_cid == HOST_CID) else {
+            return self.refuse(header);
+        };
+        let Some(connection) = self.connections.get_mut(&ports) else {
+            return match header.operation {
+                Operation::Request => self.connect(ports, header),
+                Operation::Reset => {}
+                _ => self.answer_with_reset(header),
+            };
+        };
+        if connection.is_lingering() {
+            return self.refuse(header);
+        }
+        let unanswered = connection.is_unanswered();
+        let whole = data.len() >= header.len.into();
+        data.truncate(header.len.into());
+        let fate = match connection.take(header, data) {
+            Ok(fate) if whole => fate,
+            _ => {
+                self.counters.faults.increment();
+                Fate::EndsWithReset
+            }
+        };
+        if header.operation == Operation::Data {
+            self.counters.sent_bytes.add(header.len.into());
+        }
+        if unanswered && fate == Fate::Ends {
+            self.counters.refused.increment();
+        }
+        self.settle(ports, fate);
+    }
+
+    /// Refuses a connection, or what cannot be.
+    fn refuse(&mut self, header: &Header) {
+        if header.operation == Operation::Request {
+            self.counters.refused.increment();
+        } else {
+            self.counters.faults.increment();
+        }
+        self.answer_with_reset(header);
+    }
+
+    fn answer_with_reset(&mut self, header: &Header) {
+        if header.operation != Operation::Reset {
+            self.resets.push_back(header.refusal());
+        }
+    }
+
+    /// The guest wants to connect to a service.
+    fn connect(&mut self, ports: Ports, request: &Header) {
+        let Some(window) = self.pool.take() else {
+            return self.refuse(request);
+        };
+        let connected = self.host.connect(ports.host).ok().and_then(|socket| {
+            let what = Watched::Connection(ports);
+            self.watch.add(&socket, what).ok()?;
+            Connection::to_host(self.cid, ports, socket, window, request).ok()
+        });
+        match connected {
+            Some(connection) => {
+                self.counters.guest_connections.increment();
+                self.connections.insert(ports, connection);
+                self.settle(ports, Fate::Lives);
+            }
+            None => {
+                self.pool.give_back(window);
+                self.refuse(request);
+            }
+        }
+    }
+
+    /// Looks after the host's side; says whether to look again soon.
+    pub(super) fn look(&mut self) -> bool {
+        let mut changes = std::mem::take(&mut self.changes);
+        let mut more = self.watch.collect(&mut changes);
+        for change in &changes {
+            match change.what {
+                Watched::Listener => more |= self.accept(),
+                Watched::Greeting(number) => self.hear(number),
+                Watched::Connection(ports) => {
+                    if let Some(connection) = self.connections.get_mut(&ports) {
+                        let fate = connection.changed(change);
+                        self.settle(ports, fate);
+                    }
+                }
+            }
+        }
+        self.changes = changes;
+        more
+    }
+
+    /// Lets programs in; says whether there may be more.
+    fn accept(&mut self) -> bool {
+        for _ in 0..BATCH {
+            match self.host.accept() {
+                Ok(Some(socket)) => self.greet(socket),
+                Ok(None) => return false,
+                Err(error) => {
+                    self.accept_log
+                        .warn(|| format!("no more vsock connections can be taken: {error}"));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn greet(&mut self, socket: Socket) {
+        let Some(window) = self.pool.take() else {
+            // Closed at once, the socket tells the program.
+            return self.counters.refused.increment();
+        };
+        let number = self.new_greeting();
+        if self.watch.add(&socket, Watched::Greeting(number)).is_err() {
+            self.pool.give_back(window);
+            return self.counters.refused.increment();
+        }
+        self.greetings.insert(number, Greeting { socket, window });
+        self.hear(number);
+    }
+
+    fn new_greeting(&mut self) -> u32 {
+        loop {
+            self.next_greeting = (self.next_greeting + 1) % ANY;
+            if !self.greetings.contains_key(&self.next_greeting) {
+                return self.next_greeting;
+            }
+        }
+    }
+
+    fn hear(&mut self, number: u32) {
+        let Some(greeting) = self.greetings.get(&number) else {
+            return;
+        };
+        let heard = greeting.hear();
+        if heard == Heard::Part {
+            return;
+        }
+        let greeting = self.greetings.remove(&number).expect("it was there");
+        let Heard::Port(guest) = heard else {
+            self.pool.give_back(greeting.window);
+            return self.counters.refused.increment();
+        };
+        let ports = self.new_ports(guest);
+        let Greeting { socket, window } = greeting;
+        // Also has what followed the greeting reported.
+        let changed = self
+            .watch
+            .change(&socket, Watched::Connection(ports), false);
+        if changed.is_err() {
+            self.pool.give_back(window);
+            return self.counters.refused.increment();
+        }
+        self.counters.host_connections.increment();
+        let connection = Connection::to_guest(self.cid, ports, socket, window);
+        self.connections.insert(ports, connection);
+        self.settle(ports, Fate::Lives);
+    }
+
+    /// A host's port for a new connection to the guest's port `guest`.
+    fn new_ports(&mut self, guest: u32) -> Ports {
+        loop {
+            let host = self.next_port;
+            self.next_port = if host + 1 == ANY {
+                FIRST_PORT
+            } else {
+                host + 1
+            };
+            let ports = Ports { host, guest };
+            if !self.connections.contains_key(&ports) {
+                return ports;
+            }
+        }
+    }
+
+    /// Sees to it that a connection gets what it needs next.
+    fn settle(&mut self, ports: Ports, fate: Fate) {
+        let Some(connection) = self.connections.get_mut(&ports) else {
+            return;
+        };
+        if fate != Fate::Lives {
+            if fate == Fate::EndsWithReset {
+                self.resets.push_back(connection.reset());
+            }
+            return self.remove(ports);
+        }
+        let wants_to_write = connection.wants_to_write();
+        if wants_to_write != connection.watched_for_writing {
+            connection.watched_for_writing = wants_to_write;
+            let what = Watched::Connection(ports);
+            let changed = self.watch.change(&*connection, what, wants_to_write);
+            changed.expect("changing what is watched needs nothing new");
+        }
+        if connection.has_something() && !connection.has_turn {
+            connection.has_turn = true;
+            self.turns.push_back(ports);
+        }
+    }
+
+    /// Closes a connection's socket.
+    fn remove(&mut self, ports: Ports) {
+        if let Some(connection) = self.connections.remove(&ports) {
+            self.pool.give_back(connection.window());
+        }
+    }
+
+    /// Makes the next packet for the guest, with its data in `room`, if there
+    /// is one.
+    pub(super) fn next_packet(&mut self, room: &mut Buffers) -> Option<Header> {
+        if let Some(reset) = self.resets.pop_front() {
+            return Some(reset);
+        }
+        while let Some(ports) = self.turns.pop_front() {
+            let Some(connection) = self.connections.get_mut(&ports) else {
+                continue;
+            };
+            connection.has_turn = false;
+            let turn = connection.take_turn(room);
+            match turn {
+                Turn::Nothing => {}
+                Turn::Packet(header) => {
+                    self.settle(ports, Fate::Lives);
+                    return Some(header);
+                }
+                Turn::Last(header) => {
+                    self.remove(ports);
+                    return Some(header);
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,215 @@
+//! The worker of a vsock device: its queues and its switchboard, on a reactor.
+//!
+//! Three descriptors wake it: the driver's notifications for either queue of
+//! packets, and the host's side. A wake does a bounded amount of work and
+//! wakes itself again if there is more. The queue of events is held and not
+//! used: its one event tells of a machine that was moved (§5.10.6.7).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::counters::Counters;
+use super::header::{Header, SIZE};
+use super::switchboard::Switchboard;
+use crate::reactor::{Readiness, Source, Token, Worker};
+use crate::virtio::buffers::Buffers;
+use crate::virtio::chain::Chain;
+use crate::virtio::queue::{Queue, QueueFault};
+
+const RECEIVE_KICK: Token = 0;
+const TRANSMIT_KICK: Token = 1;
+const HOST: Token = 2;
+
+/// Packets in one go, each way. Then others on the reactor get their turn.
+const BATCH: usize = 64;
+
+pub(super) struct VsockWorker {
+    receive: Queue,
+    transmit: Queue,
+    events: Queue,
+    chain: Chain,
+    /// Where the header of a packet to the guest goes.
+    header: Buffers,
+    /// In a box: it moves between here and the front.
+    switchboard: Box<Switchboard>,
+    /// More has changed on the host's side than was looked at.
+    look_again: bool,
+    /// Packets of the guest wait until it takes ours.
+    held_back: bool,
+    broken: bool,
+    faults_counted: u64,
+    counters: Arc<Counters>,
+}
+
+impl VsockWorker {
+    pub(super) fn new(
+        receive: Queue,
+        transmit: Queue,
+        events: Queue,
+        switchboard: Box<Switchboard>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            chain: Chain::new(receive.ram()),
+            header: Buffers::new(receive.ram().clone()),
+            faults_counted: receive.faults() + transmit.faults(),
+            receive,
+            transmit,
+            events,
+            switchboard,
+            look_again: false,
+            held_back: false,
+            broken: false,
+            counters,
+        }
+    }
+
+    /// The switchboard and the queues.
+    pub(super) fn into_parts(self) -> (Box<Switchboard>, Vec<Queue>) {
+        let queues = vec![self.receive, self.transmit, self.events];
+        (self.switchboard, queues)
+    }
+
+    fn run(&mut self, token: Token) -> Result<(), (u16, QueueFault)> {
+        if token == HOST || self.look_again {
+            self.look_again = self.switchboard.look();
+            if self.look_again {
+                self.receive.kick_again();
+            }
+        }
+        let receive = self.receive.index();
+        self.run_receive().map_err(|fault| (receive, fault))?;
+        if token == TRANSMIT_KICK || self.held_back {
+            let transmit = self.transmit.index();
+            self.run_transmit().map_err(|fault| (transmit, fault))?;
+            self.run_receive().map_err(|fault| (receive, fault))?;
+        }
+        Ok(())
+    }
+
+    /// Takes packets until the driver has none, or has to take some first, or
+    /// it is the turn of others.
+    fn run_transmit(&mut self) -> Result<(), QueueFault> {
+        self.held_back = false;
+        self.transmit.disable_notification()?;
+        for _ in 0..BATCH {
+            if self.switchboard.is_congested() {
+                self.held_back = true;
+                return self.transmit.notify();
+            }
+            let popped = self.transmit.pop(&mut self.chain)?;
+            self.count_faults();
+            if popped {
+                self.take();
+                self.transmit.push(self.chain.head(), 0)?;
+            } else if self.transmit.enable_notification()? {
+                self.transmit.disable_notification()?;
+            } else {
+                return self.transmit.notify();
+            }
+        }
+        self.transmit.kick_again();
+        self.transmit.notify()
+    }
+
+    /// Takes the packet in the chain.
+    fn take(&mut self) {
+        let mut header = [0; SIZE];
+        if self.chain.readable.read(&mut header).is_err() {
+            self.counters.faults.increment();
+            return;
+        }
+        self.counters.sent_packets.increment();
+        let header = Header::parse(&header);
+        self.switchboard.take(&header, &mut self.chain.readable);
+    }
+
+    /// Gives packets until there are none, or the driver has no buffer, or it
+    /// is the turn of others.
+    fn run_receive(&mut self) -> Result<(), QueueFault> {
+        if !self.switchboard.has_something() {
+            return Ok(());
+        }
+        self.receive.disable_notification()?;
+        for _ in 0..BATCH {
+            if !self.switchboard.has_something() {
+                return self.receive.notify();
+            }
+            let popped = self.receive.pop(&mut self.chain)?;
+            self.count_faults();
+            if popped {
+                self.give()?;
+            } else if self.receive.enable_notification()? {
+                self.receive.disable_notification()?;
+            } else {
+                return self.receive.notify();
+            }
+        }
+        self.receive.kick_again();
+        self.receive.notify()
+    }
+
+    /// Puts a packet into the chain, if there is one.
+    fn give(&mut self) -> Result<(), QueueFault> {
+        let head = self.chain.head();
+        let room = &mut self.chain.writable;
+        if room.len() <= SIZE as u64 || room.move_front(SIZE, &mut self.header).is_err() {
+            // Not even a byte of data fits.
+            self.counters.faults.increment();
+            return self.receive.push(head, 0);
+        }
+        let Some(header) = self.switchboard.next_packet(room) else {
+            self.receive.unpop();
+            return Ok(());
+        };
+        let written = self.header.write(&header.to_bytes());
+        written.expect("the place was measured for a header");
+        self.counters.received_packets.increment();
+        self.counters.received_bytes.add(header.len.into());
+        let size = u32::try_from(SIZE).expect("a header is short");
+        self.receive.push(head, size + header.len)
+    }
+
+    /// A malformed chain was a packet, or room for one, to the driver.
+    fn count_faults(&mut self) {
+        let faults = self.receive.faults() + self.transmit.faults();
+        self.counters.faults.add(faults - self.faults_counted);
+        self.faults_counted = faults;
+    }
+}
+
+impl Worker for VsockWorker {
+    fn sources(&self) -> Vec<Source> {
+        [
+            (self.receive.kick_fd(), RECEIVE_KICK),
+            (self.transmit.kick_fd(), TRANSMIT_KICK),
+            (self.switchboard.fd(), HOST),
+        ]
+        .map(|(fd, token)| Source {
+            fd,
+            readiness: Readiness::Readable,
+            token,
+        })
+        .to_vec()
+    }
+
+    fn ready(&mut self, token: Token) {
+        if self.broken {
+            return;
+        }
+        if let Err((queue, fault)) = self.run(token) {
+            self.broken = true;
+            let queue = if queue == self.receive.index() {
+                &self.receive
+            } else {
+                &self.transmit
+            };
+            queue.needs_reset(fault);
+        }
+    }
+
+    /// Nothing is ever in flight.
+    fn drain(&mut self, _: Instant) -> bool {
+        true
+    }
+}
