@@ -11,7 +11,8 @@ use guest_images::run_word;
 use guest_tests::{BOUND, BareKernel, DiskFile, Transcript, images};
 use vmm::config::{BlockConfig, ConsoleConfig, DeviceConfig};
 use vmm::{
-    CommandLine, CpuCount, Crash, CrashCause, DiskId, DiskOptions, Event, StopReason, Vm, VmBuilder,
+    CommandLine, CpuCount, Crash, CrashCause, DiskId, DiskOptions, Event, OnReset, StopReason, Vm,
+    VmBuilder,
 };
 
 fn open_kvm() -> File {
@@ -30,6 +31,7 @@ fn start(command: &str) -> (Vm, Transcript) {
     let vm = VmBuilder::new(open_kvm().into(), kernel)
         .initrd(File::open(images::initramfs()).unwrap())
         .command_line(CommandLine::new(text).unwrap())
+        .on_reset(OnReset::Stop)
         .cpus(CpuCount::new(2).unwrap())
         .console(ConsoleConfig {
             input: None,

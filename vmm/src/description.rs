@@ -11,6 +11,8 @@ pub struct Description {
     pub state: State,
     /// vCPUs that the guest can use.
     pub cpus: u8,
+    /// How many there may be in the end.
+    pub max_cpus: u8,
     /// Bytes of memory at boot.
     pub memory_bytes: u64,
     /// Its virtio devices, in the order in which they were attached.

@@ -142,6 +142,10 @@ fn end(reason: &StopReason) -> End {
             eprintln!("plinth: {reason}");
             status::CRASHED
         }
+        StopReason::ResetFailed { kind, .. } => {
+            eprintln!("plinth: {reason}");
+            status_of(Some(*kind))
+        }
         _ => status::ENDED,
     };
     End::now(status, reason.to_string())
@@ -151,11 +155,12 @@ fn end(reason: &StopReason) -> End {
 fn failed(error: &anyhow::Error) -> End {
     let message = format!("{error:#}");
     eprintln!("plinth: {message}");
-    End::now(status_of(error), message)
+    let error = error.downcast_ref::<vmm::Error>();
+    End::now(status_of(error.map(vmm::Error::kind)), message)
 }
 
-fn status_of(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref::<vmm::Error>().map(vmm::Error::kind) {
+fn status_of(kind: Option<ErrorKind>) -> u8 {
+    match kind {
         Some(ErrorKind::Configuration) => status::CONFIGURATION,
         Some(ErrorKind::Host) => status::HOST,
         _ => status::UNEXPECTED,

@@ -18,7 +18,7 @@ use devices::platform::request::RequestSender;
 use devices::platform::reset::ResetRegister;
 use devices::platform::rtc::Rtc;
 use devices::platform::serial::Serial;
-use devices::reactor::{Attached, ReactorHandle};
+use devices::reactor::{Attached, ReactorHandle, Worker};
 
 use crate::config::ConsoleConfig;
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ use crate::kvm::machine::KvmMachine;
 const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Puts the ways to reset and power off, and a clock if `rtc`, on `ports`.
-pub(crate) fn add_fixed(ports: &mut Bus, requests: &RequestSender, rtc: bool) -> Result<()> {
+pub(crate) fn add_fixed(ports: &Bus, requests: &RequestSender, rtc: bool) -> Result<()> {
     let sleep = SleepRegisters::new(layout::SLEEP_TYPE_SOFT_OFF, requests.clone());
     let reset = ResetRegister::new(layout::RESET_VALUE, requests.clone());
     insert(ports, layout::SLEEP_CONTROL_PORT.into(), 2, sleep)?;
@@ -59,13 +59,23 @@ impl GuestEvents {
     /// Puts the registers of a machine with `cpus` vCPUs on `ports` and
     /// connects their interrupt. `on_eject` is for [`PciSlots::new`].
     pub(crate) fn add(
-        ports: &mut Bus,
+        ports: &Bus,
         machine: &KvmMachine,
         cpus: CpuCount,
         on_eject: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self> {
         let line = InterruptLine::new().map_err(Error::host("the event device"))?;
         machine.connect_interrupt(&line, layout::EVENT_GSI)?;
+        Self::new(ports, line, cpus, on_eject)
+    }
+
+    /// The same with an interrupt that is connected already.
+    pub(crate) fn new(
+        ports: &Bus,
+        line: InterruptLine,
+        cpus: CpuCount,
+        on_eject: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self> {
         let register = EventRegister::new(line);
         let pci_slots = PciSlots::new(register.event(layout::EVENT_PCI_SLOTS), on_eject);
         let cpu_count = CpuCountRegister::new(cpus.get(), register.event(layout::EVENT_CPUS));
@@ -85,50 +95,62 @@ impl GuestEvents {
     }
 }
 
-fn insert(ports: &mut Bus, base: u64, len: u64, device: impl BusDevice + 'static) -> Result<()> {
+fn insert(ports: &Bus, base: u64, len: u64, device: impl BusDevice + 'static) -> Result<()> {
     Ok(ports.insert(base, len, Arc::new(Mutex::new(device)))?)
 }
 
-/// The host's side of the serial port. Dropping it writes what the guest has
-/// sent so far.
+/// A serial port and the host's side of it, which outlive the guest's resets.
+/// Dropping it writes what the guest has sent so far.
 pub(crate) struct Console {
+    serial: Serial,
+    line: InterruptLine,
     output: Option<Attached<ConsoleOutput>>,
     input: Option<Attached<ConsoleInput>>,
 }
 
 impl Console {
-    /// Puts a serial port on `ports` and connects it to `config`.
-    pub(crate) fn add(
+    /// A serial port whose host's side is `config`. Its user ends the machine
+    /// through `requests`.
+    pub(crate) fn new(
         config: ConsoleConfig,
-        ports: &mut Bus,
-        machine: &KvmMachine,
         reactor: &ReactorHandle,
         requests: &RequestSender,
     ) -> Result<Self> {
         let failed = Error::host("the serial console");
-        let worker = Error::device("the serial console");
         let line = InterruptLine::new().map_err(&failed)?;
-        machine.connect_interrupt(&line, layout::COM1_GSI)?;
         let buffer = ConsoleBuffer::new().map_err(&failed)?;
-        let serial = Serial::new(line, buffer.clone()).map_err(&failed)?;
-        insert(ports, layout::COM1_PORT.into(), 8, serial.clone())?;
+        let serial = Serial::new(line.clone(), buffer.clone()).map_err(&failed)?;
         let output = ConsoleOutput::new(buffer.clone(), config.output).map_err(&failed)?;
-        let output = Some(
-            reactor
-                .attach(output)
-                .map_err(|refused| worker(refused.reason))?,
-        );
+        let output = Some(attach(output, reactor)?);
         let input = match config.input {
             Some(host) => {
+                let requests = requests.clone();
                 let input =
-                    ConsoleInput::new(host, serial, buffer, requests.clone(), config.escapes);
-                let attached = reactor.attach(input.map_err(&failed)?);
-                Some(attached.map_err(|refused| worker(refused.reason))?)
+                    ConsoleInput::new(host, serial.clone(), buffer, requests, config.escapes);
+                Some(attach(input.map_err(&failed)?, reactor)?)
             }
             None => None,
         };
-        Ok(Self { output, input })
+        Ok(Self {
+            serial,
+            line,
+            output,
+            input,
+        })
     }
+
+    /// Puts the serial port on `ports` of a machine that is being switched on.
+    pub(crate) fn connect(&self, ports: &Bus, machine: &KvmMachine) -> Result<()> {
+        self.serial.reset();
+        machine.connect_interrupt(&self.line, layout::COM1_GSI)?;
+        insert(ports, layout::COM1_PORT.into(), 8, self.serial.clone())
+    }
+}
+
+/// Has `worker`, a side of the console, work on `reactor`.
+fn attach<W: Worker>(worker: W, reactor: &ReactorHandle) -> Result<Attached<W>> {
+    let attached = reactor.attach(worker).map_err(|refused| refused.reason);
+    attached.map_err(Error::device("the serial console"))
 }
 
 impl Drop for Console {

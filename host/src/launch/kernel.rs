@@ -36,7 +36,7 @@ pub fn check(
     let machine = Machine {
         memory: specification.memory.layout,
         cpus: specification.cpus,
-        max_cpus: None,
+        max_cpus: specification.max_cpus,
         command_line: &specification.command_line,
         initrd,
         protocol: specification.protocol,

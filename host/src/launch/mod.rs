@@ -24,7 +24,7 @@ use std::os::fd::OwnedFd;
 use std::path::{self, Path, PathBuf};
 
 use vmm::config::{BlockConfig, BootConfig, DeviceConfig, NetConfig, TransportKind};
-use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, Protocol, VmConfig};
+use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, OnReset, Protocol, VmConfig};
 
 use crate::error::Error;
 use crate::option::console::ConsoleOption;
@@ -44,8 +44,10 @@ pub struct Specification {
     pub command_line: CommandLine,
     /// How the kernel is entered.
     pub protocol: Protocol,
-    /// How many vCPUs.
+    /// How many vCPUs when it starts.
     pub cpus: CpuCount,
+    /// How many in the end, if some are to be added.
+    pub max_cpus: Option<CpuCount>,
     /// How much memory, and of what.
     pub memory: MemoryConfig,
     /// How the guest reaches its devices.
@@ -56,6 +58,8 @@ pub struct Specification {
     pub nets: Vec<NetOption>,
     /// Where the console goes.
     pub console: ConsoleOption,
+    /// What becomes of it when its guest resets itself.
+    pub on_reset: OnReset,
     /// What the guest reads about its machine.
     pub identity: Identity,
     /// Where figures about the run are written.
@@ -179,10 +183,12 @@ pub fn prepare(specification: Specification) -> Result<Launch, Error> {
             protocol: specification.protocol,
         },
         cpus: specification.cpus,
+        max_cpus: specification.max_cpus,
         memory: specification.memory,
         identity: specification.identity,
         console: console.config,
         rtc: true,
+        on_reset: specification.on_reset,
         transport: specification.transport,
         devices: devices.collect(),
     };

@@ -51,6 +51,8 @@ pub(super) fn line(event: &Event, time: SystemTime) -> Vec<u8> {
         Event::Started => named("started"),
         Event::Resumed => named("resumed"),
         Event::Paused => named("paused"),
+        Event::ResetRequested => named("reset-requested"),
+        Event::Restarted => named("restarted"),
         Event::Stopped(reason) => EventLine {
             reason: Some(reason.name().into()),
             message: Some(reason.to_string()),
