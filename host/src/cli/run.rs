@@ -21,7 +21,7 @@ use crate::option::huge_pages::HugePagesOption;
 use crate::option::net::NetOption;
 use crate::option::on_reset::OnResetOption;
 use crate::option::transport::TransportOption;
-use crate::option::{self, size, smbios};
+use crate::option::{size, smbios};
 use crate::registry::Registry;
 use crate::registry::name::VmName;
 use crate::registry::record::Record;

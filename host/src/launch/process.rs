@@ -175,6 +175,8 @@ mod tests {
                 protocol: Protocol::Auto,
             },
             cpus: CpuCount::new(1).unwrap(),
+            max_cpus: None,
+            on_reset: vmm::config::OnReset::default(),
             memory: MemoryConfig {
                 layout: MemoryLayout::new(64 << 20).unwrap(),
                 backing: vmm::Backing::Anonymous,

@@ -141,6 +141,7 @@ mod tests {
         let description = Description {
             state: State::Paused,
             cpus: 1,
+            max_cpus: 1,
             memory_bytes: 1,
             devices: vec![device.clone()],
         };

@@ -13,6 +13,7 @@ use virtio_bindings::virtio_blk::VIRTIO_BLK_T_FLUSH;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::*;
+use crate::block::capacity::Capacity;
 use crate::block::disk::{Completion, DiskInfo, Operation, OperationKind, Slot};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,6 +42,7 @@ struct HeldDisk {
     shared: Arc<Shared>,
     arrivals: mpsc::Sender<(Slot, OperationKind, u64)>,
     depth: usize,
+    capacity: Arc<Capacity>,
 }
 
 fn held_disk(depth: usize) -> (Box<dyn Disk>, Control) {
@@ -54,6 +56,12 @@ fn held_disk(depth: usize) -> (Box<dyn Disk>, Control) {
         shared: Arc::clone(&shared),
         arrivals,
         depth,
+        // Of a disk that never grows.
+        capacity: Arc::new(Capacity::new(
+            1 << 20,
+            512,
+            &Arc::new(tempfile::tempfile().unwrap()),
+        )),
     };
     let control = Control {
         shared,
@@ -89,7 +97,7 @@ impl Control {
 impl Disk for HeldDisk {
     fn info(&self) -> DiskInfo {
         DiskInfo {
-            capacity: 1 << 20,
+            capacity: self.capacity.get(),
             logical_block: 512,
             physical_block: 4096,
             buffer_alignment: 1,
@@ -97,6 +105,9 @@ impl Disk for HeldDisk {
             can_discard: true,
             depth: self.depth,
         }
+    }
+    fn capacity(&self) -> Arc<Capacity> {
+        Arc::clone(&self.capacity)
     }
     fn submit(&mut self, slot: Slot, operation: Operation) {
         let arrival = (slot, operation.kind, operation.offset);
@@ -110,13 +121,13 @@ impl Disk for HeldDisk {
     fn next_completion(&mut self) -> Option<Completion> {
         self.shared.state.lock().unwrap().done.pop()
     }
-    fn ready_fd(&self) -> Option<RawFd> {
+    fn wakers(&self) -> Vec<RawFd> {
         let deaf = self.shared.deaf.load(Ordering::Acquire);
-        Some(if deaf {
+        vec![if deaf {
             RawFd::MAX
         } else {
             self.shared.ready.as_raw_fd()
-        })
+        }]
     }
     fn wait(&mut self, _: Instant) {
         std::thread::yield_now();

@@ -50,6 +50,7 @@ fn a_description_is_json() {
     let description = Description {
         state: State::Running,
         cpus: 2,
+        max_cpus: 2,
         memory_bytes: 1 << 30,
         devices: Vec::new(),
     };
