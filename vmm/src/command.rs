@@ -10,6 +10,7 @@ use boot::CpuCount;
 
 use crate::description::Description;
 use crate::error::{Error, Result};
+use crate::metrics::Measurements;
 
 /// Something to do.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ use crate::error::{Error, Result};
 pub enum Command {
     /// Say what the machine is and what state it is in.
     Describe,
+    /// Say what it has done and holds.
+    Measure,
     /// vCPUs and devices come to rest.
     Pause,
     /// They go on.
@@ -45,6 +48,8 @@ pub enum Reply {
     Done,
     /// To [`Command::Describe`].
     Description(Box<Description>),
+    /// To [`Command::Measure`].
+    Measurements(Box<Measurements>),
 }
 
 /// Where the outcome of a command goes. Dropped without one, it tells that

@@ -19,7 +19,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use boot::CpuCount;
 use devices::platform::request::MachineRequest;
@@ -30,6 +30,7 @@ use crate::config::OnReset;
 use crate::deadlines::Deadlines;
 use crate::description::{Description, State};
 use crate::event::{Event, StopReason};
+use crate::metrics::Measurements;
 use crate::parts::{Assemble, Parts};
 use crate::statistics::BootClock;
 
@@ -60,6 +61,7 @@ pub(crate) fn spawn(
     let ControlChannel { sender, receiver } = channel;
     let control = Control {
         machine,
+        built: SystemTime::now(),
         activity: Activity::Built,
         run: 0,
         sender,
@@ -95,6 +97,7 @@ type Outcome = ControlFlow<StopReason>;
 
 struct Control {
     machine: Machine,
+    built: SystemTime,
     activity: Activity,
     /// Which run of the guest this is, counted from 0.
     run: u64,
@@ -160,6 +163,7 @@ impl Control {
     fn carry_out(&mut self, command: Command, answer: Answer) -> Outcome {
         let outcome = match command {
             Command::Describe => Ok(Reply::Description(Box::new(self.describe()))),
+            Command::Measure => Ok(Reply::Measurements(Box::new(self.measure()))),
             Command::Pause => self.pause().map(|()| Reply::Done),
             Command::Resume => {
                 self.resume();
@@ -211,6 +215,15 @@ impl Control {
             },
             cpus: self.machine.cpus.get(),
             ..self.machine.description.clone()
+        }
+    }
+
+    fn measure(&self) -> Measurements {
+        Measurements {
+            built: Some(self.built),
+            vcpus: self.machine.parts.vcpus.measure(),
+            memory_bytes: self.machine.description.memory_bytes,
+            ..Measurements::default()
         }
     }
 

@@ -27,6 +27,7 @@ mod event;
 pub mod handover;
 mod kvm;
 mod memory;
+pub mod metrics;
 mod operator;
 mod parts;
 mod platform;

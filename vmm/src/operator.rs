@@ -13,6 +13,7 @@ use crate::control::Message;
 use crate::description::Description;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::metrics::Measurements;
 
 /// A machine's operator. Each method is a [`Command`] and waits until it is
 /// carried out, for which commands before it are finished first.
@@ -48,6 +49,17 @@ impl Operator {
     pub fn describe(&self) -> Result<Description> {
         match self.execute(Command::Describe)? {
             Reply::Description(description) => Ok(*description),
+            reply => Err(Error::unexpected_reply(&reply)),
+        }
+    }
+
+    /// What the machine has done and holds.
+    ///
+    /// # Errors
+    /// The machine has stopped.
+    pub fn measure(&self) -> Result<Measurements> {
+        match self.execute(Command::Measure)? {
+            Reply::Measurements(measurements) => Ok(*measurements),
             reply => Err(Error::unexpected_reply(&reply)),
         }
     }

@@ -4,14 +4,16 @@
 use std::os::fd::OwnedFd;
 
 use super::body::Body;
-use super::call::{Action, Call, order};
+use super::call::{Action, Call, ask, order, unexpected};
 use super::console;
 use super::failure::{Code, Failure};
 use super::path::{matched, percent_decoded};
 use super::request::Head;
 use super::response::{Response, Status};
-use crate::command::Command;
+use super::wire::{Cpus, Stop};
+use crate::command::{Command, Reply};
 use crate::description::Description;
+use crate::metrics;
 
 /// Something that can be asked.
 pub(super) struct Route {
@@ -35,6 +37,21 @@ pub(super) const ROUTES: &[Route] = &[
     route("POST", "/v1/vm/kill", |call| {
         call.plainly(order(Command::Stop))
     }),
+    route("POST", "/v1/vm/stop", |call| {
+        let deadline = call.body.read::<Stop>()?.deadline_ms.into();
+        Ok(order(Command::Shutdown { deadline }))
+    }),
+    route("POST", "/v1/vm/press-power-button", |call| {
+        call.plainly(order(Command::PressPowerButton))
+    }),
+    route("POST", "/v1/vm/reset", |call| {
+        call.plainly(order(Command::Reset))
+    }),
+    route("PUT", "/v1/cpus", |call| {
+        let count = call.body.read::<Cpus>()?.count.into();
+        Ok(order(Command::SetCpus(count)))
+    }),
+    route("GET", "/metrics", |call| call.plainly(metrics())),
     route("GET", "/v1/devices", |call| {
         call.describe(|description| Ok(Response::json(Status::OK, &description.devices)))
     }),
@@ -61,6 +78,17 @@ const fn route(
 fn document() -> Action {
     let document = include_bytes!("openapi.json");
     Action::Respond(Response::of("application/json", document.to_vec()))
+}
+
+/// What the machine has done, for Prometheus.
+fn metrics() -> Action {
+    ask(Command::Measure, |reply| match reply {
+        Reply::Measurements(measurements) => {
+            let text = metrics::exposition(&measurements);
+            Ok(Response::of(metrics::CONTENT_TYPE, text.into_bytes()))
+        }
+        reply => Err(unexpected(&reply)),
+    })
 }
 
 fn device(description: &Description, name: &str) -> Result<Response, Failure> {
@@ -107,7 +135,6 @@ pub(super) fn lead(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::Reply;
     use crate::description::{DeviceDescription, DeviceKind, State};
     use proptest::prelude::*;
 
