@@ -40,6 +40,7 @@ impl Parts {
             virtio_mmio: &self.devices,
             pci: None,
             generation_id: None,
+            watchdog: false,
             power_button: false,
             serial: true,
             rtc: false,

@@ -37,6 +37,8 @@ pub struct Machine<'a> {
     /// Its VM generation id, if it has one: different for each machine that
     /// goes on from the same saved state.
     pub generation_id: Option<[u8; 16]>,
+    /// A watchdog at [`WATCHDOG_PORT`](crate::layout::WATCHDOG_PORT).
+    pub watchdog: bool,
     /// A 16550 at [`COM1_PORT`](crate::layout::COM1_PORT).
     pub serial: bool,
     /// A CMOS clock at [`RTC_PORT`](crate::layout::RTC_PORT), without an

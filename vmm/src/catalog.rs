@@ -1,52 +1,109 @@
 //! The catalogue: the one file that knows every virtio device.
 
+use boot::MemoryLayout;
+use devices::balloon::device::Balloon;
+use devices::balloon::handle::BalloonHandle;
 use devices::block::device::Block;
+use devices::block::handle::BlockHandle;
 use devices::block::open::open_disk;
 use devices::net::device::Net;
+use devices::net::handle::NetHandle;
 use devices::net::tap::Tap;
 use devices::reactor::ReactorHandle;
 use devices::rng::Rng;
 use devices::virtio::device::VirtioDevice;
+use devices::virtio_mem::device::Mem;
+use devices::virtio_mem::handle::MemHandle;
 
 use crate::config::{BlockConfig, DeviceConfig, NetConfig};
+use crate::description::DeviceDescription;
 use crate::error::{Error, Result};
 
 /// A device and what to call it in messages.
 pub(crate) struct NamedDevice {
     pub(crate) name: String,
+    /// For whoever operates the machine.
+    pub(crate) description: DeviceDescription,
     pub(crate) device: Box<dyn VirtioDevice>,
+    pub(crate) handle: DeviceHandle,
 }
 
-/// Makes the device that `config` describes, to work on `reactor`.
-pub(crate) fn make(config: DeviceConfig, reactor: &ReactorHandle) -> Result<NamedDevice> {
-    match config {
-        DeviceConfig::Block(config) => block(config, reactor),
-        DeviceConfig::Net(config) => net(config, reactor),
-        DeviceConfig::Rng => Ok(NamedDevice {
-            name: "rng".into(),
-            device: Box::new(Rng::new(reactor.clone())),
-        }),
-    }
+/// The host's side of a device, to operate it while the machine runs.
+#[derive(Clone)]
+pub(crate) enum DeviceHandle {
+    /// There is nothing to operate.
+    None,
+    Disk(BlockHandle),
+    Net(NetHandle),
+    Balloon(BalloonHandle),
+    Mem(MemHandle),
 }
 
-fn block(config: BlockConfig, reactor: &ReactorHandle) -> Result<NamedDevice> {
+/// Makes the device that `config` describes, to work on `reactor`, for a
+/// machine with this `memory`.
+pub(crate) fn make(
+    config: DeviceConfig,
+    reactor: &ReactorHandle,
+    memory: &MemoryLayout,
+) -> Result<NamedDevice> {
+    let description = config.description();
+    let description = description.map_err(|error| Error::Config(error.to_string()))?;
+    let (name, device, handle) = match config {
+        DeviceConfig::Block(config) => block(config, reactor)?,
+        DeviceConfig::Net(config) => net(config, reactor)?,
+        DeviceConfig::Rng => {
+            let device = Rng::new(reactor.clone());
+            ("rng".into(), boxed(device), DeviceHandle::None)
+        }
+        DeviceConfig::Balloon => balloon(reactor, memory)?,
+        DeviceConfig::Mem => mem(reactor, memory)?,
+    };
+    Ok(NamedDevice {
+        name,
+        description,
+        device,
+        handle,
+    })
+}
+
+/// A device, what to call it in messages, and the host's side of it.
+type Made = (String, Box<dyn VirtioDevice>, DeviceHandle);
+
+fn boxed(device: impl VirtioDevice + 'static) -> Box<dyn VirtioDevice> {
+    Box::new(device)
+}
+
+fn block(config: BlockConfig, reactor: &ReactorHandle) -> Result<Made> {
     let name = format!("disk {}", config.id);
     let (disk, engine) = open_disk(config.file, config.options).map_err(Error::device(&name))?;
     log::info!("{name} uses {engine}");
     let device = Block::new(disk, config.id, reactor.clone()).map_err(Error::device(&name))?;
-    Ok(NamedDevice {
-        name,
-        device: Box::new(device),
-    })
+    let handle = DeviceHandle::Disk(device.handle());
+    Ok((name, boxed(device), handle))
 }
 
-fn net(config: NetConfig, reactor: &ReactorHandle) -> Result<NamedDevice> {
+fn net(config: NetConfig, reactor: &ReactorHandle) -> Result<Made> {
     let name = format!("network interface {}", config.options.mac);
     let tap = Tap::from_fd(config.tap).map_err(Error::device(&name))?;
     let device = Net::new(Box::new(tap), config.options, reactor.clone());
     let device = device.map_err(Error::device(&name))?;
-    Ok(NamedDevice {
-        name,
-        device: Box::new(device),
-    })
+    let handle = DeviceHandle::Net(device.handle());
+    Ok((name, boxed(device), handle))
+}
+
+fn balloon(reactor: &ReactorHandle, memory: &MemoryLayout) -> Result<Made> {
+    let name = "balloon";
+    let device = Balloon::new(memory.bytes(), reactor.clone()).map_err(Error::device(name))?;
+    let handle = DeviceHandle::Balloon(device.handle());
+    Ok((name.into(), boxed(device), handle))
+}
+
+fn mem(reactor: &ReactorHandle, memory: &MemoryLayout) -> Result<Made> {
+    let name = "mem";
+    let region = memory.growth().ok_or_else(|| {
+        Error::Config("a machine whose memory cannot grow has no device for that".into())
+    })?;
+    let device = Mem::new(region, reactor.clone()).map_err(Error::device(name))?;
+    let handle = DeviceHandle::Mem(device.handle());
+    Ok((name.into(), boxed(device), handle))
 }

@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use boot::CpuCount;
 
+use devices::rate_limit::Limits;
+
 use crate::description::Description;
+use crate::device_name::DeviceName;
 use crate::error::{Error, Result};
+use crate::memory::MemoryStatus;
 use crate::metrics::Measurements;
 
 /// Something to do.
@@ -36,8 +40,50 @@ pub enum Command {
     },
     /// The guest is to have this many vCPUs, no fewer than now.
     SetCpus(CpuCount),
+    /// A disk is to be this long.
+    Resize {
+        /// Which one.
+        device: DeviceName,
+        /// In bytes; as its file is if none are given.
+        bytes: Option<u64>,
+    },
+    /// A device is to be limited so, and not otherwise.
+    SetLimits {
+        /// Which one.
+        device: DeviceName,
+        /// How.
+        limits: DeviceLimits,
+    },
     /// The machine ends at once, as if its power were cut.
     Stop,
+    /// The guest is asked to put this much memory into its balloon.
+    SetBalloon {
+        /// In bytes, rounded down to pages of 4 KiB.
+        target: u64,
+    },
+    /// The guest is asked to have this much memory in all.
+    SetMemory {
+        /// In bytes: what it started with and a multiple of 2 MiB.
+        bytes: u64,
+    },
+    /// Say how much memory there is. Asks the guest for new statistics, to be
+    /// there the next time.
+    Memory,
+}
+
+/// How much a device may do in a second. Where there is none, it is not
+/// limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceLimits {
+    /// A disk.
+    Disk(Option<Limits>),
+    /// A network interface.
+    Net {
+        /// To the guest.
+        receive: Option<Limits>,
+        /// From the guest.
+        transmit: Option<Limits>,
+    },
 }
 
 /// What came of a command that succeeded.
@@ -48,8 +94,12 @@ pub enum Reply {
     Done,
     /// To [`Command::Describe`].
     Description(Box<Description>),
+    /// To [`Command::Resize`]: the disk's size in bytes.
+    Capacity(u64),
     /// To [`Command::Measure`].
     Measurements(Box<Measurements>),
+    /// To [`Command::Memory`].
+    Memory(Box<MemoryStatus>),
 }
 
 /// Where the outcome of a command goes. Dropped without one, it tells that

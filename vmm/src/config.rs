@@ -138,6 +138,11 @@ pub enum DeviceConfig {
     Net(NetConfig),
     /// A source of random numbers.
     Rng,
+    /// A balloon, through which the guest hands memory back; at most one.
+    Balloon,
+    /// Memory that grows. Comes by itself with a
+    /// [layout](MemoryConfig::layout) that has room for it.
+    Mem,
 }
 
 impl DeviceConfig {
@@ -150,6 +155,8 @@ impl DeviceConfig {
             Self::Block(block) => (block.id.try_into()?, DeviceKind::Disk),
             Self::Net(net) => (net.name.clone(), DeviceKind::Net),
             Self::Rng => ("rng".parse()?, DeviceKind::Rng),
+            Self::Balloon => ("balloon".parse()?, DeviceKind::Balloon),
+            Self::Mem => ("mem".parse()?, DeviceKind::Mem),
         };
         Ok(DeviceDescription { name, kind })
     }

@@ -10,6 +10,7 @@
 //! vCPUs.
 
 mod channel;
+mod device;
 mod life;
 #[cfg(test)]
 mod tests;
@@ -29,8 +30,9 @@ use crate::command::{Answer, Command, Reply};
 use crate::config::OnReset;
 use crate::deadlines::Deadlines;
 use crate::description::{Description, State};
+use crate::error::{Error, Result};
 use crate::event::{Event, StopReason};
-use crate::metrics::Measurements;
+use crate::memory::live::LiveMemory;
 use crate::parts::{Assemble, Parts};
 use crate::statistics::BootClock;
 
@@ -179,6 +181,22 @@ impl Control {
                 return ControlFlow::Continue(());
             }
             Command::SetCpus(count) => self.set_cpus(count).map(|()| Reply::Done),
+            Command::SetBalloon { target } => self
+                .memory()
+                .and_then(|memory| memory.set_balloon(target))
+                .map(|()| Reply::Done),
+            Command::SetMemory { bytes } => self
+                .memory()
+                .and_then(|memory| memory.resize(bytes))
+                .map(|()| Reply::Done),
+            Command::Memory => self
+                .memory()
+                .and_then(LiveMemory::status)
+                .map(|status| Reply::Memory(Box::new(status))),
+            Command::Resize { device, bytes } => self.resize(&device, bytes).map(Reply::Capacity),
+            Command::SetLimits { device, limits } => {
+                self.set_limits(&device, limits).map(|()| Reply::Done)
+            }
             Command::Stop => {
                 self.stopping.push(answer);
                 return ControlFlow::Break(StopReason::Stopped);
@@ -206,6 +224,11 @@ impl Control {
         ControlFlow::Continue(())
     }
 
+    /// There is none only between a reset that failed and the end.
+    fn memory(&self) -> Result<&LiveMemory> {
+        self.machine.parts.memory.as_ref().ok_or(Error::Stopped)
+    }
+
     fn describe(&self) -> Description {
         Description {
             state: match self.activity {
@@ -215,15 +238,6 @@ impl Control {
             },
             cpus: self.machine.cpus.get(),
             ..self.machine.description.clone()
-        }
-    }
-
-    fn measure(&self) -> Measurements {
-        Measurements {
-            built: Some(self.built),
-            vcpus: self.machine.parts.vcpus.measure(),
-            memory_bytes: self.machine.description.memory_bytes,
-            ..Measurements::default()
         }
     }
 

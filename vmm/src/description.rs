@@ -52,4 +52,8 @@ pub enum DeviceKind {
     Net,
     /// A source of random numbers.
     Rng,
+    /// A balloon.
+    Balloon,
+    /// Memory that grows.
+    Mem,
 }

@@ -2,10 +2,12 @@
 
 use std::io;
 
+use devices::block::capacity::ResizeError;
 use devices::bus::BusError;
 use devices::reactor::ReactorError;
 
 use crate::command::Reply;
+use crate::device_name::DeviceName;
 use crate::memory::Backing;
 
 /// The result of everything in this crate that can fail.
@@ -99,6 +101,25 @@ pub enum Error {
         /// What happened.
         source: ReactorError,
     },
+    /// No device has this name.
+    #[error("there is no device '{0}'")]
+    UnknownDevice(DeviceName),
+    /// A device is not what was asked for.
+    #[error("'{device}' is not a {kind}")]
+    OtherKind {
+        /// Which one.
+        device: DeviceName,
+        /// What it is not.
+        kind: &'static str,
+    },
+    /// A disk cannot have another size.
+    #[error("'{device}' cannot be resized")]
+    Resize {
+        /// Which one.
+        device: DeviceName,
+        /// Why.
+        source: ResizeError,
+    },
     /// The machine has stopped: there is nothing to operate any more.
     #[error("the virtual machine has stopped")]
     Stopped,
@@ -139,9 +160,13 @@ impl Error {
     /// Whom it concerns.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Boot(_) | Self::Config(_) | Self::FewerCpus { .. } | Self::TooManyCpus { .. } => {
-                ErrorKind::Configuration
-            }
+            Self::UnknownDevice(_)
+            | Self::OtherKind { .. }
+            | Self::Resize { .. }
+            | Self::Boot(_)
+            | Self::Config(_)
+            | Self::FewerCpus { .. }
+            | Self::TooManyCpus { .. } => ErrorKind::Configuration,
             Self::KvmTooOld(_)
             | Self::Kvm { .. }
             | Self::Memory { .. }

@@ -21,6 +21,8 @@ pub enum StopReason {
         /// Why, with all causes.
         reason: String,
     },
+    /// The guest let its watchdog run out.
+    Watchdog,
     /// Its console's user ended it.
     UserQuit,
     /// [`Vm::stop`](crate::Vm::stop), or its handle was dropped.
@@ -37,6 +39,7 @@ impl StopReason {
             Self::Reset => "reset",
             Self::ResetFailed { .. } => "reset-failed",
             Self::UserQuit => "user-quit",
+            Self::Watchdog => "watchdog",
             Self::Stopped => "stopped",
             Self::Crashed(_) => "crashed",
         }
@@ -65,6 +68,7 @@ impl fmt::Display for StopReason {
             Self::ResetFailed { reason, .. } => {
                 write!(f, "the guest was reset and cannot start anew: {reason}")
             }
+            Self::Watchdog => f.write_str("the guest's watchdog ran out"),
             Self::UserQuit => f.write_str("the console's user ended the machine"),
             Self::Stopped => f.write_str("the machine was stopped"),
             Self::Crashed(crash) => write!(f, "the guest crashed: {crash}"),

@@ -36,14 +36,14 @@ mod timestamp;
 mod vm;
 
 pub use builder::VmBuilder;
-pub use command::{Command, Reply};
+pub use command::{Command, DeviceLimits, Reply};
 pub use config::{OnReset, VmConfig};
 pub use cpu::crash::{Crash, CrashCause};
 pub use description::{Description, DeviceDescription, DeviceKind, State};
 pub use device_name::{BadDeviceName, DeviceName};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, StopReason};
-pub use memory::{Backing, MemoryConfig};
+pub use memory::{Backing, BalloonStatus, MemoryConfig, MemoryStatus};
 pub use operator::Operator;
 pub use statistics::Statistics;
 pub use vm::{PausedVm, Vm};
@@ -51,8 +51,10 @@ pub use vm::{PausedVm, Vm};
 // The validated types that a configuration is made of.
 pub use boot::smbios::{Identity, Text};
 pub use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
+pub use devices::balloon::statistics::MemoryStatistics;
 pub use devices::block::id::DiskId;
 pub use devices::block::open::{DiskOptions, EngineChoice};
 pub use devices::net::device::NetOptions;
 pub use devices::net::mac::MacAddress;
 pub use devices::net::mtu::Mtu;
+pub use devices::rate_limit::{Limit, Limits};

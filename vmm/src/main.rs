@@ -138,7 +138,7 @@ fn write_report(report: OwnedFd, statistics: &Statistics) -> anyhow::Result<()> 
 fn end(reason: &StopReason) -> End {
     let status = match reason {
         StopReason::PowerOff | StopReason::Reset => status::SUCCESS,
-        StopReason::Crashed(_) => {
+        StopReason::Crashed(_) | StopReason::Watchdog => {
             eprintln!("plinth: {reason}");
             status::CRASHED
         }

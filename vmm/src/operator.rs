@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use boot::CpuCount;
 
-use crate::command::{Answer, Command, Reply};
+use crate::command::{Answer, Command, DeviceLimits, Reply};
 use crate::control::Message;
 use crate::description::Description;
+use crate::device_name::DeviceName;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::memory::MemoryStatus;
 use crate::metrics::Measurements;
 
 /// A machine's operator. Each method is a [`Command`] and waits until it is
@@ -127,6 +129,29 @@ impl Operator {
         self.execute(Command::SetCpus(count)).map(drop)
     }
 
+    /// Makes the disk `device` `bytes` long, or as long as its file is, and
+    /// tells the guest, which can use the new space at once. Returns its size.
+    ///
+    /// # Errors
+    /// The machine has stopped, there is no such disk, or it cannot have that
+    /// size.
+    pub fn resize(&self, device: DeviceName, bytes: Option<u64>) -> Result<u64> {
+        match self.execute(Command::Resize { device, bytes })? {
+            Reply::Capacity(bytes) => Ok(bytes),
+            reply => Err(Error::unexpected_reply(&reply)),
+        }
+    }
+
+    /// Limits `device`, from now on and for requests that wait already.
+    ///
+    /// # Errors
+    /// The machine has stopped, or there is no such device, or it is of
+    /// another kind.
+    pub fn set_limits(&self, device: DeviceName, limits: DeviceLimits) -> Result<()> {
+        self.execute(Command::SetLimits { device, limits })
+            .map(drop)
+    }
+
     /// Ends the machine at once, as if its power were cut. What the guest had
     /// in flight on disks is finished first.
     ///
@@ -134,6 +159,36 @@ impl Operator {
     /// The machine has stopped already.
     pub fn stop(&self) -> Result<()> {
         self.execute(Command::Stop).map(drop)
+    }
+
+    /// Asks the guest to put `target` bytes into its balloon, rounded down to
+    /// pages of 4 KiB. What comes of it [`memory`](Self::memory) tells.
+    ///
+    /// # Errors
+    /// The machine has no balloon, or the guest would keep too little; or it
+    /// has stopped.
+    pub fn set_balloon(&self, target: u64) -> Result<()> {
+        self.execute(Command::SetBalloon { target }).map(drop)
+    }
+
+    /// Asks the guest to have `bytes` of memory in all. What comes of it
+    /// [`memory`](Self::memory) tells.
+    ///
+    /// # Errors
+    /// The machine's memory cannot grow, or not that far; or it has stopped.
+    pub fn set_memory(&self, bytes: u64) -> Result<()> {
+        self.execute(Command::SetMemory { bytes }).map(drop)
+    }
+
+    /// How much memory there is. Has the guest asked for new statistics.
+    ///
+    /// # Errors
+    /// The machine has stopped.
+    pub fn memory(&self) -> Result<MemoryStatus> {
+        match self.execute(Command::Memory)? {
+            Reply::Memory(status) => Ok(*status),
+            reply => Err(Error::unexpected_reply(&reply)),
+        }
     }
 
     /// Hears of everything that will happen to the machine. The channel

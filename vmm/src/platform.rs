@@ -18,11 +18,15 @@ use devices::platform::request::RequestSender;
 use devices::platform::reset::ResetRegister;
 use devices::platform::rtc::Rtc;
 use devices::platform::serial::Serial;
+use devices::platform::watchdog::{self, Watchdog, WatchdogTimer};
 use devices::reactor::{Attached, ReactorHandle, Worker};
 
 use crate::config::ConsoleConfig;
 use crate::error::{Error, Result};
 use crate::kvm::machine::KvmMachine;
+
+/// What the console is called in messages.
+const CONSOLE: &str = "the serial console";
 
 /// How long the last of the guest's output may take to be written.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
@@ -38,6 +42,32 @@ pub(crate) fn add_fixed(ports: &Bus, requests: &RequestSender, rtc: bool) -> Res
         insert(ports, layout::RTC_PORT.into(), 2, Rtc::new())?;
     }
     Ok(())
+}
+
+/// A watchdog's timer, for one run of the guest. Dropping it stops it.
+pub(crate) struct WatchdogClock(Option<Attached<WatchdogTimer>>);
+
+impl WatchdogClock {
+    /// Puts a watchdog on `ports` that tells `requests` when it runs out.
+    pub(crate) fn add(
+        ports: &Bus,
+        reactor: &ReactorHandle,
+        requests: &RequestSender,
+    ) -> Result<Self> {
+        let watchdog =
+            Watchdog::new(layout::WATCHDOG_MAX_S).map_err(Error::host("the watchdog"))?;
+        let timer = attach(watchdog.timer(requests.clone()), reactor, "the watchdog")?;
+        insert(ports, layout::WATCHDOG_PORT.into(), watchdog::LEN, watchdog)?;
+        Ok(Self(Some(timer)))
+    }
+}
+
+impl Drop for WatchdogClock {
+    fn drop(&mut self) {
+        if let Some(timer) = self.0.take() {
+            let _ = timer.detach(Duration::ZERO);
+        }
+    }
 }
 
 /// How a running guest is told that the machine changed.
@@ -116,18 +146,18 @@ impl Console {
         reactor: &ReactorHandle,
         requests: &RequestSender,
     ) -> Result<Self> {
-        let failed = Error::host("the serial console");
+        let failed = Error::host(CONSOLE);
         let line = InterruptLine::new().map_err(&failed)?;
         let buffer = ConsoleBuffer::new().map_err(&failed)?;
         let serial = Serial::new(line.clone(), buffer.clone()).map_err(&failed)?;
         let output = ConsoleOutput::new(buffer.clone(), config.output).map_err(&failed)?;
-        let output = Some(attach(output, reactor)?);
+        let output = Some(attach(output, reactor, CONSOLE)?);
         let input = match config.input {
             Some(host) => {
                 let requests = requests.clone();
                 let input =
                     ConsoleInput::new(host, serial.clone(), buffer, requests, config.escapes);
-                Some(attach(input.map_err(&failed)?, reactor)?)
+                Some(attach(input.map_err(&failed)?, reactor, CONSOLE)?)
             }
             None => None,
         };
@@ -148,9 +178,9 @@ impl Console {
 }
 
 /// Has `worker`, a side of the console, work on `reactor`.
-fn attach<W: Worker>(worker: W, reactor: &ReactorHandle) -> Result<Attached<W>> {
+fn attach<W: Worker>(worker: W, reactor: &ReactorHandle, name: &str) -> Result<Attached<W>> {
     let attached = reactor.attach(worker).map_err(|refused| refused.reason);
-    attached.map_err(Error::device("the serial console"))
+    attached.map_err(Error::device(name))
 }
 
 impl Drop for Console {

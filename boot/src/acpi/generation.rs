@@ -9,8 +9,8 @@ use super::aml::{Made, made};
 use crate::layout::VM_GENERATION_ID;
 use crate::segment::Segment;
 
-/// The id that guests look for; the standard's own is longer than ACPI allows.
-const ID: &str = "VMGENCTR";
+/// An id of our own, as the standard asks for, and the one guests look for.
+const ID: &str = "PLNT0001";
 const COMPATIBLE_ID: &str = "VM_Gen_Counter";
 
 /// The kind of notification that says that it changed.

@@ -12,6 +12,7 @@ mod fadt;
 pub(crate) mod generation;
 mod madt;
 mod pci;
+mod wdat;
 
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::xsdt::XSDT;
@@ -36,6 +37,9 @@ pub(crate) fn tables(machine: &Machine) -> Segment {
     let mut entries = vec![fadt, region.add(&madt::table(machine))];
     if machine.pci.is_some() {
         entries.push(region.add(&pci::mcfg()));
+    }
+    if machine.watchdog {
+        entries.push(region.add(&wdat::table()));
     }
 
     let mut xsdt = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);

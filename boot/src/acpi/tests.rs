@@ -146,6 +146,7 @@ fn the_largest_machine_fits_the_acpi_region() {
         }),
         power_button: true,
         generation_id: Some([1; 16]),
+        watchdog: true,
         ..parts.machine()
     });
     assert!(contains(&tables["DSDT"], b"V018") && contains(&tables["DSDT"], b"S031"));
@@ -322,4 +323,34 @@ fn the_generation_id_is_where_its_device_says() {
     assert_eq!(bytes(&segment), id);
     assert!(contains(dsdt, b"_CID\x0DVM_Gen_Counter\0"));
     assert!(contains(dsdt, b"\\\x2E_SB_VGEN\x0A\x80"));
+}
+
+/// Offsets are those of Linux's `struct acpi_table_wdat` and
+/// `struct acpi_wdat_entry`.
+#[test]
+fn the_watchdog_s_instructions_name_its_registers() {
+    let parts = Parts::new();
+    let tables = found(&Machine {
+        watchdog: true,
+        ..parts.machine()
+    });
+    let wdat = &tables["WDAT"];
+    assert_eq!(number(&wdat[36..40]), 32, "bytes of the timer's part");
+    assert_eq!(wdat[40..45], [0xFF, 0, 0xFF, 0xFF, 0xFF], "not on PCI");
+    let timer: Vec<_> = wdat[48..60].chunks(4).map(number).collect();
+    assert_eq!(timer, [1000, 3600, 1], "period, most and least counts");
+    assert_eq!(wdat[60], 1, "enabled");
+    let entries: Vec<_> = wdat[68..].chunks(24).collect();
+    assert_eq!(number(&wdat[64..68]), entries.len() as u64);
+
+    let mut registers = BTreeMap::new();
+    for entry in entries {
+        // I/O ports, 32 bits from bit 0, in accesses of four bytes.
+        assert_eq!(entry[4..8], [1, 32, 0, 3]);
+        registers.insert(entry[0], number(&entry[8..16]));
+    }
+    let (reset, set_countdown) = (registers[&1], registers[&6]);
+    let (start, stop, status) = (registers[&9], registers[&11], registers[&32]);
+    assert_eq!((start, stop), (0x640, 0x640));
+    assert_eq!((set_countdown, reset, status), (0x644, 0x648, 0x64C));
 }

@@ -19,6 +19,7 @@ use super::disk::{Disk, DiskInfo};
 use super::handle::BlockHandle;
 use super::id::DiskId;
 use super::limited_disk::LimitedDisk;
+use super::severed_disk::SeveredDisk;
 use super::worker::BlockWorker;
 use crate::clock::{AlarmClock, Timer};
 use crate::reactor::{Attached, ReactorError, ReactorHandle};
@@ -174,6 +175,24 @@ impl VirtioDevice for Block {
         }
     }
 
+    fn sever(&mut self) -> io::Result<()> {
+        let capacity = Arc::clone(self.handle.shared_capacity());
+        let severed = State::Stopped(Box::new(SeveredDisk::new(self.info, capacity)));
+        match std::mem::replace(&mut self.state, severed) {
+            State::Stopped(mut disk) => {
+                let synced = disk.sync();
+                drop(disk);
+                self.handle.wait_for_resize();
+                synced
+            }
+            // Whoever has the disk may still write to it.
+            other => {
+                self.state = other;
+                Err(io::Error::other("the disk is with a worker that is stuck"))
+            }
+        }
+    }
+
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
         self.handle.driver_left();
         match std::mem::replace(&mut self.state, State::Lost) {
@@ -195,5 +214,7 @@ impl Drop for Block {
         if let Err(error) = self.stop() {
             log::error!("disk {}: {error}", self.handle.id());
         }
+        self.state = State::Lost;
+        self.handle.wait_for_resize();
     }
 }

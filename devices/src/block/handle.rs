@@ -103,6 +103,16 @@ impl BlockHandle {
         Ok(now)
     }
 
+    pub(super) fn shared_capacity(&self) -> &Arc<Capacity> {
+        &self.0.capacity
+    }
+
+    /// Waits until no resize is under way, which has the file open. Called
+    /// when the disk is gone: none comes after it.
+    pub(super) fn wait_for_resize(&self) {
+        drop(self.driver());
+    }
+
     pub(super) fn limiter(&self) -> &Arc<Limiter> {
         &self.0.limiter
     }

@@ -8,6 +8,7 @@
 //! While there is no limit, an operation costs one load more than without.
 
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -96,5 +97,9 @@ impl<C: AlarmClock> Disk for LimitedDisk<C> {
         }
         self.inner.start();
         self.inner.wait(deadline);
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.inner.sync()
     }
 }

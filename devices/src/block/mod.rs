@@ -32,6 +32,7 @@ mod file_disk;
 mod limited_disk;
 mod request;
 mod ring;
+mod severed_disk;
 mod slots;
 mod uring_disk;
 mod worker;

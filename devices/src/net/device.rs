@@ -15,6 +15,7 @@ use super::mtu::Mtu;
 use super::offloads::Offloads;
 use super::port::Port;
 use super::receive::{Receive, ReceiveMode};
+use super::severed_port::SeveredPort;
 use super::transmit::Transmit;
 use super::worker::NetWorker;
 use crate::clock::{AlarmClock, Timer};
@@ -164,6 +165,11 @@ impl VirtioDevice for Net {
                 Err(refused.reason.into())
             }
         }
+    }
+
+    fn sever(&mut self) -> io::Result<()> {
+        self.port = Some(Box::new(SeveredPort::new(self.offloads)?));
+        Ok(())
     }
 
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {

@@ -15,6 +15,7 @@ pub mod request;
 pub mod reset;
 pub mod rtc;
 pub mod serial;
+pub mod watchdog;
 
 #[cfg(test)]
 mod tests {
@@ -32,6 +33,7 @@ mod tests {
             Box::new(cpu_count::CpuCountRegister::new(1, events.event(1))),
             Box::new(pci_slots::PciSlots::new(events.event(1), || {})),
             Box::new(events),
+            Box::new(watchdog::Watchdog::new(60).unwrap()),
             Box::new(i8042::I8042::new(requests.clone())),
             Box::new(power::SleepRegisters::new(5, requests.clone())),
             Box::new(reset::ResetRegister::new(1, requests)),

@@ -100,6 +100,16 @@ pub trait VirtioDevice: Send {
     /// another time.
     fn start(&mut self, activation: Activation) -> Result<(), StartError>;
 
+    /// Lets go of what the device stands on, on the host: a disk makes durable
+    /// what was written and closes its file. Called when stopped. Started
+    /// again, the device fails what its driver asks for.
+    ///
+    /// # Errors
+    /// What was written may not be durable. It is closed all the same.
+    fn sever(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+
     /// Finishes what is in flight, stops, and gives the queues back. Harmless
     /// when stopped: gives nothing back.
     ///

@@ -46,6 +46,18 @@ enum Activity {
     Lost,
 }
 
+/// Why a device did not let go of what it stands on in good order.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SeverError {
+    /// Requests in flight did not finish.
+    #[error(transparent)]
+    Stop(#[from] ReactorError),
+    /// Its last act failed; it has let go.
+    #[error("what was written may not be durable")]
+    Sync(#[from] io::Error),
+}
+
 /// A register map over a [`Transport`].
 pub trait RegisterMap: Send {
     /// What is beneath.
@@ -283,6 +295,22 @@ impl Transport {
         self.stop()?;
         self.activity = Activity::Lost;
         Ok(std::mem::replace(&mut self.device, Box::new(Vacancy)))
+    }
+
+    /// Has the device let go of what it stands on: its driver sees errors from
+    /// then on. It goes on running if it ran.
+    ///
+    /// # Errors
+    /// Requests in flight did not finish, or what was written may not be
+    /// durable.
+    pub fn sever(&mut self) -> Result<(), SeverError> {
+        let ran = self.activity == Activity::Running;
+        self.pause()?;
+        let severed = self.device.sever();
+        if ran {
+            self.resume();
+        }
+        Ok(severed?)
     }
 
     /// Chooses which 32 of the offered feature bits are read.

@@ -43,6 +43,7 @@ pub fn check(
         virtio_mmio: &[],
         pci: None,
         generation_id: None,
+        watchdog: false,
         power_button: false,
         serial: true,
         rtc: true,

@@ -38,6 +38,11 @@ impl Body {
         }
     }
 
+    /// Whether there is a field `name`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Reads all fields into a `T`, which refuses those that it does not know.
     pub(super) fn read<T: DeserializeOwned>(self) -> Result<T, Failure> {
         T::deserialize(Object(self.0)).map_err(Failure::from)

@@ -8,6 +8,7 @@ use super::response::Response;
 use super::wire::Nothing;
 use crate::command::{Command, Reply};
 use crate::description::Description;
+use crate::device_name::{BadDeviceName, DeviceName};
 use crate::error::Error;
 
 /// A request to one route.
@@ -54,6 +55,12 @@ impl Call<'_> {
             Reply::Description(description) => answer(*description),
             reply => Err(unexpected(&reply)),
         }))
+    }
+
+    /// The device that the path names.
+    pub(super) fn device(&self) -> Result<DeviceName, Failure> {
+        let name = self.name.parse();
+        name.map_err(|error: BadDeviceName| Failure::new(Code::UnknownDevice, error.to_string()))
     }
 
     /// The connection is to become `protocol`.

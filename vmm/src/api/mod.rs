@@ -18,8 +18,11 @@ mod console;
 mod event_line;
 mod event_stream;
 mod failure;
+mod limits;
 mod machine;
 mod mailbox;
+#[cfg(test)]
+mod openapi;
 mod path;
 mod request;
 mod response;

@@ -7,10 +7,11 @@ use super::body::Body;
 use super::call::{Action, Call, ask, order, unexpected};
 use super::console;
 use super::failure::{Code, Failure};
+use super::limits;
 use super::path::{matched, percent_decoded};
 use super::request::Head;
 use super::response::{Response, Status};
-use super::wire::{Cpus, Stop};
+use super::wire::{Balloon, Cpus, Memory, Size, Stop};
 use crate::command::{Command, Reply};
 use crate::description::Description;
 use crate::metrics;
@@ -51,6 +52,24 @@ pub(super) const ROUTES: &[Route] = &[
         let count = call.body.read::<Cpus>()?.count.into();
         Ok(order(Command::SetCpus(count)))
     }),
+    route("POST", "/v1/devices/{name}/resize", |call| {
+        let device = call.device()?;
+        let bytes = call.body.read::<Size>()?.bytes;
+        Ok(ask(Command::Resize { device, bytes }, size))
+    }),
+    route("PUT", "/v1/devices/{name}/limits", |call| {
+        let device = call.device()?;
+        let limits = limits::read(call.body)?;
+        Ok(order(Command::SetLimits { device, limits }))
+    }),
+    route("PUT", "/v1/balloon", |call| {
+        let target = call.body.read::<Balloon>()?.target_bytes;
+        Ok(order(Command::SetBalloon { target }))
+    }),
+    route("PUT", "/v1/memory", |call| {
+        let bytes = call.body.read::<Memory>()?.bytes;
+        Ok(order(Command::SetMemory { bytes }))
+    }),
     route("GET", "/metrics", |call| call.plainly(metrics())),
     route("GET", "/v1/devices", |call| {
         call.describe(|description| Ok(Response::json(Status::OK, &description.devices)))
@@ -78,6 +97,14 @@ const fn route(
 fn document() -> Action {
     let document = include_bytes!("openapi.json");
     Action::Respond(Response::of("application/json", document.to_vec()))
+}
+
+/// A disk's size.
+fn size(reply: Reply) -> Result<Response, Failure> {
+    match reply {
+        Reply::Capacity(bytes) => Ok(Response::json(Status::OK, &Size { bytes: Some(bytes) })),
+        reply => Err(unexpected(&reply)),
+    }
 }
 
 /// What the machine has done, for Prometheus.

@@ -26,6 +26,28 @@ pub(super) struct Cpus {
     pub(super) count: Count,
 }
 
+/// What the balloon should hold.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Balloon {
+    pub(super) target_bytes: u64,
+}
+
+/// How much memory the guest is to have in all.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Memory {
+    pub(super) bytes: u64,
+}
+
+/// How long a disk is to be, or how long it is.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Size {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) bytes: Option<u64>,
+}
+
 /// A number of vCPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]

@@ -71,6 +71,7 @@ enum WireProtocol {
 #[serde(deny_unknown_fields)]
 struct WireMemory {
     bytes: u64,
+    most: u64,
     backing: WireBacking,
     transparent_huge_pages: Option<bool>,
     prefault: bool,
@@ -135,6 +136,8 @@ enum WireDevice {
         mtu: Option<u16>,
     },
     Rng,
+    Balloon,
+    Mem,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -209,6 +212,7 @@ impl Wire {
             max_cpus: config.max_cpus.map(CpuCount::get),
             memory: WireMemory {
                 bytes: memory.layout.bytes(),
+                most: memory.layout.most(),
                 backing: match memory.backing {
                     Backing::Anonymous => WireBacking::Anonymous,
                     Backing::Shared => WireBacking::Shared,
@@ -279,7 +283,9 @@ impl Wire {
                 .transpose()
                 .map_err(bad("largest number of vCPUs"))?,
             memory: MemoryConfig {
-                layout: MemoryLayout::new(self.memory.bytes).map_err(bad("memory size"))?,
+                layout: MemoryLayout::new(self.memory.bytes)
+                    .and_then(|layout| layout.growing_to(self.memory.most))
+                    .map_err(bad("memory size"))?,
                 backing: match self.memory.backing {
                     WireBacking::Anonymous => Backing::Anonymous,
                     WireBacking::Shared => Backing::Shared,
@@ -362,6 +368,8 @@ impl WireDevice {
                 mtu: net.options.mtu.map(Mtu::get),
             },
             DeviceConfig::Rng => Self::Rng,
+            DeviceConfig::Balloon => Self::Balloon,
+            DeviceConfig::Mem => Self::Mem,
         })
     }
 
@@ -401,6 +409,8 @@ impl WireDevice {
                 },
             }),
             Self::Rng => DeviceConfig::Rng,
+            Self::Balloon => DeviceConfig::Balloon,
+            Self::Mem => DeviceConfig::Mem,
         })
     }
 }

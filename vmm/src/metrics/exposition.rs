@@ -8,13 +8,16 @@ use super::{
     DirectionMeasurements, DiskMeasurements, Measurements, NetMeasurements, ThrottledMeasurements,
     VcpuMeasurements,
 };
+use crate::memory::MemoryStatus;
 
 /// `measurements` as OpenMetrics text.
 pub fn exposition(measurements: &Measurements) -> String {
     let mut text = Exposition::default();
     about(&mut text, measurements.built);
     vcpus(&mut text, &measurements.vcpus);
-    memory(&mut text, measurements);
+    if let Some(status) = &measurements.memory {
+        memory(&mut text, status);
+    }
     disks(&mut text, &measurements.disks);
     nets(&mut text, &measurements.nets);
     text.finish()
@@ -70,14 +73,31 @@ fn vcpus(text: &mut Exposition, vcpus: &[VcpuMeasurements]) {
     }
 }
 
-fn memory(text: &mut Exposition, measurements: &Measurements) {
-    text.gauge("plinth_memory_bytes", "bytes", "Memory that the guest has.")
-        .sample(&[], measurements.memory_bytes);
-    if let Some(resident) = measurements.resident_bytes {
-        let help = "Guest memory that the host has given pages for.";
-        text.gauge("plinth_memory_resident_bytes", "bytes", help)
-            .sample(&[], resident);
-    }
+fn memory(text: &mut Exposition, memory: &MemoryStatus) {
+    let help = "Memory that the guest has: at boot, and plugged since.";
+    text.gauge("plinth_memory_bytes", "bytes", help)
+        .sample(&[], memory.plugged_bytes);
+    let help = "Guest memory that takes memory of the host.";
+    text.gauge("plinth_memory_resident_bytes", "bytes", help)
+        .sample(&[], memory.resident_bytes);
+    let Some(balloon) = &memory.balloon else {
+        return;
+    };
+    let help = "What the balloon should hold.";
+    text.gauge("plinth_balloon_target_bytes", "bytes", help)
+        .sample(&[], balloon.target_bytes);
+    let help = "What the balloon holds, as the guest says.";
+    text.gauge("plinth_balloon_actual_bytes", "bytes", help)
+        .sample(&[], balloon.actual_bytes);
+    let help = "Put into the balloon.";
+    text.counter("plinth_balloon_inflated_bytes", "bytes", help)
+        .sample(&[], balloon.inflated_bytes);
+    let help = "Taken out of the balloon.";
+    text.counter("plinth_balloon_deflated_bytes", "bytes", help)
+        .sample(&[], balloon.deflated_bytes);
+    let help = "Reported free by the guest and given back to the host.";
+    text.counter("plinth_balloon_reported_bytes", "bytes", help)
+        .sample(&[], balloon.reported_bytes);
 }
 
 fn disks(text: &mut Exposition, disks: &[DiskMeasurements]) {

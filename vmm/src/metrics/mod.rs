@@ -5,6 +5,7 @@
 //! kernel; asking costs whoever asks, not the guest.
 
 mod exposition;
+mod gather;
 mod openmetrics;
 
 use std::time::{Duration, SystemTime};
@@ -12,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use devices::histogram::Snapshot;
 
 use crate::device_name::DeviceName;
+use crate::memory::MemoryStatus;
 
 pub use exposition::exposition;
 pub use openmetrics::CONTENT_TYPE;
@@ -24,10 +26,8 @@ pub struct Measurements {
     pub built: Option<SystemTime>,
     /// Each vCPU that there is, in order.
     pub vcpus: Vec<VcpuMeasurements>,
-    /// Bytes of memory that the guest has.
-    pub memory_bytes: u64,
-    /// Bytes of it that the host has given pages for, where it tells.
-    pub resident_bytes: Option<u64>,
+    /// Its memory, where the host tells.
+    pub memory: Option<MemoryStatus>,
     /// Each disk.
     pub disks: Vec<DiskMeasurements>,
     /// Each network interface.

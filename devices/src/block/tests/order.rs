@@ -4,17 +4,20 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use virtio_bindings::virtio_blk::VIRTIO_BLK_T_FLUSH;
+use virtio_bindings::virtio_mmio::VIRTIO_MMIO_STATUS;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::*;
 use crate::block::capacity::Capacity;
 use crate::block::disk::{Completion, DiskInfo, Operation, OperationKind, Slot};
+use crate::virtio::transport::RegisterMap;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -131,6 +134,10 @@ impl Disk for HeldDisk {
     }
     fn wait(&mut self, _: Instant) {
         std::thread::yield_now();
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -292,8 +299,8 @@ fn a_disk_that_never_finishes_is_given_up_at_the_deadline() {
     // Waits as long as a driver would.
     assert!(bench.driver.transport.pause().is_err());
     assert!(bench.driver.needs_reset());
-    // The disk is lost: setting the device up again cannot help.
-    bench.driver.start(u64::MAX);
+    // The disk is lost: a reset is not completed.
+    bench.driver.write(VIRTIO_MMIO_STATUS, 0);
     assert!(bench.driver.needs_reset());
 }
 
@@ -313,4 +320,35 @@ fn a_worker_that_cannot_be_attached_leaves_the_disk_for_another_start() {
     control.finish(&[control.next().0], || Ok(()));
     bench.driver.wait(0);
     assert_eq!(bench.driver.contents(data), [7; 512]);
+}
+
+/// How many descriptors of this process are open on `file`.
+fn descriptors_of(file: &File) -> usize {
+    let inode = file.metadata().unwrap().ino();
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    // Another thread's may be gone by now.
+    let is_it = |path| std::fs::metadata(path).is_ok_and(|other| other.ino() == inode);
+    open.filter(|entry| is_it(entry.as_ref().unwrap().path()))
+        .count()
+}
+
+/// Whoever takes a disk away may give its file to somebody else at once.
+#[test]
+fn a_severed_disk_is_durable_and_closed_and_its_driver_sees_errors() {
+    for engine in ENGINES {
+        let file = patterned_file();
+        let mut bench = Bench::on(&file, engine);
+        assert_eq!(bench.write(3, &[7; 512]), OK);
+        assert_eq!(descriptors_of(&file), 2);
+        bench.driver.transport.transport().sever().unwrap();
+        assert_eq!(descriptors_of(&file), 1, "the test's own");
+        assert_eq!(bench.write(3, &[8; 512]), IOERR);
+        assert_eq!(bench.read(3, 512).0, IOERR);
+        let mut sector = [0; 512];
+        file.read_exact_at(&mut sector, 3 * 512).unwrap();
+        assert_eq!(sector, [7; 512]);
+        // A reset does not bring it back.
+        bench.driver.start(u64::MAX);
+        assert_eq!(bench.read(3, 512).0, IOERR);
+    }
 }

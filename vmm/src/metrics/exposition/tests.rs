@@ -29,8 +29,21 @@ fn measurements() -> Measurements {
             cpu_time: Duration::from_secs(3),
             halted: Some(Duration::from_nanos(5)),
         }],
-        memory_bytes: 1 << 30,
-        resident_bytes: Some(1 << 20),
+        memory: Some(MemoryStatus {
+            boot_bytes: 1 << 29,
+            resident_bytes: 1 << 20,
+            requested_bytes: 1 << 30,
+            plugged_bytes: 1 << 30,
+            most_bytes: 1 << 31,
+            balloon: Some(crate::memory::BalloonStatus {
+                target_bytes: 5,
+                actual_bytes: 4,
+                inflated_bytes: 3,
+                deflated_bytes: 2,
+                reported_bytes: 1,
+                statistics: None,
+            }),
+        }),
         disks: vec![DiskMeasurements {
             name: "a\\\"b".parse().unwrap(),
             capacity_bytes: 512,
@@ -147,6 +160,7 @@ fn everything_is_there_in_a_form_that_openmetrics_allows() {
         ("plinth_vcpu_cpu_seconds_total{vcpu=\"0\"}", 3.0),
         ("plinth_memory_bytes", 1_073_741_824.0),
         ("plinth_memory_resident_bytes", 1_048_576.0),
+        ("plinth_balloon_reported_bytes_total", 1.0),
         (
             "plinth_disk_bytes_total{disk=\"a\\\\\\\"b\",operation=\"read\"}",
             4096.0,
