@@ -41,20 +41,14 @@ pub(crate) trait AlarmClock: Send {
 
 /// The kernel's clock: a timerfd, exact to the nanosecond as far as the
 /// hardware is, and to the host's scheduling from there on.
-pub(crate) struct Timer {
-    fd: OwnedFd,
-    set: Option<Nanos>,
-}
+pub(crate) struct Timer(OwnedFd);
 
 impl Timer {
     /// # Errors
     /// The process has no descriptor left.
     pub(crate) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        Ok(Self {
-            fd: timerfd_create(TimerfdClockId::Monotonic, flags)?,
-            set: None,
-        })
+        Ok(Self(timerfd_create(TimerfdClockId::Monotonic, flags)?))
     }
 }
 
@@ -64,10 +58,8 @@ impl AlarmClock for Timer {
     }
 
     fn set(&mut self, at: Nanos) {
-        if self.set == Some(at) {
-            return;
-        }
-        self.set = Some(at);
+        // Even if it is set to the same time: it may have rung, and the clock
+        // of this CPU be a little behind.
         let part = |value: Nanos| i64::try_from(value).unwrap_or(i64::MAX);
         let spec = Itimerspec {
             it_interval: Timespec::default(),
@@ -77,12 +69,12 @@ impl AlarmClock for Timer {
                 tv_nsec: part(at % SECOND).max(1),
             },
         };
-        timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &spec)
+        timerfd_settime(&self.0, TimerfdTimerFlags::ABSTIME, &spec)
             .expect("a timer takes any time that is not negative");
     }
 
     fn fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
+        self.0.as_raw_fd()
     }
 }
 
@@ -190,7 +182,7 @@ mod tests {
     use rustix::event::{PollFd, PollFlags, poll};
 
     fn rings(timer: &Timer, patience: Option<&Timespec>) -> bool {
-        let mut sources = [PollFd::new(&timer.fd, PollFlags::IN)];
+        let mut sources = [PollFd::new(&timer.0, PollFlags::IN)];
         poll(&mut sources, patience).unwrap() == 1
     }
 

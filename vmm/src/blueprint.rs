@@ -17,8 +17,8 @@ use devices::reactor::Reactor;
 use devices::thread;
 
 use crate::attach::{AttachedDevice, Backplane, Place, place};
-use crate::catalog::NamedDevice;
-use crate::config::{BootConfig, TransportKind};
+use crate::catalog::{self, NamedDevice};
+use crate::config::{BootConfig, DeviceConfig, TransportKind};
 use crate::control::Reporter;
 use crate::cpu::create::create_vcpus;
 use crate::cpu::vcpu::{Buses, VcpuContext, VcpuCounters};
@@ -45,7 +45,7 @@ pub(crate) struct Blueprint {
     pub(crate) counters: Vec<Arc<VcpuCounters>>,
     pub(crate) clock: Arc<BootClock>,
     /// Where devices and the console work.
-    pub(crate) _reactor: Reactor,
+    pub(crate) reactor: Reactor,
 }
 
 impl Assemble for Blueprint {
@@ -75,7 +75,7 @@ impl Assemble for Blueprint {
             mmio: Bus::default(),
         };
         platform::add_fixed(&buses.ports, &reporter.request_sender(), self.rtc)?;
-        let events = GuestEvents::add(&buses.ports, &machine, cpus, || {})?;
+        let events = GuestEvents::add(&buses.ports, &machine, cpus, reporter.eject_reporter())?;
         if let Some(console) = &self.console {
             console.connect(&buses.ports, &machine)?;
         }
@@ -93,6 +93,10 @@ impl Assemble for Blueprint {
             memory: Some(memory),
             keep: Some(Box::new((machine, ram))),
         })
+    }
+
+    fn make(&self, config: DeviceConfig) -> Result<NamedDevice> {
+        catalog::make(config, &self.reactor.handle(), &self.memory.layout)
     }
 }
 
@@ -120,7 +124,7 @@ impl Blueprint {
             virtio_mmio: &windows,
             pci: match self.transport {
                 TransportKind::Pci => Some(PciHost {
-                    hotplug: SlotSet::NONE,
+                    hotplug: SlotSet::ALL,
                 }),
                 TransportKind::Mmio => None,
             },

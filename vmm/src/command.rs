@@ -7,10 +7,10 @@
 use std::time::Duration;
 
 use boot::CpuCount;
-
 use devices::rate_limit::Limits;
 
-use crate::description::Description;
+use crate::config::DeviceConfig;
+use crate::description::{Description, DeviceDescription};
 use crate::device_name::DeviceName;
 use crate::error::{Error, Result};
 use crate::memory::MemoryStatus;
@@ -66,6 +66,21 @@ pub enum Command {
         /// In bytes: what it started with and a multiple of 2 MiB.
         bytes: u64,
     },
+    /// A disk or a network interface is plugged in, and the guest told of it.
+    Attach(Box<DeviceConfig>),
+    /// The guest is asked to give a device up. Answered when it has: then its
+    /// descriptor is closed, and what was written is durable.
+    Detach {
+        /// Which one.
+        device: DeviceName,
+        /// How long the guest has.
+        deadline: Duration,
+    },
+    /// A device loses what it stands on at once: the guest sees errors.
+    ForceDetach {
+        /// Which one.
+        device: DeviceName,
+    },
     /// Say how much memory there is. Asks the guest for new statistics, to be
     /// there the next time.
     Memory,
@@ -98,6 +113,8 @@ pub enum Reply {
     Capacity(u64),
     /// To [`Command::Measure`].
     Measurements(Box<Measurements>),
+    /// To [`Command::Attach`].
+    Attached(DeviceDescription),
     /// To [`Command::Memory`].
     Memory(Box<MemoryStatus>),
 }

@@ -5,8 +5,6 @@
 //! the [`Handover`] is read from. Its exit statuses are `plinth run`'s.
 
 mod logger;
-mod terminal;
-mod termination;
 
 use std::fs::File;
 use std::io::Write;
@@ -17,10 +15,9 @@ use anyhow::Context;
 use devices::thread;
 use vmm::api::Server;
 use vmm::handover::{End, Handover, Registration};
+use vmm::process::terminal::RawTerminal;
+use vmm::process::termination::TerminationSignals;
 use vmm::{ErrorKind, Operator, Statistics, StopReason, VmBuilder, VmConfig};
-
-use terminal::RawTerminal;
-use termination::TerminationSignals;
 
 /// Exit statuses, as `plinth run --help` lists them.
 mod status {

@@ -30,8 +30,8 @@
 //! by who changes them; each worker asks through a [`Gate`] of its own.
 //!
 //! Cost: while there is no limit, one load of an atomic for an operation. With
-//! limits, two atomic exchanges and a look at the clock; a lock is taken only
-//! to learn of limits that changed.
+//! limits, two atomic exchanges and a look at the clock, and for a wait one
+//! `timerfd_settime`. A lock is taken only to learn of limits that changed.
 
 mod bucket;
 mod gate;

@@ -222,8 +222,8 @@ impl Run {
             disks: self.disks,
             nets: self.nets,
             console: self.console.unwrap_or(console),
-            report: self.report,
             on_reset: self.on_reset.into(),
+            report: self.report,
             identity: self.smbios.unwrap_or_else(smbios::default_identity),
         }
     }

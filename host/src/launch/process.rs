@@ -174,6 +174,8 @@ mod tests {
                 command_line: CommandLine::new("").unwrap(),
                 protocol: Protocol::Auto,
             },
+            max_cpus: None,
+            on_reset: vmm::OnReset::default(),
             cpus: CpuCount::new(1).unwrap(),
             max_cpus: None,
             on_reset: vmm::config::OnReset::default(),

@@ -9,8 +9,10 @@ use rustix::io::Errno;
 use vmm::handover::End;
 
 use crate::error::Error;
+use crate::printable::printable;
 
 use super::name::VmName;
+use super::process::Process;
 use super::record::Record;
 
 pub(super) const SOCKET: &str = "api.sock";
@@ -72,10 +74,18 @@ impl Machine {
         self.directory.join(SOCKET)
     }
 
+    /// Its process; none if it has ended.
+    pub fn process(&self) -> Option<Process> {
+        let process = Process::open(self.record.pid?).ok()?;
+        // As long as the lock is held, the number is the machine's process's.
+        let held = is_locked(&self.directory.join(LOCK)).unwrap_or(false);
+        held.then_some(process)
+    }
+
     /// How it ended, for a person; also if it could not say so.
     pub fn last_words(&self) -> String {
         match &self.end {
-            Some(end) => end.message.clone(),
+            Some(end) => printable(&end.message.replace('\n', " ")),
             None => "its process died without a word (killed?)".into(),
         }
     }
@@ -148,8 +158,4 @@ fn tail(path: &Path) -> io::Result<String> {
     let mut tail = Vec::new();
     file.take(LOG_TAIL).read_to_end(&mut tail)?;
     Ok(String::from_utf8_lossy(&tail).into_owned())
-}
-
-fn printable(line: &str) -> String {
-    line.chars().filter(|c| !c.is_control()).collect()
 }

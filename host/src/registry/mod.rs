@@ -19,6 +19,7 @@
 pub mod machine;
 pub mod name;
 pub mod new_machine;
+pub mod process;
 pub mod record;
 pub mod root;
 

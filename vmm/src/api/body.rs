@@ -47,6 +47,14 @@ impl Body {
     pub(super) fn read<T: DeserializeOwned>(self) -> Result<T, Failure> {
         T::deserialize(Object(self.0)).map_err(Failure::from)
     }
+
+    /// Takes the field `name` out and reads it.
+    pub(super) fn take<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<T, Failure> {
+        let value = self.0.remove(name);
+        let value = value.ok_or_else(|| Wrong::missing_field(name))?;
+        let read = T::deserialize(value).map_err(Wrong::custom);
+        read.map_err(|wrong| wrong.inside(name).into())
+    }
 }
 
 /// What is wrong with a body, and where.

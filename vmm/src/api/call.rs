@@ -18,7 +18,6 @@ pub(super) struct Call<'a> {
     pub(super) name: String,
     pub(super) body: Body,
     /// The descriptor that came with it, to be taken by a route that wants one.
-    #[expect(dead_code, reason = "no command takes one yet")]
     pub(super) descriptor: &'a mut Option<OwnedFd>,
     /// What the connection is to become.
     pub(super) upgrade: Option<&'a str>,

@@ -11,6 +11,7 @@
 //! What bounds a client: 8 KiB of request head, 64 KiB of body, 10 s to send a
 //! request and to take an answer, one request in progress, one descriptor.
 
+mod attach;
 mod body;
 mod call;
 mod connection;

@@ -6,11 +6,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::attach::{NewDisk, NewNet};
 use super::event_line::EventLine;
 use super::failure::{Code, FailureDocument};
 use super::limits::{WireLimits, WireNetLimits};
 use super::route::ROUTES;
-use super::wire::{Balloon, Cpus, Memory, Size, Stop};
+use super::wire::{Balloon, Cpus, Detach, Memory, Size, Stop};
 use crate::description::{Description, DeviceDescription};
 
 fn document() -> Value {
@@ -51,6 +52,15 @@ fn round_trip<T: DeserializeOwned + Serialize>(example: &Value) -> Value {
     serde_json::to_value(&read).unwrap()
 }
 
+/// The same of a type whose kind is read before it.
+fn beside_kind<T: DeserializeOwned + Serialize>(example: &Value) -> Value {
+    let mut rest = example.clone();
+    let kind = rest.as_object_mut().unwrap().remove("kind").unwrap();
+    let mut written = round_trip::<T>(&rest);
+    written["kind"] = kind;
+    written
+}
+
 #[test]
 fn each_schema_has_the_fields_of_its_type() {
     let types: BTreeMap<&str, RoundTrip> = BTreeMap::from([
@@ -58,11 +68,14 @@ fn each_schema_has_the_fields_of_its_type() {
         ("Cpus", round_trip::<Cpus>),
         ("Description", round_trip::<Description>),
         ("DeviceDescription", round_trip::<DeviceDescription>),
+        ("Detach", round_trip::<Detach>),
         ("Event", round_trip::<EventLine>),
         ("Failure", round_trip::<FailureDocument>),
         ("Limits", round_trip::<WireLimits>),
         ("Memory", round_trip::<Memory>),
         ("NetLimits", round_trip::<WireNetLimits>),
+        ("NewDisk", beside_kind::<NewDisk>),
+        ("NewNet", beside_kind::<NewNet>),
         ("Size", round_trip::<Size>),
         ("Stop", round_trip::<Stop>),
     ]);

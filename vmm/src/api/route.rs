@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
+use super::attach;
 use super::body::Body;
 use super::call::{Action, Call, ask, order, unexpected};
 use super::console;
@@ -11,7 +12,7 @@ use super::limits;
 use super::path::{matched, percent_decoded};
 use super::request::Head;
 use super::response::{Response, Status};
-use super::wire::{Balloon, Cpus, Memory, Size, Stop};
+use super::wire::{Balloon, Cpus, Detach, Memory, Size, Stop};
 use crate::command::{Command, Reply};
 use crate::description::Description;
 use crate::metrics;
@@ -51,6 +52,19 @@ pub(super) const ROUTES: &[Route] = &[
     route("PUT", "/v1/cpus", |call| {
         let count = call.body.read::<Cpus>()?.count.into();
         Ok(order(Command::SetCpus(count)))
+    }),
+    route("POST", "/v1/devices", |call| {
+        let device = attach::read(call.body, call.descriptor)?;
+        Ok(ask(Command::Attach(Box::new(device)), attached))
+    }),
+    route("POST", "/v1/devices/{name}/detach", |call| {
+        let device = call.device()?;
+        let deadline = call.body.read::<Detach>()?.deadline_ms.into();
+        Ok(order(Command::Detach { device, deadline }))
+    }),
+    route("POST", "/v1/devices/{name}/force-detach", |call| {
+        let device = call.device()?;
+        call.plainly(order(Command::ForceDetach { device }))
     }),
     route("POST", "/v1/devices/{name}/resize", |call| {
         let device = call.device()?;
@@ -97,6 +111,14 @@ const fn route(
 fn document() -> Action {
     let document = include_bytes!("openapi.json");
     Action::Respond(Response::of("application/json", document.to_vec()))
+}
+
+/// A new device.
+fn attached(reply: Reply) -> Result<Response, Failure> {
+    match reply {
+        Reply::Attached(device) => Ok(Response::json(Status::CREATED, &device)),
+        reply => Err(unexpected(&reply)),
+    }
 }
 
 /// A disk's size.

@@ -10,6 +10,15 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
+/// How a device is to go.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Detach {
+    /// How long the guest has to let go of it.
+    #[serde(default)]
+    pub(super) deadline_ms: Deadline,
+}
+
 /// How the machine is to stop.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,6 @@ use devices::block::handle::BlockHandle;
 use devices::rate_limit::Limits;
 
 use super::Control;
-use crate::attach::AttachedDevice;
 use crate::catalog::DeviceHandle;
 use crate::command::DeviceLimits;
 use crate::device_name::DeviceName;
@@ -61,7 +60,7 @@ impl Control {
         receive: Option<Limits>,
         transmit: Option<Limits>,
     ) -> Result<()> {
-        match &self.device(name)?.handle {
+        match &self.find(name)?.handle {
             DeviceHandle::Net(net) => net.set_limits(receive, transmit),
             _ => return Err(not_a(name, "network interface")),
         }
@@ -69,16 +68,10 @@ impl Control {
     }
 
     fn disk(&self, name: &DeviceName) -> Result<&BlockHandle> {
-        match &self.device(name)?.handle {
+        match &self.find(name)?.handle {
             DeviceHandle::Disk(disk) => Ok(disk),
             _ => Err(not_a(name, "disk")),
         }
-    }
-
-    fn device(&self, name: &DeviceName) -> Result<&AttachedDevice> {
-        let mut devices = self.machine.parts.devices.iter();
-        let found = devices.find(|device| device.description.name == *name);
-        found.ok_or_else(|| Error::UnknownDevice(name.clone()))
     }
 }
 
