@@ -177,8 +177,6 @@ mod tests {
             max_cpus: None,
             on_reset: vmm::OnReset::default(),
             cpus: CpuCount::new(1).unwrap(),
-            max_cpus: None,
-            on_reset: vmm::config::OnReset::default(),
             memory: MemoryConfig {
                 layout: MemoryLayout::new(64 << 20).unwrap(),
                 backing: vmm::Backing::Anonymous,

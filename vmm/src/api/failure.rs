@@ -161,7 +161,6 @@ impl From<Error> for Failure {
             Error::UnknownDevice { .. } => Code::UnknownDevice,
             error => match error.kind() {
                 ErrorKind::Configuration => Code::Conflict,
-                ErrorKind::Guest => Code::GuestTimeout,
                 ErrorKind::Host => Code::Host,
                 ErrorKind::Guest => Code::GuestTimeout,
                 ErrorKind::Internal => Code::Internal,
