@@ -5,6 +5,7 @@
 //! nothing.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 
 use boot::smbios::Identity;
@@ -13,6 +14,7 @@ use devices::block::id::DiskId;
 use devices::block::open::DiskOptions;
 use devices::net::device::NetOptions;
 use devices::pci::SLOTS;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::description::{DeviceDescription, DeviceKind};
 use crate::device_name::{BadDeviceName, DeviceName};
@@ -73,10 +75,36 @@ pub struct BootConfig {
 /// The host's side of the serial port.
 #[derive(Debug)]
 pub struct ConsoleConfig {
-    /// What the guest reads, if anything; Ctrl-A is an escape in it.
+    /// What the guest reads, if anything.
     pub input: Option<OwnedFd>,
     /// Where the guest's output goes.
     pub output: OwnedFd,
+    /// Whether Ctrl-A in the input begins an escape sequence, as it must where
+    /// there is no other way to end the machine.
+    pub escapes: bool,
+}
+
+impl ConsoleConfig {
+    /// A console for whoever attaches to it over the control socket, and its
+    /// far end, which the control socket's [`Server`](crate::api::Server)
+    /// takes.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn served() -> io::Result<(Self, OwnedFd)> {
+        let (near, far) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
+        let console = Self {
+            input: Some(near.try_clone()?),
+            output: near,
+            escapes: false,
+        };
+        Ok((console, far))
+    }
 }
 
 /// How a guest reaches virtio devices.

@@ -154,7 +154,13 @@ impl Console {
         let output = Some(attach(output, reactor, CONSOLE)?);
         let input = match config.input {
             Some(host) => {
-                let input = ConsoleInput::new(host, serial.clone(), buffer, requests.clone());
+                let input = ConsoleInput::new(
+                    host,
+                    serial.clone(),
+                    buffer,
+                    requests.clone(),
+                    config.escapes,
+                );
                 Some(attach(input.map_err(&failed)?, reactor, CONSOLE)?)
             }
             None => None,

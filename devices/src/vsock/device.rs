@@ -85,8 +85,17 @@ impl VirtioDevice for Vsock {
         let events = activation.take_queue(EVENT_QUEUE)?;
         let switchboard = self.switchboard.take().ok_or(ReactorError::Gone)?;
         let worker = VsockWorker::new(receive, transmit, events, switchboard, self.counters());
-        self.running = Some(self.reactor.attach(worker)?);
-        Ok(())
+        match self.reactor.attach(worker) {
+            Ok(attached) => {
+                self.running = Some(attached);
+                Ok(())
+            }
+            Err(refused) => {
+                let (switchboard, _) = refused.worker.into_parts();
+                self.switchboard = Some(switchboard);
+                Err(refused.reason.into())
+            }
+        }
     }
 
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {

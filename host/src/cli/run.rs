@@ -1,6 +1,7 @@
-//! `plinth run`: starts a virtual machine and becomes its process.
+//! `plinth run`: starts a virtual machine, and becomes its process or leaves
+//! it running.
 
-use std::fs::File;
+use std::mem;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use clap::Args;
 use vmm::{CommandLine, Identity, MemoryConfig, MemoryLayout};
 
 use crate::error::Error;
-use crate::exit;
+use crate::exit::{self, ExitStatus};
 use crate::launch::outputs::{self, Named};
 use crate::launch::{self, Specification, process};
 use crate::option::backing::BackingOption;
@@ -21,16 +22,33 @@ use crate::option::net::NetOption;
 use crate::option::on_reset::OnResetOption;
 use crate::option::transport::TransportOption;
 use crate::option::{size, smbios};
+use crate::registry::Registry;
+use crate::registry::name::VmName;
+use crate::registry::record::Record;
 
 use super::Outcome;
 
-/// Run a virtual machine in the foreground
+/// Run a virtual machine, in the foreground or on its own
 ///
 /// On the console, Ctrl-A x ends the machine, Ctrl-A c sends a break, and
 /// Ctrl-A h lists these keys.
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct Run {
+    /// What `plinth vm` is to call the machine [default: one is made up]
+    ///
+    /// A living machine's name is refused; one that has ended gives its name
+    /// up.
+    #[arg(long, value_name = "NAME")]
+    name: Option<VmName>,
+
+    /// Leave the machine running on its own, and print its name
+    ///
+    /// The command ends when the guest has been entered, or says why it was
+    /// not.
+    #[arg(long)]
+    detach: bool,
+
     /// Kernel: an uncompressed ELF (vmlinux) or a bzImage (vmlinuz)
     #[arg(long, value_name = "FILE")]
     kernel: PathBuf,
@@ -104,9 +122,12 @@ pub(super) struct Run {
     #[arg(long = "net", value_name = "NET")]
     nets: Vec<NetOption>,
 
-    /// Where the guest's console goes: stdio, file=PATH or none
-    #[arg(long, value_name = "CONSOLE", default_value = "stdio")]
-    console: ConsoleOption,
+    /// Where the guest's console goes: stdio, socket, file=PATH or none
+    ///
+    /// `socket` keeps it for `plinth vm console`, and is the default with
+    /// --detach; without, it is stdio.
+    #[arg(long, value_name = "CONSOLE")]
+    console: Option<ConsoleOption>,
 
     /// What becomes of the machine when its guest resets itself
     #[arg(long, value_name = "WHAT", default_value = "reboot")]
@@ -123,14 +144,44 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Returns only if the machine was not started.
+    /// In the foreground, returns only if the machine was not started.
     pub(super) fn execute(self, asked: Instant) -> Outcome {
         let program = process::program()?;
+        self.check_console()?;
         self.check_outputs()?;
-        let report = self.report.clone();
-        let config = launch::prepare(self.specification())?;
-        let report = report.map(create_report).transpose()?;
-        Err(process::become_machine(program, config, asked, report))
+        let (name, detach) = (self.name.clone(), self.detach);
+        let mut launch = launch::prepare(self.specification())?;
+        let record = Record::now(detach, mem::take(&mut launch.disks));
+        let machine = Registry::of_this_user().create(name, record)?;
+        launch.begin_outputs()?;
+        if !detach {
+            return Err(process::become_machine(&program, launch, machine, asked));
+        }
+        let name = machine.name().clone();
+        let status = process::detach(&program, launch, machine, asked)?;
+        if status == ExitStatus::Success {
+            println!("{name}");
+        }
+        Ok(status)
+    }
+
+    fn check_console(&self) -> Result<(), Error> {
+        if self.detach && self.console == Some(ConsoleOption::Stdio) {
+            return Err(Error::configuration(
+                "a detached machine's console cannot be this terminal",
+            )
+            .remedy("--console socket, and plinth vm console"));
+        }
+        Ok(())
+    }
+
+    /// Where the console goes if nothing was said.
+    fn default_console(&self) -> ConsoleOption {
+        if self.detach {
+            ConsoleOption::Socket
+        } else {
+            ConsoleOption::Stdio
+        }
     }
 
     /// What is written must be none of what is read.
@@ -139,7 +190,7 @@ impl Run {
         inputs.extend(self.initrd.iter().map(|path| ("initrd", path.as_path())));
         inputs.extend(self.disks.iter().map(|disk| ("disk", disk.path.as_path())));
         let mut written: Vec<Named<'_>> = Vec::new();
-        if let ConsoleOption::File(path) = &self.console {
+        if let Some(ConsoleOption::File(path)) = &self.console {
             written.push(("console file", path));
         }
         written.extend(
@@ -152,6 +203,7 @@ impl Run {
 
     fn specification(self) -> Specification {
         let backing = self.memory_backing.into();
+        let console = self.default_console();
         Specification {
             kernel: self.kernel,
             initrd: self.initrd,
@@ -169,20 +221,10 @@ impl Run {
             transport: self.transport.into(),
             disks: self.disks,
             nets: self.nets,
-            console: self.console,
+            console: self.console.unwrap_or(console),
             on_reset: self.on_reset.into(),
+            report: self.report,
             identity: self.smbios.unwrap_or_else(smbios::default_identity),
         }
     }
-}
-
-fn create_report(path: PathBuf) -> Result<File, Error> {
-    File::create(&path).map_err(|error| {
-        Error::configuration(format!(
-            "report file '{}' cannot be written to",
-            path.display()
-        ))
-        .because(error)
-        .remedy("another path with --report")
-    })
 }

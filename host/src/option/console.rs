@@ -1,4 +1,4 @@
-//! Where the guest's console goes: `stdio`, `file=PATH` or `none`.
+//! Where the guest's console goes: `stdio`, `socket`, `file=PATH` or `none`.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,6 +11,8 @@ pub enum ConsoleOption {
     /// This terminal, both ways.
     #[default]
     Stdio,
+    /// Whoever attaches with `plinth vm console`, both ways.
+    Socket,
     /// Output goes to a file; there is no input.
     File(PathBuf),
     /// The guest has no serial port.
@@ -23,9 +25,12 @@ impl FromStr for ConsoleOption {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         match (text, text.strip_prefix("file=")) {
             ("stdio", _) => Ok(Self::Stdio),
+            ("socket", _) => Ok(Self::Socket),
             ("none", _) => Ok(Self::None),
             (_, Some(path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            _ => Err(Invalid::new("a console is stdio, file=PATH or none")),
+            _ => Err(Invalid::new(
+                "a console is stdio, socket, file=PATH or none",
+            )),
         }
     }
 }
@@ -35,8 +40,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_three_kinds() {
+    fn there_are_four_kinds() {
         assert_eq!("stdio".parse(), Ok(ConsoleOption::Stdio));
+        assert_eq!("socket".parse(), Ok(ConsoleOption::Socket));
         assert_eq!("none".parse(), Ok(ConsoleOption::None));
         let file = ConsoleOption::File("a,b=c".into());
         assert_eq!("file=a,b=c".parse(), Ok(file));

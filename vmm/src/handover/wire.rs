@@ -7,7 +7,7 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::RawFd;
 
 use boot::smbios::{Identity, Text};
 use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
@@ -17,7 +17,7 @@ use devices::net::mtu::Mtu;
 use serde::{Deserialize, Serialize};
 
 use super::inheritance::{Inheritance, bequeath};
-use super::{HandoverError, VERSION};
+use super::{Handover, HandoverError, Registration, VERSION};
 use crate::config::{
     BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, OnReset, TransportKind,
     VmConfig,
@@ -32,6 +32,9 @@ pub(super) struct Wire {
     /// `CLOCK_MONOTONIC`, in nanoseconds.
     pub(super) asked_ns: u64,
     pub(super) report: Option<RawFd>,
+    pub(super) api: Option<RawFd>,
+    pub(super) console_far: Option<RawFd>,
+    pub(super) registration: Option<WireRegistration>,
     kvm: RawFd,
     kernel: RawFd,
     initrd: Option<RawFd>,
@@ -46,6 +49,14 @@ pub(super) struct Wire {
     transport: WireTransport,
     on_reset: WireOnReset,
     devices: Vec<WireDevice>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WireRegistration {
+    lock: RawFd,
+    end: RawFd,
+    detached: Option<RawFd>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -91,6 +102,7 @@ struct WireIdentity {
 struct WireConsole {
     input: Option<RawFd>,
     output: RawFd,
+    escapes: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -164,11 +176,8 @@ impl Wire {
     }
 
     /// Bequeathes all descriptors.
-    pub(super) fn from_config(
-        config: VmConfig,
-        asked_ns: u64,
-        report: Option<OwnedFd>,
-    ) -> Result<Self, HandoverError> {
+    pub(super) fn from_handover(handover: Handover, asked_ns: u64) -> Result<Self, HandoverError> {
+        let config = handover.config;
         let boot = config.boot;
         let memory = config.memory;
         let identity = config.identity;
@@ -176,13 +185,20 @@ impl Wire {
             Ok::<_, io::Error>(WireConsole {
                 input: console.input.map(bequeath).transpose()?,
                 output: bequeath(console.output)?,
+                escapes: console.escapes,
             })
         });
         let devices = config.devices.into_iter().map(WireDevice::from_config);
         Ok(Self {
             version: VERSION,
             asked_ns,
-            report: report.map(bequeath).transpose()?,
+            report: handover.report.map(bequeath).transpose()?,
+            api: handover.api.map(bequeath).transpose()?,
+            console_far: handover.console.map(bequeath).transpose()?,
+            registration: handover
+                .registration
+                .map(WireRegistration::bequeath)
+                .transpose()?,
             kvm: bequeath(config.kvm)?,
             kernel: bequeath(boot.kernel)?,
             initrd: boot.initrd.map(bequeath).transpose()?,
@@ -241,6 +257,7 @@ impl Wire {
             Some(console) => Some(ConsoleConfig {
                 input: console.input.map(&mut fd).transpose()?,
                 output: fd(console.output)?,
+                escapes: console.escapes,
             }),
             None => None,
         };
@@ -290,6 +307,28 @@ impl Wire {
                 WireOnReset::Stop => OnReset::Stop,
             },
             devices,
+        })
+    }
+}
+
+impl WireRegistration {
+    fn bequeath(registration: Registration) -> io::Result<Self> {
+        Ok(Self {
+            lock: bequeath(registration.lock)?,
+            end: bequeath(registration.end)?,
+            detached: registration.detached.map(bequeath).transpose()?,
+        })
+    }
+
+    pub(super) fn adopt(
+        &self,
+        inheritance: &mut Inheritance,
+    ) -> Result<Registration, HandoverError> {
+        let mut fd = |number| inheritance.adopt(number);
+        Ok(Registration {
+            lock: fd(self.lock)?,
+            end: fd(self.end)?,
+            detached: self.detached.map(&mut fd).transpose()?,
         })
     }
 }
