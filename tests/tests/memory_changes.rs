@@ -88,6 +88,7 @@ fn start() -> (Vm, Transcript) {
         })
         .console(ConsoleConfig {
             input: None,
+            escapes: false,
             output: output.into(),
         })
         .device(DeviceConfig::Balloon)
