@@ -18,12 +18,14 @@ use crate::package::Package;
 
 /// What a guest needs to use plinth's devices and a root disk. ext4 asks for
 /// its checksum by name, so depmod does not list it.
-pub const GUEST_MODULES: [&str; 7] = [
+pub const GUEST_MODULES: [&str; 9] = [
     "virtio_mmio",
     "virtio_pci",
     "virtio_blk",
     "virtio_net",
     "virtio_rng",
+    "virtio_balloon",
+    "virtio_mem",
     "crc32c_generic",
     "ext4",
 ];
