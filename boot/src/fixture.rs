@@ -37,6 +37,8 @@ impl Parts {
             initrd: None,
             protocol: Protocol::Auto,
             virtio_mmio: &self.devices,
+            pci: None,
+            power_button: false,
             serial: true,
             rtc: false,
             identity: &self.identity,

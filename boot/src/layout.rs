@@ -75,8 +75,14 @@ pub const PCI_WINDOW: Range<u64> = 0xC000_0000..0xD000_0000;
 pub const VIRTIO_MMIO_WINDOW: Range<u64> = 0xD000_0000..0xD010_0000;
 /// Size of one virtio-mmio device's register window in bytes.
 pub const VIRTIO_MMIO_SIZE: u64 = PAGE;
-/// Where PCI configuration space is memory-mapped: 256 buses of 1 MiB.
+/// Where PCI configuration space is memory-mapped: room for 256 buses of
+/// [`PCI_ECAM_BUS`] each, of which a machine has the first.
 pub const PCI_ECAM: Range<u64> = 0xE000_0000..0xF000_0000;
+/// Configuration space of one bus in bytes: 32 devices of 8 functions of
+/// 4 KiB (PCI Express 5.0 §7.2.2).
+pub const PCI_ECAM_BUS: u64 = MIB;
+/// Device numbers on a PCI bus. The host bridge is number 0.
+pub const PCI_SLOTS: u8 = 32;
 /// The I/O APIC's registers, where KVM has them.
 pub const IO_APIC: u64 = 0xFEC0_0000;
 /// Every vCPU's local APIC registers, where KVM has them.
@@ -90,6 +96,8 @@ pub const KVM_PRIVATE: Range<u64> = KVM_IDENTITY_MAP..KVM_TSS + 3 * PAGE;
 
 /// Number of global system interrupts: the pins of KVM's one I/O APIC.
 pub const GSI_COUNT: u32 = 24;
+/// The GSI of the Generic Event Device: a PC's COM2, which nobody has here.
+pub const EVENT_GSI: u32 = 3;
 /// First GSI for virtio-mmio devices: those below are an ISA PC's.
 pub const VIRTIO_MMIO_FIRST_GSI: u32 = 5;
 
@@ -115,3 +123,17 @@ pub const SLEEP_TYPE_SOFT_OFF: u8 = 5;
 /// What the guest writes to [`SLEEP_CONTROL_PORT`] to power off: SLP_TYPx in
 /// bits 2-4 and SLP_EN, bit 5 (ACPI 6.5 §4.8.3.7).
 pub const SLEEP_CONTROL_POWER_OFF: u8 = SLEEP_TYPE_SOFT_OFF << 2 | 1 << 5;
+
+/// What happened, one bit each; reading it clears it. Four bytes, as all
+/// registers from here on. [`EVENT_GSI`] says that a bit was set.
+pub const EVENTS_PORT: u16 = 0x620;
+/// Bit of [`EVENTS_PORT`]: the power button was pressed.
+pub const EVENT_POWER_BUTTON: u32 = 1 << 0;
+/// Bit of [`EVENTS_PORT`]: something is in [`PCI_SLOTS_PORT`].
+pub const EVENT_PCI_SLOTS: u32 = 1 << 1;
+/// Three registers for hot-plug of PCI devices: a bitmap of slots with a new
+/// device and one of slots that the guest is to give up, which reading clears,
+/// and the number of the slot that the guest gave up.
+pub const PCI_SLOTS_PORT: u16 = 0x624;
+/// Bytes of the three registers.
+pub const PCI_SLOTS_LEN: u16 = 12;

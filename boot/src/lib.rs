@@ -36,7 +36,7 @@ pub use cmdline::CommandLine;
 pub use entry::{ControlRegisters, DescriptorTable, EntryState, SegmentRegister};
 pub use error::Error;
 pub use image::KernelImage;
-pub use machine::{CpuCount, Machine, MmioDevice, Protocol};
+pub use machine::{CpuCount, Machine, MmioDevice, PciHost, Protocol, SlotSet};
 pub use memory::MemoryLayout;
 pub use plan::{BootPlan, plan};
 pub use segment::{Content, Segment};

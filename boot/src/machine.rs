@@ -4,7 +4,8 @@
 //! plan can only fail over the kernel or over how they go together.
 
 use crate::layout::{
-    COM1_GSI, GSI_COUNT, PAGE, VIRTIO_MMIO_FIRST_GSI, VIRTIO_MMIO_SIZE, VIRTIO_MMIO_WINDOW,
+    COM1_GSI, EVENT_GSI, GSI_COUNT, PAGE, PCI_SLOTS, VIRTIO_MMIO_FIRST_GSI, VIRTIO_MMIO_SIZE,
+    VIRTIO_MMIO_WINDOW,
 };
 use crate::{CommandLine, Error, MemoryLayout, Result, smbios};
 
@@ -23,6 +24,11 @@ pub struct Machine<'a> {
     pub protocol: Protocol,
     /// Its virtio-mmio devices, in the order the guest numbers them.
     pub virtio_mmio: &'a [MmioDevice],
+    /// Its PCI host bridge, if there is one.
+    pub pci: Option<PciHost>,
+    /// A power button, pressed by
+    /// [`EVENT_POWER_BUTTON`](crate::layout::EVENT_POWER_BUTTON).
+    pub power_button: bool,
     /// A 16550 at [`COM1_PORT`](crate::layout::COM1_PORT).
     pub serial: bool,
     /// A CMOS clock at [`RTC_PORT`](crate::layout::RTC_PORT), without an
@@ -70,6 +76,49 @@ impl CpuCount {
     }
 }
 
+/// A PCI host bridge with one bus, number 0. Its configuration space is at
+/// [`PCI_ECAM`](crate::layout::PCI_ECAM), its devices' registers in
+/// [`PCI_WINDOW`](crate::layout::PCI_WINDOW). Devices have message-signalled
+/// interrupts only, and no I/O ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PciHost {
+    /// The slots whose devices come and go while the guest runs. Slot 0 is the
+    /// host bridge's and not among them.
+    pub hotplug: SlotSet,
+}
+
+/// Some of the slots 1 to 31 of a PCI bus.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SlotSet(u32);
+
+impl SlotSet {
+    /// No slot.
+    pub const NONE: Self = SlotSet(0);
+    /// Every slot but the host bridge's.
+    pub const ALL: Self = SlotSet(!1);
+
+    /// Whether `slot` is one of them.
+    pub fn contains(self, slot: u8) -> bool {
+        slot < PCI_SLOTS && self.0 >> slot & 1 == 1
+    }
+
+    /// Their numbers, lowest first.
+    pub fn iter(self) -> impl Iterator<Item = u8> {
+        (0..PCI_SLOTS).filter(move |&slot| self.contains(slot))
+    }
+}
+
+impl FromIterator<u8> for SlotSet {
+    /// The slots with these numbers; what is no number of a slot, or the host
+    /// bridge's, is left out.
+    fn from_iter<I: IntoIterator<Item = u8>>(slots: I) -> Self {
+        let valid = slots
+            .into_iter()
+            .filter(|slot| (1..PCI_SLOTS).contains(slot));
+        SlotSet(valid.fold(0, |set, slot| set | 1 << slot))
+    }
+}
+
 /// Where a virtio-mmio device has its registers, and its interrupt: edge
 /// triggered, active high, not shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,8 +163,8 @@ pub(crate) fn check_devices(devices: &[MmioDevice]) -> Result<()> {
         if !window.contains(&device.base) || device.size > window.end - device.base {
             return refuse("its registers are outside the virtio-mmio window");
         }
-        if device.gsi >= GSI_COUNT || device.gsi == COM1_GSI {
-            return refuse("its interrupt does not exist or belongs to COM1");
+        if device.gsi >= GSI_COUNT || [COM1_GSI, EVENT_GSI].contains(&device.gsi) {
+            return refuse("its interrupt does not exist or belongs to the machine");
         }
         if devices[..index].iter().any(|other| device.overlaps(other)) {
             return refuse("its registers overlap those of an earlier device");
@@ -143,6 +192,15 @@ mod tests {
     }
 
     #[test]
+    fn a_set_of_slots_has_what_was_put_in_except_what_is_no_slot() {
+        let set = SlotSet::from_iter([31, 3, 0, 32, 3, 255]);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [3, 31]);
+        assert!(set.contains(3) && !set.contains(0) && !set.contains(32));
+        assert_eq!(SlotSet::ALL, (1..32).collect());
+        assert_eq!(SlotSet::NONE.iter().count(), 0);
+    }
+
+    #[test]
     fn every_slot_can_be_used_at_once() {
         let devices: Vec<_> = (0..).map_while(MmioDevice::at_slot).collect();
         assert_eq!(devices.len(), 19);
@@ -161,6 +219,10 @@ mod tests {
             },
             MmioDevice {
                 gsi: COM1_GSI,
+                ..second
+            },
+            MmioDevice {
+                gsi: EVENT_GSI,
                 ..second
             },
             MmioDevice {

@@ -5,7 +5,7 @@
 //! addresses. An access that no device claims reads as ones and writes to
 //! nothing, as on an undriven bus.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Something with registers on a [`Bus`].
 ///
@@ -49,11 +49,15 @@ struct Claim {
     device: SharedDevice,
 }
 
-/// An address space with devices in it.
-#[derive(Default)]
+/// An address space with devices in it, which come and go while the guest
+/// runs. Clones are the same bus.
+///
+/// A device is called with no lock but its own held, so that it may itself put
+/// devices on the bus and take them off.
+#[derive(Clone, Default)]
 pub struct Bus {
     /// Sorted by base, without overlap.
-    claims: Vec<Claim>,
+    claims: Arc<RwLock<Vec<Claim>>>,
 }
 
 impl Bus {
@@ -61,28 +65,36 @@ impl Bus {
     ///
     /// # Errors
     /// The range is empty, wraps around, or overlaps another device's.
-    pub fn insert(&mut self, base: u64, len: u64, device: SharedDevice) -> Result<(), BusError> {
+    pub fn insert(&self, base: u64, len: u64, device: SharedDevice) -> Result<(), BusError> {
         let end = base
             .checked_add(len)
             .filter(|_| len > 0)
             .ok_or(BusError::BadRange { base, len })?;
-        let at = self.claims.partition_point(|c| c.base < base);
+        let mut claims = self.claims.write().unwrap_or_else(PoisonError::into_inner);
+        let at = claims.partition_point(|c| c.base < base);
         let hits_previous = at > 0 && {
-            let previous = &self.claims[at - 1];
+            let previous = &claims[at - 1];
             previous.base + previous.len > base
         };
-        let hits_next = self.claims.get(at).is_some_and(|next| next.base < end);
+        let hits_next = claims.get(at).is_some_and(|next| next.base < end);
         if hits_previous || hits_next {
             return Err(BusError::Overlap { base, len });
         }
-        self.claims.insert(at, Claim { base, len, device });
+        claims.insert(at, Claim { base, len, device });
         Ok(())
+    }
+
+    /// Takes the device at `base` off the bus; an access that has begun may
+    /// still reach it.
+    pub fn remove(&self, base: u64) {
+        let mut claims = self.claims.write().unwrap_or_else(PoisonError::into_inner);
+        claims.retain(|claim| claim.base != base);
     }
 
     /// Reads `data.len()` bytes at `address`; ones where no device is.
     pub fn read(&self, address: u64, data: &mut [u8]) {
         match self.find(address) {
-            Some((offset, device)) => lock(device).read(offset, data),
+            Some((offset, device)) => lock(&device).read(offset, data),
             None => data.fill(0xff),
         }
     }
@@ -90,15 +102,16 @@ impl Bus {
     /// Writes `data` at `address`; lost where no device is.
     pub fn write(&self, address: u64, data: &[u8]) {
         if let Some((offset, device)) = self.find(address) {
-            lock(device).write(offset, data);
+            lock(&device).write(offset, data);
         }
     }
 
-    fn find(&self, address: u64) -> Option<(u64, &SharedDevice)> {
-        let at = self.claims.partition_point(|c| c.base <= address);
-        let claim = &self.claims[at.checked_sub(1)?];
+    fn find(&self, address: u64) -> Option<(u64, SharedDevice)> {
+        let claims = self.claims.read().unwrap_or_else(PoisonError::into_inner);
+        let at = claims.partition_point(|c| c.base <= address);
+        let claim = &claims[at.checked_sub(1)?];
         let offset = address - claim.base;
-        (offset < claim.len).then_some((offset, &claim.device))
+        (offset < claim.len).then(|| (offset, Arc::clone(&claim.device)))
     }
 }
 
@@ -131,7 +144,7 @@ mod tests {
     #[test]
     fn accesses_reach_the_device_by_offset() {
         let (a, b) = (echo(), echo());
-        let mut bus = Bus::default();
+        let bus = Bus::default();
         bus.insert(0x200, 0x10, b.clone()).unwrap();
         bus.insert(0x100, 0x10, a.clone()).unwrap();
         let mut byte = [0];
@@ -144,7 +157,7 @@ mod tests {
 
     #[test]
     fn unclaimed_addresses_read_as_ones() {
-        let mut bus = Bus::default();
+        let bus = Bus::default();
         bus.insert(0x100, 0x10, echo()).unwrap();
         for address in [0, 0xff, 0x110, u64::MAX] {
             let mut data = [0; 4];
@@ -156,7 +169,7 @@ mod tests {
 
     #[test]
     fn overlapping_and_empty_ranges_are_refused() {
-        let mut bus = Bus::default();
+        let bus = Bus::default();
         bus.insert(0x100, 0x10, echo()).unwrap();
         for (base, len) in [(0x100, 0x10), (0xff, 2), (0x10f, 1), (0x0, 0x1000)] {
             assert_eq!(
@@ -177,7 +190,7 @@ mod tests {
     #[test]
     fn a_device_whose_holder_panicked_still_answers() {
         let device = echo();
-        let mut bus = Bus::default();
+        let bus = Bus::default();
         bus.insert(0x100, 0x10, device.clone()).unwrap();
         let holder = std::thread::spawn(move || {
             let _held = device.lock().unwrap();
@@ -196,7 +209,7 @@ mod tests {
         fn every_address_has_one_owner_or_none(
             ranges in prop::collection::vec((0u64..64, 0u64..16), 0..12),
         ) {
-            let mut bus = Bus::default();
+            let bus = Bus::default();
             let mut owners = [None; 96];
             for (base, len) in ranges {
                 let place = usize::try_from(base).unwrap()..usize::try_from(base + len).unwrap();

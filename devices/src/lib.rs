@@ -1,5 +1,5 @@
-//! Device models for a virtual machine: buses, platform devices, virtio
-//! transports, block, net, rng and vsock.
+//! Device models for a virtual machine: buses, PCI, platform devices,
+//! virtio transports, block, net, rng and vsock.
 //!
 //! This crate knows neither KVM nor how a guest is booted. It meets the
 //! machine through three small things: a [`bus`] that carries register
@@ -16,6 +16,7 @@ pub mod interrupt;
 pub mod log_limit;
 pub mod memory;
 pub mod net;
+pub mod pci;
 pub mod platform;
 pub mod reactor;
 pub mod rng;

@@ -9,25 +9,29 @@ use std::time::Instant;
 
 use boot::layout::MIB;
 use boot::smbios::Identity;
-use boot::{BootPlan, CommandLine, CpuCount, Machine, MemoryLayout, MmioDevice, Protocol};
+use boot::{
+    BootPlan, CommandLine, CpuCount, Machine, MemoryLayout, MmioDevice, PciHost, Protocol, SlotSet,
+};
 use devices::bus::Bus;
 use devices::memory::Ram;
 use devices::reactor::Reactor;
 use devices::thread;
 use kvm_ioctls::VcpuFd;
 
-use crate::attach::{AttachedDevice, attach};
+use crate::attach::{AttachedDevice, Backplane, Place, place};
 use crate::catalog;
-use crate::config::{BootConfig, ConsoleConfig, DeviceConfig, VmConfig};
+use crate::config::{BootConfig, ConsoleConfig, DeviceConfig, TransportKind, VmConfig};
 use crate::control::{self, ControlChannel, Parts};
 use crate::cpu::cpuid::CpuidTemplate;
 use crate::cpu::vcpu::{Buses, VcpuContext};
 use crate::cpu::vcpus::Vcpus;
 use crate::cpu::{kick, registers};
+use crate::description::{Description, DeviceDescription, State};
 use crate::error::{Error, Result};
 use crate::kvm::machine::KvmMachine;
 use crate::memory::load::{Files, load};
 use crate::memory::{Backing, MemoryConfig, ram, slots};
+use crate::operator::Operator;
 use crate::platform::{self, Console};
 use crate::statistics::BootClock;
 use crate::vm::{PausedVm, Vm};
@@ -67,6 +71,7 @@ impl VmBuilder {
             identity: Identity::default(),
             console: None,
             rtc: true,
+            transport: TransportKind::default(),
             devices: Vec::new(),
         };
         Self::from_config(config)
@@ -137,6 +142,13 @@ impl VmBuilder {
         self
     }
 
+    /// Sets how the guest reaches its virtio devices.
+    #[must_use]
+    pub fn transport(mut self, transport: TransportKind) -> Self {
+        self.config.transport = transport;
+        self
+    }
+
     /// Adds a virtio device behind those added before.
     #[must_use]
     pub fn device(mut self, device: DeviceConfig) -> Self {
@@ -153,9 +165,10 @@ impl VmBuilder {
         let Self { config, asked } = self;
         kick::install_handler()?;
         check_memory(&config.memory)?;
+        let description = describe(&config)?;
 
-        let slots = place_devices(config.devices.len())?;
-        let plan = plan_boot(&config, &slots)?;
+        let places = place_devices(config.transport, config.devices.len())?;
+        let plan = plan_boot(&config, &places)?;
 
         // Memory first, so that it goes last, should a later step fail.
         let (ram, machine) = make_in_parallel(
@@ -184,14 +197,8 @@ impl VmBuilder {
                 Console::add(console, ports, &machine, &reactor.handle(), &requests)
             })
             .transpose()?;
-        let devices = attach_devices(
-            config.devices,
-            &slots,
-            &machine,
-            &ram,
-            &reactor,
-            &mut buses.mmio,
-        )?;
+        let backplane = Backplane::new(config.transport, &machine, &ram, &buses.mmio)?;
+        let devices = attach_devices(config.devices, &places, &backplane, &machine, &reactor)?;
 
         let clock = Arc::new(BootClock::new(asked));
         let fds = create_vcpus(&machine, config.cpus, &plan)?;
@@ -201,6 +208,7 @@ impl VmBuilder {
         let parts = Parts {
             vcpus,
             devices,
+            description,
             _keep: Box::new(Remains {
                 _console: console,
                 _reactor: reactor,
@@ -210,7 +218,7 @@ impl VmBuilder {
         };
         let control = control::spawn(channel, parts).map_err(Error::host("the control thread"))?;
         Ok(PausedVm(Vm {
-            sender,
+            operator: Operator { sender },
             control: Some(control),
             stopped: None,
             vcpus: counters,
@@ -279,18 +287,47 @@ fn check_memory(memory: &MemoryConfig) -> Result<()> {
     Ok(())
 }
 
-/// Where each of `count` devices goes.
-fn place_devices(count: usize) -> Result<Vec<MmioDevice>> {
-    let slots = (0..).take(count).map(MmioDevice::at_slot);
-    slots.collect::<Option<_>>().ok_or_else(|| {
-        Error::Config(format!(
-            "{count} virtio devices are too many: a machine has room for {}",
-            MmioDevice::MAX
-        ))
+/// The machine, while it is paused.
+fn describe(config: &VmConfig) -> Result<Description> {
+    let mut devices: Vec<DeviceDescription> = Vec::with_capacity(config.devices.len());
+    for device in &config.devices {
+        let device = device
+            .description()
+            .map_err(|error| Error::Config(error.to_string()))?;
+        if devices.iter().any(|other| other.name == device.name) {
+            return Err(Error::Config(format!(
+                "two devices are called '{}'; give one of them another name",
+                device.name
+            )));
+        }
+        devices.push(device);
+    }
+    Ok(Description {
+        state: State::Paused,
+        cpus: config.cpus.get(),
+        memory_bytes: config.memory.layout.bytes(),
+        devices,
     })
 }
 
-fn plan_boot(config: &VmConfig, slots: &[MmioDevice]) -> Result<BootPlan> {
+/// Where each of `count` devices goes.
+fn place_devices(kind: TransportKind, count: usize) -> Result<Vec<Place>> {
+    let places: Vec<Place> = (0..count).map_while(|index| place(kind, index)).collect();
+    if places.len() < count {
+        return Err(Error::Config(format!(
+            "{count} virtio devices are too many: a machine has room for {}",
+            places.len()
+        )));
+    }
+    Ok(places)
+}
+
+fn plan_boot(config: &VmConfig, places: &[Place]) -> Result<BootPlan> {
+    let windows = places.iter().filter_map(|place| match place {
+        Place::Mmio(window) => Some(*window),
+        Place::Pci(_) => None,
+    });
+    let windows: Vec<MmioDevice> = windows.collect();
     let boot = &config.boot;
     let initrd = boot
         .initrd
@@ -304,7 +341,14 @@ fn plan_boot(config: &VmConfig, slots: &[MmioDevice]) -> Result<BootPlan> {
         command_line: &boot.command_line,
         initrd,
         protocol: boot.protocol,
-        virtio_mmio: slots,
+        virtio_mmio: &windows,
+        pci: match config.transport {
+            TransportKind::Pci => Some(PciHost {
+                hotplug: SlotSet::NONE,
+            }),
+            TransportKind::Mmio => None,
+        },
+        power_button: false,
         serial: config.console.is_some(),
         rtc: config.rtc,
         identity: &config.identity,
@@ -314,17 +358,16 @@ fn plan_boot(config: &VmConfig, slots: &[MmioDevice]) -> Result<BootPlan> {
 
 fn attach_devices(
     devices: Vec<DeviceConfig>,
-    slots: &[MmioDevice],
+    places: &[Place],
+    backplane: &Backplane,
     machine: &KvmMachine,
-    ram: &Ram,
     reactor: &Reactor,
-    mmio: &mut Bus,
 ) -> Result<Vec<AttachedDevice>> {
-    let placed = devices.into_iter().zip(slots);
+    let placed = devices.into_iter().zip(places);
     placed
-        .map(|(config, slot)| {
+        .map(|(config, place)| {
             let made = catalog::make(config, &reactor.handle())?;
-            attach(made.device, &made.name, slot, machine, ram, mmio)
+            backplane.attach(made.device, &made.name, *place, machine)
         })
         .collect()
 }
@@ -426,13 +469,17 @@ mod tests {
 
     #[test]
     fn devices_have_places_of_their_own_until_there_is_no_room() {
-        assert!(place_devices(0).unwrap().is_empty());
-        let most = usize::try_from(MmioDevice::MAX).unwrap();
-        assert_eq!(place_devices(most).unwrap().len(), most);
-        for count in [most + 1, 1000, usize::MAX] {
-            let error = place_devices(count).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Configuration);
-            assert!(error.to_string().contains(&count.to_string()), "{error}");
+        for kind in [TransportKind::Mmio, TransportKind::Pci] {
+            assert!(place_devices(kind, 0).unwrap().is_empty());
+            let most = kind.room();
+            let places = place_devices(kind, most).unwrap();
+            assert_eq!(places.len(), most);
+            assert!((1..most).all(|at| !places[..at].contains(&places[at])));
+            for count in [most + 1, 1000, usize::MAX] {
+                let error = place_devices(kind, count).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Configuration);
+                assert!(error.to_string().contains(&count.to_string()), "{error}");
+            }
         }
     }
 

@@ -8,11 +8,14 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use boot::smbios::Identity;
-use boot::{CommandLine, CpuCount, Protocol};
+use boot::{CommandLine, CpuCount, MmioDevice, Protocol};
 use devices::block::id::DiskId;
 use devices::block::open::DiskOptions;
 use devices::net::device::NetOptions;
+use devices::pci::SLOTS;
 
+use crate::description::{DeviceDescription, DeviceKind};
+use crate::device_name::{BadDeviceName, DeviceName};
 use crate::memory::MemoryConfig;
 
 /// A machine to be built.
@@ -33,6 +36,8 @@ pub struct VmConfig {
     /// Whether it has a CMOS clock. Linux guests take the time from KVM's
     /// clock and look at this one only to set an RTC device up.
     pub rtc: bool,
+    /// How the guest reaches its virtio devices.
+    pub transport: TransportKind,
     /// Its virtio devices, in the order in which the guest finds them.
     pub devices: Vec<DeviceConfig>,
 }
@@ -59,6 +64,28 @@ pub struct ConsoleConfig {
     pub output: OwnedFd,
 }
 
+/// How a guest reaches virtio devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransportKind {
+    /// As PCI functions, which come and go while the guest runs.
+    #[default]
+    Pci,
+    /// At fixed addresses, for guests without PCI.
+    Mmio,
+}
+
+impl TransportKind {
+    /// How many devices a machine has room for.
+    pub fn room(self) -> usize {
+        match self {
+            // All slots but the host bridge's.
+            Self::Pci => usize::from(SLOTS - 1),
+            // One interrupt each.
+            Self::Mmio => usize::try_from(MmioDevice::MAX).unwrap_or(0),
+        }
+    }
+}
+
 /// A virtio device.
 #[derive(Debug)]
 pub enum DeviceConfig {
@@ -70,12 +97,27 @@ pub enum DeviceConfig {
     Rng,
 }
 
+impl DeviceConfig {
+    /// What the device is, and what it is called.
+    ///
+    /// # Errors
+    /// A disk without a name.
+    pub fn description(&self) -> Result<DeviceDescription, BadDeviceName> {
+        let (name, kind) = match self {
+            Self::Block(block) => (block.id.try_into()?, DeviceKind::Disk),
+            Self::Net(net) => (net.name.clone(), DeviceKind::Net),
+            Self::Rng => ("rng".parse()?, DeviceKind::Rng),
+        };
+        Ok(DeviceDescription { name, kind })
+    }
+}
+
 /// A disk.
 #[derive(Debug)]
 pub struct BlockConfig {
     /// What is on it, locked by whoever opened it.
     pub file: File,
-    /// Its serial number.
+    /// Its serial number, which is also its name: unique in its machine.
     pub id: DiskId,
     /// How the file is used.
     pub options: DiskOptions,
@@ -84,6 +126,8 @@ pub struct BlockConfig {
 /// A network interface.
 #[derive(Debug)]
 pub struct NetConfig {
+    /// What it is called, unique in its machine.
+    pub name: DeviceName,
     /// A tap, open in the mode that
     /// [`open_tap`](devices::net::tap_open::open_tap) opens it in.
     pub tap: OwnedFd,

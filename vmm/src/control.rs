@@ -10,6 +10,7 @@
 //! vCPUs.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -18,33 +19,27 @@ use devices::platform::request::{MachineRequest, RequestSender};
 use devices::thread;
 
 use crate::attach::AttachedDevice;
+use crate::command::{Answer, Command, Reply};
 use crate::cpu::crash::Crash;
 use crate::cpu::vcpus::Vcpus;
-use crate::error::{Error, Result};
+use crate::description::{Description, State};
+use crate::error::Result;
 use crate::event::{Event, StopReason};
 
 /// What the control thread is told.
 pub(crate) enum Message {
     /// The handle wants something and waits for the answer.
-    Command(Command, Sender<Result<()>>),
-    /// The handle wants to hear of events.
-    Subscribe(Sender<Event>),
+    Command(Command, Answer),
+    /// Somebody wants to hear of events.
+    Subscribe(Subscriber),
     /// A device wants something.
     Request(MachineRequest),
     /// A vCPU cannot go on.
     Crashed(Crash),
 }
 
-/// What a machine can be asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
-    /// vCPUs and devices come to rest.
-    Pause,
-    /// They go on.
-    Resume,
-    /// The machine ends.
-    Stop,
-}
+/// Told of each event, until it returns false. Never blocks.
+pub(crate) type Subscriber = Box<dyn FnMut(&Event) -> bool + Send>;
 
 /// Both ends of the control thread's channel, made before the thread.
 pub(crate) struct ControlChannel {
@@ -82,6 +77,8 @@ impl ControlChannel {
 pub(crate) struct Parts {
     pub(crate) vcpus: Vcpus,
     pub(crate) devices: Vec<AttachedDevice>,
+    /// What they are.
+    pub(crate) description: Description,
     /// Whatever else must live as long as the machine runs, and go with it.
     pub(crate) _keep: Box<dyn Send>,
 }
@@ -101,67 +98,95 @@ pub(crate) fn spawn(channel: ControlChannel, parts: Parts) -> io::Result<JoinHan
 struct Control {
     parts: Parts,
     running: bool,
-    subscribers: Vec<Sender<Event>>,
+    subscribers: Vec<Subscriber>,
 }
 
 impl Control {
     fn run(mut self, messages: &Receiver<Message>) -> StopReason {
         let (reason, waiter) = loop {
-            match messages.recv() {
-                Ok(Message::Command(Command::Stop, answer)) => {
-                    break (StopReason::Stopped, Some(answer));
-                }
-                Ok(Message::Command(Command::Pause, answer)) => {
-                    let _ = answer.send(self.pause());
-                }
-                Ok(Message::Command(Command::Resume, answer)) => {
-                    self.resume();
-                    let _ = answer.send(Ok(()));
-                }
-                Ok(Message::Subscribe(subscriber)) => self.subscribers.push(subscriber),
-                Ok(Message::Request(request)) => break (request.into(), None),
-                Ok(Message::Crashed(crash)) => break (StopReason::Crashed(crash), None),
-                Err(_) => break (StopReason::Stopped, None),
+            // Nobody is left to operate it once all senders are gone.
+            let Ok(message) = messages.recv() else {
+                break (StopReason::Stopped, None);
+            };
+            if let ControlFlow::Break(end) = self.handle(message) {
+                break end;
             }
         };
         drop(self.parts);
-        for subscriber in self.subscribers {
-            let _ = subscriber.send(Event::Stopped(reason.clone()));
+        for mut subscriber in self.subscribers {
+            subscriber(&Event::Stopped(reason.clone()));
         }
         if let Some(waiter) = waiter {
-            let _ = waiter.send(Ok(()));
+            waiter.send(Ok(Reply::Done));
         }
         reason
     }
 
-    fn pause(&mut self) -> Result<()> {
+    /// Breaks with why the machine ends, and who waits for it.
+    fn handle(&mut self, message: Message) -> ControlFlow<(StopReason, Option<Answer>)> {
+        match message {
+            Message::Command(command, answer) => return self.carry_out(command, answer),
+            Message::Subscribe(subscriber) => self.subscribers.push(subscriber),
+            Message::Request(request) => return ControlFlow::Break((request.into(), None)),
+            Message::Crashed(crash) => {
+                return ControlFlow::Break((StopReason::Crashed(crash), None));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn carry_out(
+        &mut self,
+        command: Command,
+        answer: Answer,
+    ) -> ControlFlow<(StopReason, Option<Answer>)> {
+        let outcome = match command {
+            Command::Describe => Ok(Reply::Description(Box::new(self.describe()))),
+            Command::Pause => self.pause(),
+            Command::Resume => Ok(self.resume()),
+            Command::Stop => return ControlFlow::Break((StopReason::Stopped, Some(answer))),
+        };
+        answer.send(outcome);
+        ControlFlow::Continue(())
+    }
+
+    fn describe(&self) -> Description {
+        Description {
+            state: match self.running {
+                true => State::Running,
+                false => State::Paused,
+            },
+            ..self.parts.description.clone()
+        }
+    }
+
+    fn pause(&mut self) -> Result<Reply> {
         if !self.running {
-            return Ok(());
+            return Ok(Reply::Done);
         }
         self.parts.vcpus.pause();
-        self.running = false;
         let mut result = Ok(());
         for device in &self.parts.devices {
             // All come to rest, even if one does not.
             result = result.and(device.pause());
         }
+        self.running = false;
         self.tell(&Event::Paused);
-        result
+        result.map(|()| Reply::Done)
     }
 
-    fn resume(&mut self) {
-        if self.running {
-            return;
+    fn resume(&mut self) -> Reply {
+        if !self.running {
+            self.parts.devices.iter().for_each(AttachedDevice::resume);
+            self.parts.vcpus.run();
+            self.running = true;
+            self.tell(&Event::Resumed);
         }
-        self.parts.devices.iter().for_each(AttachedDevice::resume);
-        self.parts.vcpus.run();
-        self.running = true;
-        self.tell(&Event::Resumed);
+        Reply::Done
     }
 
     fn tell(&mut self, event: &Event) {
-        self.subscribers
-            .retain(|subscriber| subscriber.send(event.clone()).is_ok());
+        self.subscribers.retain_mut(|subscriber| subscriber(event));
     }
 }
 
@@ -174,15 +199,6 @@ impl From<MachineRequest> for StopReason {
             _ => Self::PowerOff,
         }
     }
-}
-
-/// Sends `command` and waits for the answer.
-pub(crate) fn ask(sender: &Sender<Message>, command: Command) -> Result<()> {
-    let (answer, answered) = std::sync::mpsc::channel();
-    sender
-        .send(Message::Command(command, answer))
-        .map_err(|_| Error::Stopped)?;
-    answered.recv().map_err(|_| Error::Stopped)?
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io;
 use devices::bus::BusError;
 use devices::reactor::ReactorError;
 
+use crate::command::Reply;
 use crate::memory::Backing;
 
 /// The result of everything in this crate that can fail.
@@ -139,6 +140,11 @@ impl Error {
             device: device.into(),
             source: source.into(),
         }
+    }
+
+    /// The control thread answered a question with something else.
+    pub(crate) fn unexpected_reply(reply: &Reply) -> Self {
+        Self::internal("reply", format!("{reply:?}"))
     }
 
     pub(crate) fn internal(

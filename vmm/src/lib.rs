@@ -13,24 +13,32 @@
 mod attach;
 mod builder;
 mod catalog;
+mod command;
 pub mod config;
 mod control;
 mod cpu;
+mod description;
+mod device_name;
 mod error;
 mod event;
 pub mod handover;
 mod kvm;
 mod memory;
+mod operator;
 mod platform;
 mod statistics;
 mod vm;
 
 pub use builder::VmBuilder;
+pub use command::{Command, Reply};
 pub use config::VmConfig;
 pub use cpu::crash::{Crash, CrashCause};
+pub use description::{Description, DeviceDescription, DeviceKind, State};
+pub use device_name::{BadDeviceName, DeviceName};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, StopReason};
 pub use memory::{Backing, MemoryConfig};
+pub use operator::Operator;
 pub use statistics::Statistics;
 pub use vm::{PausedVm, Vm};
 

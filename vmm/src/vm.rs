@@ -1,13 +1,14 @@
 //! A machine from outside: paused when built, then a handle to operate it.
 
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
-use crate::control::{Command, Message, ask};
 use crate::cpu::vcpu::VcpuCounters;
 use crate::error::Result;
 use crate::event::{Event, StopReason};
+use crate::operator::Operator;
 use crate::statistics::{BootClock, Statistics};
 
 /// A machine that is built and has not run yet.
@@ -27,12 +28,17 @@ impl PausedVm {
     pub fn events(&self) -> Receiver<Event> {
         self.0.events()
     }
+
+    /// A way to operate the machine that can be cloned and kept.
+    pub fn operator(&self) -> Operator {
+        self.0.operator()
+    }
 }
 
-/// A machine. Dropping it stops it and frees everything that it has: memory,
+/// A machine, operated through its [`Operator`]. Dropping it stops it and frees everything that it has: memory,
 /// threads, descriptors.
 pub struct Vm {
-    pub(crate) sender: Sender<Message>,
+    pub(crate) operator: Operator,
     /// Taken when joined.
     pub(crate) control: Option<JoinHandle<StopReason>>,
     pub(crate) stopped: Option<StopReason>,
@@ -41,40 +47,9 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Brings vCPUs to rest, then devices, finishing what they have in
-    /// flight. Guest memory does not change until [`resume`](Self::resume).
-    ///
-    /// # Errors
-    /// The machine has stopped, or a device could not finish in time and now
-    /// needs a reset by its driver.
-    pub fn pause(&self) -> Result<()> {
-        ask(&self.sender, Command::Pause)
-    }
-
-    /// Has a paused machine go on.
-    ///
-    /// # Errors
-    /// The machine has stopped.
-    pub fn resume(&self) -> Result<()> {
-        ask(&self.sender, Command::Resume)
-    }
-
-    /// Ends the machine at once, as if its power were cut. What the guest had
-    /// in flight on disks is finished first.
-    ///
-    /// # Errors
-    /// The machine has stopped already.
-    pub fn stop(&self) -> Result<()> {
-        ask(&self.sender, Command::Stop)
-    }
-
-    /// Hears of everything that will happen to the machine. The channel
-    /// closes when it has stopped.
-    pub fn events(&self) -> Receiver<Event> {
-        let (sender, receiver) = channel();
-        // If the machine has stopped, the sender is dropped: a closed channel.
-        let _ = self.sender.send(Message::Subscribe(sender));
-        receiver
+    /// A way to operate the machine that can be cloned and kept.
+    pub fn operator(&self) -> Operator {
+        self.operator.clone()
     }
 
     /// Waits until the machine has stopped and says why.
@@ -89,6 +64,15 @@ impl Vm {
     /// What the machine has done so far. Still there when it has stopped.
     pub fn statistics(&self) -> Statistics {
         Statistics::gather(&self.vcpus, &self.clock)
+    }
+}
+
+/// What can be asked of a machine, its handle asks.
+impl Deref for Vm {
+    type Target = Operator;
+
+    fn deref(&self) -> &Operator {
+        &self.operator
     }
 }
 

@@ -124,8 +124,11 @@ impl Boot {
     fn peers(&self) -> Result<Vec<(&'static Peer, Option<PathBuf>)>> {
         let mut peers = Vec::new();
         if !self.alone {
-            let peer = Peer::named("plinth").expect("plinth is a peer");
-            peers.push((peer, Some(plinth()?)));
+            let program = plinth()?;
+            for name in ["plinth", "plinth-mmio"] {
+                let peer = Peer::named(name).expect("plinth is a peer");
+                peers.push((peer, Some(program.clone())));
+            }
         }
         for name in &self.vs {
             let Some(peer) = Peer::named(name) else {

@@ -8,7 +8,7 @@ pub(super) const PEER: Peer = Peer {
     name: "cloud-hypervisor",
     programs: &["cloud-hypervisor", "cloud-hypervisor-static"],
     settings: "--serial tty --console off, no devices else",
-    reset: "reboot=k",
+    words: "pci=off reboot=k",
     launch,
 };
 

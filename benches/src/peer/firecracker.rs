@@ -12,7 +12,7 @@ pub(super) const PEER: Peer = Peer {
     name: "firecracker",
     programs: &["firecracker"],
     settings: "--no-api --config-file; no devices but the serial port",
-    reset: "reboot=k",
+    words: "pci=off reboot=k",
     launch,
 };
 

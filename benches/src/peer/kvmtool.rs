@@ -9,7 +9,7 @@ pub(super) const PEER: Peer = Peer {
     name: "kvmtool",
     programs: &["lkvm", "kvmtool"],
     settings: "bzImage (it loads no ELF kernel); no network, serial console",
-    reset: "reboot=k",
+    words: "pci=off reboot=k",
     launch,
 };
 

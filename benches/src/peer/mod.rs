@@ -16,8 +16,9 @@ use std::process::Command;
 use anyhow::Result;
 
 /// Every peer, plinth first.
-pub const PEERS: [&Peer; 5] = [
+pub const PEERS: [&Peer; 6] = [
     &plinth::PEER,
+    &plinth::MMIO,
     &qemu::PEER,
     &firecracker::PEER,
     &cloud_hypervisor::PEER,
@@ -33,9 +34,10 @@ pub struct Peer {
     pub programs: &'static [&'static str],
     /// What its settings are and why, for people.
     pub settings: &'static str,
-    /// The kernel's word for how to reset the machine, which is how a boot
-    /// ends; the one word in which peers' command lines differ.
-    reset: &'static str,
+    /// The kernel's words in which peers' command lines differ: how to reset the
+    /// machine, which is how a boot ends, and that there is no PCI where no
+    /// guest here needs it; told so, Linux neither probes for it nor complains.
+    words: &'static str,
     /// How it is started.
     launch: fn(&Guest<'_>) -> Result<Launch>,
 }
@@ -86,13 +88,9 @@ impl Peer {
         (self.launch)(guest)
     }
 
-    /// The kernel's command line with `words` for the guest's init. No guest
-    /// here needs PCI; told so, Linux neither probes for it nor complains.
+    /// The kernel's command line with `words` for the guest's init.
     pub(crate) fn command_line(&self, words: &str) -> String {
-        format!(
-            "console=ttyS0 quiet panic=-1 pci=off {} {words}",
-            self.reset
-        )
+        format!("console=ttyS0 quiet panic=-1 {} {words}", self.words)
     }
 }
 

@@ -1,4 +1,4 @@
-//! plinth itself: no settings but the guest's.
+//! plinth itself: no settings but the guest's, and the transport.
 
 use anyhow::Result;
 
@@ -8,11 +8,19 @@ pub(super) const PEER: Peer = Peer {
     name: "plinth",
     programs: &["plinth"],
     settings: "plinth run, defaults",
-    reset: "reboot=k",
-    launch,
+    words: "reboot=k",
+    launch: |guest| launch(guest, "pci"),
 };
 
-fn launch(guest: &Guest<'_>) -> Result<Launch> {
+pub(super) const MMIO: Peer = Peer {
+    name: "plinth-mmio",
+    programs: &["plinth"],
+    settings: "plinth run --transport mmio",
+    words: "pci=off reboot=k",
+    launch: |guest| launch(guest, "mmio"),
+};
+
+fn launch(guest: &Guest<'_>, transport: &str) -> Result<Launch> {
     // The program that `plinth run` executes lies beside it.
     let vmm = format!("{}-vmm", guest.program);
     let memory = format!("{}M", guest.memory_mib);
@@ -23,6 +31,7 @@ fn launch(guest: &Guest<'_>) -> Result<Launch> {
         ["--cmdline", &guest.command_line],
         ["--memory", &memory],
         ["--cpus", "1"],
+        ["--transport", transport],
     ];
     Ok(Launch {
         argv: argv(words.into_iter().flatten()),

@@ -10,7 +10,7 @@ pub(super) const PEER: Peer = Peer {
     programs: &["qemu-system-x86_64"],
     settings: "-M microvm without option ROMs, PIT and PIC, with RTC (Linux waits long for one that is missing); -cpu host, qboot firmware, \
                kernel entered by PVH; reset by triple fault, which it documents",
-    reset: "reboot=t",
+    words: "pci=off reboot=t",
     launch,
 };
 

@@ -1,91 +1,82 @@
 //! DSDT: the devices a guest cannot probe for, and how it powers off.
-//!
-//! AML, ACPI 6.5 §5.2.11.1. Interrupts use the extended descriptor, which
-//! Linux takes at its word; it would correct the short one by ISA rules.
 
 use acpi_tables::Aml;
-use acpi_tables::aml::{
-    Device, EISAName, IO, Interrupt, Memory32Fixed, Name, Package, ResourceTemplate, Scope,
-};
+use acpi_tables::aml::{EISAName, IO, Memory32Fixed, Name, Package, Scope};
 use acpi_tables::sdt::Sdt;
 
-use crate::layout::{COM1_GSI, COM1_PORT, RTC_PORT, SLEEP_TYPE_SOFT_OFF};
-use crate::{Machine, MmioDevice};
+use super::aml::{Made, device, interrupt, made};
+use super::events::{self, Events};
+use super::pci;
+use crate::layout::{
+    COM1_GSI, COM1_PORT, EVENT_PCI_SLOTS, EVENT_POWER_BUTTON, RTC_PORT, SLEEP_TYPE_SOFT_OFF,
+};
+use crate::{Machine, MmioDevice, SlotSet};
 
 /// Revision 2 gives AML 64-bit integers.
 const REVISION: u8 = 2;
 
 /// The DSDT of `machine`.
 pub(super) fn table(machine: &Machine) -> Sdt {
-    let mut devices = Vec::new();
+    let mut devices = Made::default();
+    let mut events = Events::default();
     if machine.serial {
-        devices.extend(com1());
+        devices.add(&com1());
     }
     if machine.rtc {
-        devices.extend(rtc());
+        devices.add(&rtc());
     }
     for (index, place) in (0..).zip(machine.virtio_mmio) {
-        devices.extend(virtio_mmio(index, place));
+        devices.add(&virtio_mmio(index, place));
     }
+    if let Some(host) = &machine.pci {
+        devices.add(&pci::host_bridge(host));
+        if host.hotplug != SlotSet::NONE {
+            events.on(EVENT_PCI_SLOTS, &pci::on_event());
+        }
+    }
+    if machine.power_button {
+        devices.add(&events::power_button());
+        events.on(EVENT_POWER_BUTTON, &events::on_power_button());
+    }
+    devices.add(&events.device());
 
-    let mut aml = soft_off();
-    aml.extend(Scope::raw("\\_SB_".into(), devices));
-    super::table(*b"DSDT", REVISION, &aml)
+    let scope = Scope::new("\\_SB_".into(), vec![&devices]);
+    super::table(*b"DSDT", REVISION, made(&[&soft_off(), &scope]).bytes())
 }
 
 /// The sleep type that powers off (ACPI 6.5 §7.4.2).
-fn soft_off() -> Vec<u8> {
+fn soft_off() -> Name {
     let sleep_types = Package::new(vec![&SLEEP_TYPE_SOFT_OFF, &0_u8, &0_u8, &0_u8]);
-    bytes(&Name::new("\\_S5_".into(), &sleep_types))
+    Name::new("\\_S5_".into(), &sleep_types)
 }
 
 /// A 16550.
-fn com1() -> Vec<u8> {
-    let resources: [&dyn Aml; 2] = [&ports(COM1_PORT, 8), &interrupt(COM1_GSI)];
-    device("COM1", &EISAName::new("PNP0501"), 0, &resources)
+fn com1() -> Made {
+    let resources = ports(COM1_PORT, 8);
+    let id = EISAName::new("PNP0501");
+    device("COM1", &id, 0, &[&resources, &interrupt(COM1_GSI)], &[])
 }
 
 /// A CMOS clock, without the interrupt nobody would raise.
-fn rtc() -> Vec<u8> {
-    device("RTC0", &EISAName::new("PNP0B00"), 0, &[&ports(RTC_PORT, 2)])
+fn rtc() -> Made {
+    let id = EISAName::new("PNP0B00");
+    device("RTC0", &id, 0, &[&ports(RTC_PORT, 2)], &[])
 }
 
 /// A virtio-mmio device, by the id Linux's driver has for it
 /// (drivers/virtio/virtio_mmio.c).
-fn virtio_mmio(index: u32, place: &MmioDevice) -> Vec<u8> {
+fn virtio_mmio(index: u32, place: &MmioDevice) -> Made {
     const BELOW_4_GIB: &str = "the virtio-mmio window is below 4 GiB";
     let registers = Memory32Fixed::new(
         true,
         u32::try_from(place.base).expect(BELOW_4_GIB),
         u32::try_from(place.size).expect(BELOW_4_GIB),
     );
-    let resources: [&dyn Aml; 2] = [&registers, &interrupt(place.gsi)];
-    device(&format!("V{index:03}"), &"LNRO0005", index, &resources)
-}
-
-fn device(name: &str, id: &dyn Aml, unique: u32, resources: &[&dyn Aml]) -> Vec<u8> {
-    let resources = ResourceTemplate::new(resources.to_vec());
-    bytes(&Device::new(
-        name.into(),
-        vec![
-            &Name::new("_HID".into(), id),
-            &Name::new("_UID".into(), &unique),
-            &Name::new("_CRS".into(), &resources),
-        ],
-    ))
+    let name = format!("V{index:03}");
+    let resources = [&registers as &dyn Aml, &interrupt(place.gsi)];
+    device(&name, &"LNRO0005", index, &resources, &[])
 }
 
 fn ports(first: u16, count: u8) -> IO {
     IO::new(first, first, 1, count)
-}
-
-/// Edge triggered, active high, not shared: what irqfds and ISA chips do.
-fn interrupt(gsi: u32) -> Interrupt {
-    Interrupt::new(true, true, false, false, gsi)
-}
-
-fn bytes(aml: &dyn Aml) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    aml.to_aml_bytes(&mut bytes);
-    bytes
 }

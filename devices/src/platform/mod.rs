@@ -6,7 +6,9 @@
 //! sends a [`request::MachineRequest`].
 
 pub mod console;
+pub mod events;
 pub mod i8042;
+pub mod pci_slots;
 pub mod power;
 pub mod request;
 pub mod reset;
@@ -24,7 +26,10 @@ mod tests {
         let (requests, _) = request::request_channel();
         let output = console::buffer::ConsoleBuffer::new().unwrap();
         let serial = serial::Serial::new(InterruptLine::new().unwrap(), output).unwrap();
+        let events = events::EventRegister::new(InterruptLine::new().unwrap());
         vec![
+            Box::new(pci_slots::PciSlots::new(events.event(1), || {})),
+            Box::new(events),
             Box::new(i8042::I8042::new(requests.clone())),
             Box::new(power::SleepRegisters::new(5, requests.clone())),
             Box::new(reset::ResetRegister::new(1, requests)),

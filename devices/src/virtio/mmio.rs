@@ -14,7 +14,7 @@ use vmm_sys_util::eventfd::EventFd;
 use super::device::VirtioDevice;
 use super::interrupt::{DeviceInterrupt, Signal};
 use super::queue_registers::{Area, Half};
-use super::transport::Transport;
+use super::transport::{RegisterMap, Transport};
 use crate::bus::BusDevice;
 use crate::interrupt::InterruptLine;
 use crate::memory::Ram;
@@ -158,6 +158,12 @@ impl MmioTransport {
             register::VIRTIO_MMIO_SHM_SEL => {}
             _ => core.fault("the driver wrote a register that cannot be written"),
         }
+    }
+}
+
+impl RegisterMap for MmioTransport {
+    fn transport(&mut self) -> &mut Transport {
+        &mut self.core
     }
 }
 

@@ -16,6 +16,7 @@ pub mod interrupt;
 #[cfg(test)]
 mod loopback;
 pub mod mmio;
+pub mod pci;
 pub mod queue;
 pub mod queue_registers;
 pub mod transport;

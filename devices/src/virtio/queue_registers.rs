@@ -92,7 +92,16 @@ impl QueueRegisters {
     }
 
     /// The address of one of the queue's areas.
-    pub(super) fn address(&mut self, area: Area) -> &mut u64 {
+    pub(super) fn address(&self, area: Area) -> u64 {
+        match area {
+            Area::Descriptors => self.layout.descriptors,
+            Area::Available => self.layout.available,
+            Area::Used => self.layout.used,
+        }
+    }
+
+    /// The same, to be set.
+    pub(super) fn address_mut(&mut self, area: Area) -> &mut u64 {
         match area {
             Area::Descriptors => &mut self.layout.descriptors,
             Area::Available => &mut self.layout.available,

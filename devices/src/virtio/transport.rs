@@ -1,7 +1,7 @@
 //! The device status machine and queue set-up that every transport shares
 //! (virtio 1.3 §2.1, §3.1).
 //!
-//! Register maps ([`mmio`](super::mmio), later PCI) translate accesses into
+//! Register maps ([`mmio`](super::mmio), [`pci`](super::pci)) translate accesses into
 //! calls on [`Transport`], which is the only caller of a device's `start` and
 //! `stop`. All registers here are written by the guest and untrusted: they
 //! are vetted when the driver says `DRIVER_OK` and, while the device runs,
@@ -41,6 +41,12 @@ enum Activity {
     Running,
     /// Between [`Transport::pause`] and [`Transport::resume`].
     Paused,
+}
+
+/// A register map over a [`Transport`].
+pub trait RegisterMap: Send {
+    /// What is beneath.
+    fn transport(&mut self) -> &mut Transport;
 }
 
 /// A device's registers and what they have brought it to.
@@ -289,6 +295,45 @@ impl Transport {
         self.queue_select = index;
     }
 
+    /// Which 32 of the offered feature bits are read.
+    pub fn device_features_selected(&self) -> u32 {
+        self.device_features_page
+    }
+
+    /// Which 32 of the accepted feature bits are written.
+    pub fn driver_features_selected(&self) -> u32 {
+        self.driver_features_page
+    }
+
+    /// The chosen 32 bits of the accepted features.
+    pub fn driver_features(&self) -> u32 {
+        match self.driver_features_page {
+            0 => Half::Low.of(self.driver_features),
+            1 => Half::High.of(self.driver_features),
+            _ => 0,
+        }
+    }
+
+    /// How many queues there are.
+    pub fn queue_count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// Which queue the queue registers are of.
+    pub fn queue_selected(&self) -> u32 {
+        self.queue_select
+    }
+
+    /// The chosen queue's size; 0 if there is no such queue.
+    pub fn queue_size(&self) -> u16 {
+        self.queue().map_or(0, |queue| queue.layout.size)
+    }
+
+    /// An address of the chosen queue.
+    pub fn queue_address(&self, area: Area) -> u64 {
+        self.queue().map_or(0, |queue| queue.address(area))
+    }
+
     /// The largest size of the chosen queue; 0 if there is no such queue.
     pub fn queue_max_size(&self) -> u16 {
         self.queue().map_or(0, |queue| queue.max_size)
@@ -314,7 +359,7 @@ impl Transport {
     /// The driver sets half of an address of the chosen queue.
     pub fn set_queue_address(&mut self, area: Area, which: Half, value: u32) {
         if let Some(queue) = self.queue_to_change() {
-            which.set(queue.address(area), value);
+            which.set(queue.address_mut(area), value);
         }
     }
 

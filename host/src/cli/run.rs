@@ -17,6 +17,7 @@ use crate::option::console::ConsoleOption;
 use crate::option::disk::DiskOption;
 use crate::option::huge_pages::HugePagesOption;
 use crate::option::net::NetOption;
+use crate::option::transport::TransportOption;
 use crate::option::{self, size, smbios};
 
 use super::Outcome;
@@ -78,7 +79,11 @@ pub(super) struct Run {
     #[arg(long = "disk", value_name = "DISK")]
     disks: Vec<DiskOption>,
 
-    /// Network interface on an existing tap: tap=NAME[,mac=MAC][,mtu=N]
+    /// How the guest reaches its disks and network interfaces
+    #[arg(long, value_name = "TRANSPORT", default_value = "pci")]
+    transport: TransportOption,
+
+    /// Network interface on an existing tap: tap=NAME[,mac=MAC][,mtu=N][,id=NAME]
     ///
     /// May be repeated. Without `mac` the address is derived from this host
     /// and the tap, the same at every start.
@@ -141,6 +146,7 @@ impl Run {
                 transparent_huge_pages: self.huge_pages.advice(backing),
                 prefault: self.prefault,
             },
+            transport: self.transport.into(),
             disks: self.disks,
             nets: self.nets,
             console: self.console,

@@ -40,6 +40,8 @@ pub fn check(
         initrd,
         protocol: specification.protocol,
         virtio_mmio: &[],
+        pci: None,
+        power_button: false,
         serial: true,
         rtc: true,
         identity: &specification.identity,

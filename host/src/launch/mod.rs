@@ -20,8 +20,7 @@ pub mod process;
 
 use std::path::PathBuf;
 
-use boot::MmioDevice;
-use vmm::config::{BootConfig, DeviceConfig};
+use vmm::config::{BlockConfig, BootConfig, DeviceConfig, NetConfig, TransportKind};
 use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, Protocol, VmConfig};
 
 use crate::error::Error;
@@ -44,6 +43,8 @@ pub struct Specification {
     pub cpus: CpuCount,
     /// How much memory, and of what.
     pub memory: MemoryConfig,
+    /// How the guest reaches its devices.
+    pub transport: TransportKind,
     /// Disks in the order in which the guest finds them.
     pub disks: Vec<DiskOption>,
     /// Network interfaces in the order in which the guest finds them.
@@ -54,10 +55,10 @@ pub struct Specification {
     pub identity: Identity,
 }
 
-/// Each device has an interrupt of its own, and so has the source of random
-/// numbers that every machine gets.
+/// Each device has a place of its own, and so has the source of random numbers
+/// that every machine gets.
 fn check_count(specification: &Specification) -> Result<(), Error> {
-    let room = usize::try_from(MmioDevice::MAX).map_or(0, |room| room - 1);
+    let room = specification.transport.room() - 1;
     let asked = specification.disks.len() + specification.nets.len();
     if asked > room {
         return Err(Error::configuration(format!(
@@ -66,6 +67,23 @@ fn check_count(specification: &Specification) -> Result<(), Error> {
         .remedy("fewer of --disk and --net"));
     }
     Ok(())
+}
+
+/// Devices are told apart by name, whatever they are.
+fn check_names(disks: &[BlockConfig], nets: &[NetConfig]) -> Result<(), Error> {
+    let taken = |net: &&NetConfig| {
+        disks
+            .iter()
+            .any(|d| d.id.to_string() == net.name.to_string())
+    };
+    let twice = |net: &&NetConfig| nets.iter().filter(|other| other.name == net.name).count() > 1;
+    match nets.iter().find(|net| taken(net) || twice(net)) {
+        Some(net) => Err(
+            Error::configuration(format!("two devices are called '{}'", net.name))
+                .remedy("another id=NAME for one of them"),
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Opens everything that `specification` names.
@@ -84,6 +102,7 @@ pub fn prepare(specification: Specification) -> Result<VmConfig, Error> {
     kernel::check(&specification, &kernel, initrd.as_ref())?;
     let disks = disk::open_all(specification.disks)?;
     let nets = net::open_all(specification.nets)?;
+    check_names(&disks, &nets)?;
     let kvm = kvm::open()?;
     let devices = disks
         .into_iter()
@@ -103,6 +122,7 @@ pub fn prepare(specification: Specification) -> Result<VmConfig, Error> {
         identity: specification.identity,
         console: console::open(&specification.console)?,
         rtc: true,
+        transport: specification.transport,
         devices: devices.collect(),
     })
 }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use devices::net::tap_open::{TapOpenError, open_tap};
 use vmm::config::NetConfig;
-use vmm::{MacAddress, NetOptions};
+use vmm::{DeviceName, MacAddress, NetOptions};
 
 use crate::error::Error;
 use crate::option::net::NetOption;
@@ -21,7 +21,8 @@ pub fn open_all(options: Vec<NetOption>) -> Result<Vec<NetConfig>, Error> {
     let host = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     let mut taps: Vec<&str> = Vec::with_capacity(options.len());
     let mut interfaces: Vec<NetConfig> = Vec::with_capacity(options.len());
-    for option in &options {
+    for (number, option) in options.iter().enumerate() {
+        let name = option.id.clone().unwrap_or_else(|| numbered(number));
         let mac = option.mac.unwrap_or_else(|| derived(&host, &option.tap));
         if taps.contains(&option.tap.as_str()) {
             return Err(
@@ -36,6 +37,7 @@ pub fn open_all(options: Vec<NetOption>) -> Result<Vec<NetConfig>, Error> {
             );
         }
         interfaces.push(NetConfig {
+            name,
             tap: open(&option.tap)?,
             options: NetOptions {
                 mac,
@@ -45,6 +47,12 @@ pub fn open_all(options: Vec<NetOption>) -> Result<Vec<NetConfig>, Error> {
         taps.push(&option.tap);
     }
     Ok(interfaces)
+}
+
+/// What an interface is called if the user did not say.
+fn numbered(number: usize) -> DeviceName {
+    let name = format!("net{number}");
+    name.parse().expect("a number is short and printable")
 }
 
 /// An address that is the same at every start, so that the guest keeps its

@@ -14,6 +14,7 @@ pub mod list;
 pub mod net;
 pub mod size;
 pub mod smbios;
+pub mod transport;
 
 use vmm::CpuCount;
 

@@ -1,9 +1,9 @@
-//! A network interface: `tap=NAME[,mac=MAC][,mtu=N]`.
+//! A network interface: `tap=NAME[,mac=MAC][,mtu=N][,id=NAME]`.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
-use vmm::{MacAddress, Mtu};
+use vmm::{DeviceName, MacAddress, Mtu};
 
 use super::Invalid;
 use super::list::OptionList;
@@ -13,6 +13,8 @@ use super::list::OptionList;
 pub struct NetOption {
     /// The name of the host's end, an existing tap.
     pub tap: String,
+    /// What it is called; `net` and its number if not given.
+    pub id: Option<DeviceName>,
     /// The guest's address; derived from the host's identity and the tap's
     /// name if not given.
     pub mac: Option<MacAddress>,
@@ -29,10 +31,11 @@ impl FromStr for NetOption {
             tap: list
                 .value("tap")?
                 .ok_or_else(|| Invalid::new("tap=NAME is missing: the host's end of the cable"))?,
+            id: parsed(list.value("id")?)?,
             mac: parsed(list.value("mac")?)?,
             mtu: parsed(list.value("mtu")?)?,
         };
-        list.finish("tap=NAME, mac=MAC and mtu=N")?;
+        list.finish("tap=NAME, mac=MAC, mtu=N and id=NAME")?;
         Ok(net)
     }
 }
@@ -64,6 +67,9 @@ mod tests {
         assert_eq!((net.mac, net.mtu), (None, None));
         let net: NetOption = "mtu=9000,mac=02:00:00:00:00:01,tap=t".parse().unwrap();
         assert_eq!(net.mtu.unwrap().get(), 9000);
+        let net: NetOption = "tap=t,id=uplink".parse().unwrap();
+        assert_eq!(net.id.unwrap().to_string(), "uplink");
+        let net: NetOption = "mtu=9000,mac=02:00:00:00:00:01,tap=t".parse().unwrap();
         assert_eq!(net.mac.unwrap().octets(), [2, 0, 0, 0, 0, 1]);
     }
 

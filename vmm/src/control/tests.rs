@@ -1,5 +1,7 @@
 use super::*;
 use crate::cpu::crash::CrashCause;
+use crate::error::Error;
+use crate::operator::Operator;
 use crate::statistics::BootClock;
 use crate::vm::{PausedVm, Vm};
 use std::sync::Arc;
@@ -14,10 +16,16 @@ fn machine(remains: impl Send + 'static) -> (PausedVm, RequestSender, impl Fn(Cr
     let parts = Parts {
         vcpus: Vcpus::default(),
         devices: Vec::new(),
+        description: Description {
+            state: State::Paused,
+            cpus: 1,
+            memory_bytes: 64 << 20,
+            devices: Vec::new(),
+        },
         _keep: Box::new(remains),
     };
     let vm = Vm {
-        sender,
+        operator: Operator { sender },
         control: Some(spawn(channel, parts).unwrap()),
         stopped: None,
         vcpus: Vec::new(),
@@ -44,7 +52,9 @@ fn asking_twice_changes_nothing_and_every_change_is_told_once() {
     vm.pause().unwrap();
     vm.pause().unwrap();
     vm.resume().unwrap();
+    assert_eq!(vm.describe().unwrap().state, State::Running);
     vm.pause().unwrap();
+    assert_eq!(vm.describe().unwrap().state, State::Paused);
     vm.stop().unwrap();
     assert_eq!(vm.wait(), StopReason::Stopped);
     assert_eq!(vm.wait(), StopReason::Stopped);
@@ -104,8 +114,8 @@ fn many_threads_may_pause_resume_and_stop_at_once() {
             scope.spawn(|| {
                 for command in [Command::Pause, Command::Resume, Command::Stop] {
                     // An answer comes in any case.
-                    let answer = ask(&vm.sender, command);
-                    assert!(matches!(answer, Ok(()) | Err(Error::Stopped)));
+                    let answer = vm.execute(command);
+                    assert!(matches!(answer, Ok(Reply::Done) | Err(Error::Stopped)));
                 }
             });
         }

@@ -1,5 +1,7 @@
 use super::*;
-use crate::config::{BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig};
+use crate::config::{
+    BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, TransportKind,
+};
 use crate::memory::{Backing, MemoryConfig};
 use boot::smbios::{Identity, Text};
 use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
@@ -88,6 +90,7 @@ fn net() -> impl Strategy<Value = DeviceConfig> {
         let [b, c, d, e, f] = mac;
         let mac = format!("02:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
         DeviceConfig::Net(NetConfig {
+            name: "net0".parse().unwrap(),
             tap: file().into(),
             options: NetOptions {
                 mac: mac.parse::<MacAddress>().unwrap(),
@@ -130,6 +133,10 @@ fn config() -> impl Strategy<Value = VmConfig> {
                     output: file().into(),
                 }),
                 rtc,
+                transport: match rtc {
+                    true => TransportKind::Pci,
+                    false => TransportKind::Mmio,
+                },
                 devices,
             },
         )
@@ -224,7 +231,7 @@ fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
             "manufacturer": "", "product": "", "version": "", "serial": "",
             "uuid": vec![0; 16], "asset_tag": null,
         },
-        "console": null, "rtc": true, "devices": ["rng"],
+        "console": null, "rtc": true, "transport": "pci", "devices": ["rng"],
     });
     edit(&mut value);
     value.to_string()

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use super::inheritance::{Inheritance, bequeath};
 use super::{HandoverError, VERSION};
-use crate::config::{BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, VmConfig};
+use crate::config::{
+    BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, TransportKind, VmConfig,
+};
 use crate::memory::{Backing, MemoryConfig};
 
 /// A machine, and what goes with it.
@@ -39,6 +41,7 @@ pub(super) struct Wire {
     identity: WireIdentity,
     console: Option<WireConsole>,
     rtc: bool,
+    transport: WireTransport,
     devices: Vec<WireDevice>,
 }
 
@@ -87,6 +90,13 @@ struct WireConsole {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WireTransport {
+    Pci,
+    Mmio,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 enum WireDevice {
     Block {
@@ -98,6 +108,7 @@ enum WireDevice {
     },
     Net {
         tap: RawFd,
+        name: String,
         mac: String,
         mtu: Option<u16>,
     },
@@ -190,6 +201,10 @@ impl Wire {
             },
             console: console.transpose()?,
             rtc: config.rtc,
+            transport: match config.transport {
+                TransportKind::Pci => WireTransport::Pci,
+                TransportKind::Mmio => WireTransport::Mmio,
+            },
             devices: devices.collect::<io::Result<_>>()?,
         })
     }
@@ -240,6 +255,10 @@ impl Wire {
             identity: self.identity.into_identity()?,
             console,
             rtc: self.rtc,
+            transport: match self.transport {
+                WireTransport::Pci => TransportKind::Pci,
+                WireTransport::Mmio => TransportKind::Mmio,
+            },
             devices,
         })
     }
@@ -274,6 +293,7 @@ impl WireDevice {
                 read_only: block.options.read_only,
             },
             DeviceConfig::Net(net) => Self::Net {
+                name: net.name.to_string(),
                 tap: bequeath(net.tap)?,
                 mac: net.options.mac.to_string(),
                 mtu: net.options.mtu.map(Mtu::get),
@@ -304,7 +324,13 @@ impl WireDevice {
                     read_only,
                 },
             }),
-            Self::Net { tap, mac, mtu } => DeviceConfig::Net(NetConfig {
+            Self::Net {
+                tap,
+                name,
+                mac,
+                mtu,
+            } => DeviceConfig::Net(NetConfig {
+                name: name.parse().map_err(bad("device name"))?,
                 tap: fd(tap)?,
                 options: NetOptions {
                     mac: mac.parse().map_err(bad("MAC address"))?,

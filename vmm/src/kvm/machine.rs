@@ -2,6 +2,7 @@
 //! A KVM machine: interrupt controllers, no vCPU and no memory yet.
 
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::sync::Arc;
 
 use boot::layout::{KVM_IDENTITY_MAP, KVM_TSS};
 use devices::interrupt::InterruptLine;
@@ -14,11 +15,12 @@ use crate::error::{Error, Result};
 const API_VERSION: i32 = 12;
 
 /// What every machine needs, with the name a person would look for.
-const NEEDED: [(Cap, &str); 7] = [
+const NEEDED: [(Cap, &str); 8] = [
     (Cap::UserMemory, "memory slots"),
     (Cap::Irqchip, "in-kernel interrupt controllers"),
     (Cap::Irqfd, "irqfd"),
     (Cap::Ioeventfd, "ioeventfd"),
+    (Cap::SignalMsi, "message-signalled interrupts"),
     (Cap::ExtCpuid, "CPUID control"),
     (Cap::ImmediateExit, "immediate exit"),
     (Cap::TscDeadlineTimer, "the TSC deadline timer"),
@@ -27,7 +29,7 @@ const NEEDED: [(Cap, &str); 7] = [
 /// A machine and the KVM that made it.
 pub(crate) struct KvmMachine {
     pub(crate) kvm: Kvm,
-    pub(crate) vm: VmFd,
+    pub(crate) vm: Arc<VmFd>,
 }
 
 impl KvmMachine {
@@ -47,7 +49,7 @@ impl KvmMachine {
                 return Err(Error::KvmTooOld(name));
             }
         }
-        let vm = create_vm(&kvm)?;
+        let vm = Arc::new(create_vm(&kvm)?);
         // Pages that KVM needs for real mode on Intel processors.
         vm.set_identity_map_address(KVM_IDENTITY_MAP)
             .map_err(Error::kvm("set the identity map page"))?;
@@ -66,7 +68,7 @@ impl KvmMachine {
     }
 
     /// Has 32-bit writes of `value` to the MMIO register at `address` signal
-    /// `kick` instead of exiting.
+    /// `kick` instead of exiting, for as long as the machine lives.
     pub(crate) fn connect_doorbell(&self, address: u64, value: u32, kick: &EventFd) -> Result<()> {
         self.vm
             .register_ioevent(kick, &IoEventAddress::Mmio(address), value)

@@ -2,4 +2,5 @@
 //! without exits to this process.
 
 pub(crate) mod machine;
+pub(crate) mod messages;
 pub(crate) mod stats;

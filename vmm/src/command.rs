@@ -1,0 +1,78 @@
+//! What a machine can be asked to do while it lives: the one list that the
+//! library's typed methods, the control socket and the command line share.
+//!
+//! A command is plain data. The control thread carries them out, one at a
+//! time, and answers each exactly once.
+
+use crate::description::Description;
+use crate::error::{Error, Result};
+
+/// Something to do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// Say what the machine is and what state it is in.
+    Describe,
+    /// vCPUs and devices come to rest.
+    Pause,
+    /// They go on.
+    Resume,
+    /// The machine ends at once, as if its power were cut.
+    Stop,
+}
+
+/// What came of a command that succeeded.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Reply {
+    /// It was done.
+    Done,
+    /// To [`Command::Describe`].
+    Description(Box<Description>),
+}
+
+/// Where the outcome of a command goes. Dropped without one, it tells that
+/// the machine has stopped: whoever asked hears in any case, and once.
+pub(crate) struct Answer(Option<Box<dyn FnOnce(Result<Reply>) + Send>>);
+
+impl Answer {
+    /// The outcome goes to `receive`, which never blocks.
+    pub(crate) fn new(receive: impl FnOnce(Result<Reply>) + Send + 'static) -> Self {
+        Self(Some(Box::new(receive)))
+    }
+
+    /// Tells the outcome.
+    pub(crate) fn send(mut self, outcome: Result<Reply>) {
+        if let Some(receive) = self.0.take() {
+            receive(outcome);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(receive) = self.0.take() {
+            receive(Err(Error::Stopped));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn whoever_asks_hears_exactly_once() {
+        let (sender, answers) = channel();
+        let answer = || {
+            let sender = sender.clone();
+            Answer::new(move |outcome| sender.send(outcome).unwrap())
+        };
+        answer().send(Ok(Reply::Done));
+        assert!(matches!(answers.try_recv(), Ok(Ok(Reply::Done))));
+        drop(answer());
+        assert!(matches!(answers.try_recv(), Ok(Err(Error::Stopped))));
+        assert!(answers.try_recv().is_err());
+    }
+}
