@@ -12,6 +12,7 @@
 
 pub mod block;
 pub mod bus;
+pub mod console;
 pub mod interrupt;
 pub mod log_limit;
 pub mod memory;

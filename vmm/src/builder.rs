@@ -13,6 +13,7 @@ use boot::{
     BootPlan, CommandLine, CpuCount, Machine, MemoryLayout, MmioDevice, PciHost, Protocol, SlotSet,
 };
 use devices::bus::Bus;
+use devices::console::host::ConsoleHost;
 use devices::memory::Ram;
 use devices::reactor::Reactor;
 use devices::thread;
@@ -32,7 +33,7 @@ use crate::kvm::machine::KvmMachine;
 use crate::memory::load::{Files, load};
 use crate::memory::{Backing, MemoryConfig, ram, slots};
 use crate::operator::Operator;
-use crate::platform::{self, Console};
+use crate::platform;
 use crate::statistics::BootClock;
 use crate::vm::{PausedVm, Vm};
 
@@ -194,7 +195,7 @@ impl VmBuilder {
             .console
             .map(|console| {
                 let ports = &mut buses.ports;
-                Console::add(console, ports, &machine, &reactor.handle(), &requests)
+                platform::add_serial_console(console, ports, &machine, &reactor.handle(), &requests)
             })
             .transpose()?;
         let backplane = Backplane::new(config.transport, &machine, &ram, &buses.mmio)?;
@@ -259,7 +260,7 @@ fn filled_memory(memory: &MemoryConfig, boot: &BootConfig, plan: &BootPlan) -> R
 
 /// What must live as long as the machine, dropped from top to bottom.
 struct Remains {
-    _console: Option<Console>,
+    _console: Option<ConsoleHost>,
     _reactor: Reactor,
     _machine: KvmMachine,
     _ram: Ram,

@@ -18,6 +18,9 @@ use crate::description::{DeviceDescription, DeviceKind};
 use crate::device_name::{BadDeviceName, DeviceName};
 use crate::memory::MemoryConfig;
 
+/// The host's side of a console.
+pub use devices::console::host::ConsoleEnds as ConsoleConfig;
+
 /// A machine to be built.
 #[derive(Debug)]
 pub struct VmConfig {
@@ -53,15 +56,6 @@ pub struct BootConfig {
     pub command_line: CommandLine,
     /// How the kernel is entered.
     pub protocol: Protocol,
-}
-
-/// The host's side of the serial port.
-#[derive(Debug)]
-pub struct ConsoleConfig {
-    /// What the guest reads, if anything; Ctrl-A is an escape in it.
-    pub input: Option<OwnedFd>,
-    /// Where the guest's output goes.
-    pub output: OwnedFd,
 }
 
 /// How a guest reaches virtio devices.

@@ -1,28 +1,23 @@
 //! The machine's platform devices, on its I/O ports.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use boot::layout;
 use devices::bus::{Bus, BusDevice};
+use devices::console::buffer::ConsoleBuffer;
+use devices::console::host::ConsoleHost;
 use devices::interrupt::InterruptLine;
-use devices::platform::console::buffer::ConsoleBuffer;
-use devices::platform::console::input::ConsoleInput;
-use devices::platform::console::output::ConsoleOutput;
 use devices::platform::i8042::{self, I8042};
 use devices::platform::power::SleepRegisters;
-use devices::platform::request::RequestSender;
+use devices::platform::request::{MachineRequest, RequestSender};
 use devices::platform::reset::ResetRegister;
 use devices::platform::rtc::Rtc;
 use devices::platform::serial::Serial;
-use devices::reactor::{Attached, ReactorHandle};
+use devices::reactor::ReactorHandle;
 
 use crate::config::ConsoleConfig;
 use crate::error::{Error, Result};
 use crate::kvm::machine::KvmMachine;
-
-/// How long the last of the guest's output may take to be written.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Puts the ways to reset and power off, and a clock if `rtc`, on `ports`.
 pub(crate) fn add_fixed(ports: &mut Bus, requests: &RequestSender, rtc: bool) -> Result<()> {
@@ -41,51 +36,23 @@ fn insert(ports: &mut Bus, base: u64, len: u64, device: impl BusDevice + 'static
     Ok(ports.insert(base, len, Arc::new(Mutex::new(device)))?)
 }
 
-/// The host's side of the serial port. Dropping it writes what the guest has
-/// sent so far.
-pub(crate) struct Console {
-    output: Option<Attached<ConsoleOutput>>,
-    input: Option<Attached<ConsoleInput>>,
-}
-
-impl Console {
-    /// Puts a serial port on `ports` and connects it to `config`.
-    pub(crate) fn add(
-        config: ConsoleConfig,
-        ports: &mut Bus,
-        machine: &KvmMachine,
-        reactor: &ReactorHandle,
-        requests: &RequestSender,
-    ) -> Result<Self> {
-        let failed = Error::host("the serial console");
-        let line = InterruptLine::new().map_err(&failed)?;
-        machine.connect_interrupt(&line, layout::COM1_GSI)?;
-        let buffer = ConsoleBuffer::new().map_err(&failed)?;
-        let serial = Serial::new(line, buffer.clone()).map_err(&failed)?;
-        insert(ports, layout::COM1_PORT.into(), 8, serial.clone())?;
-        let output = ConsoleOutput::new(buffer.clone(), config.output).map_err(&failed)?;
-        let output = Some(reactor.attach(output)?);
-        let input = match config.input {
-            Some(host) => {
-                let input = ConsoleInput::new(host, serial, buffer, requests.clone());
-                Some(reactor.attach(input.map_err(&failed)?)?)
-            }
-            None => None,
-        };
-        Ok(Self { output, input })
-    }
-}
-
-impl Drop for Console {
-    fn drop(&mut self) {
-        // Input first: nobody is left to read it.
-        if let Some(input) = self.input.take() {
-            let _ = input.detach(Duration::ZERO);
-        }
-        if let Some(output) = self.output.take()
-            && let Err(error) = output.detach(FLUSH_PATIENCE)
-        {
-            log::warn!("the end of the console's output is lost: {error}");
-        }
-    }
+/// Puts a serial port on `ports` and connects it to `config`. Dropping what it
+/// answers with writes what the guest has sent so far.
+pub(crate) fn add_serial_console(
+    config: ConsoleConfig,
+    ports: &mut Bus,
+    machine: &KvmMachine,
+    reactor: &ReactorHandle,
+    requests: &RequestSender,
+) -> Result<ConsoleHost> {
+    let failed = Error::host("the serial console");
+    let line = InterruptLine::new().map_err(&failed)?;
+    machine.connect_interrupt(&line, layout::COM1_GSI)?;
+    let buffer = ConsoleBuffer::new().map_err(&failed)?;
+    let serial = Serial::new(line, buffer.clone()).map_err(&failed)?;
+    insert(ports, layout::COM1_PORT.into(), 8, serial.clone())?;
+    let requests = requests.clone();
+    let quit = move || requests.send(MachineRequest::UserQuit);
+    ConsoleHost::attach(config, &buffer, serial, quit, reactor)
+        .map_err(Error::device("the serial console"))
 }

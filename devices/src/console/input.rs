@@ -1,5 +1,5 @@
 //! The console's input worker: reads a host descriptor and hands what was
-//! typed to the serial port.
+//! typed to the guest's end of the line.
 //!
 //! It reads only what the port has room for, so that a file or a pipe can be
 //! fed to a guest without loss. A terminal is read all the same, and what
@@ -13,13 +13,12 @@ use std::time::Instant;
 
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::platform::request::{MachineRequest, RequestSender};
-use crate::platform::serial::Serial;
 use crate::reactor::{Readiness, Source, Token, Worker};
 
 use super::buffer::ConsoleBuffer;
 use super::descriptor::{Descriptor, TRANSFER};
 use super::escape::{Escape, HELP, Typed};
+use super::line::Line;
 
 const INPUT: Token = 0;
 const ROOM: Token = 1;
@@ -28,35 +27,36 @@ const ROOM: Token = 1;
 pub struct ConsoleInput {
     host: Descriptor,
     is_terminal: bool,
-    serial: Serial,
+    line: Box<dyn Line>,
     room: Arc<EventFd>,
     /// Where the help appears.
     output: ConsoleBuffer,
-    requests: RequestSender,
+    /// What Ctrl-A x does.
+    quit: Box<dyn Fn() + Send>,
     escape: Escape,
     ended: bool,
 }
 
 impl ConsoleInput {
-    /// A worker that reads `host` for `serial`. Help appears in `output`, and
-    /// Ctrl-A x goes to `requests`.
+    /// A worker that reads `host` for `line`. Help appears in `output`, and
+    /// Ctrl-A x calls `quit`, which must not block.
     ///
     /// # Errors
     /// The process has no descriptor left.
     pub fn new(
         host: OwnedFd,
-        serial: Serial,
+        line: impl Line + 'static,
         output: ConsoleBuffer,
-        requests: RequestSender,
+        quit: impl Fn() + Send + 'static,
     ) -> io::Result<Self> {
         let host = Descriptor::new(host)?;
         Ok(Self {
             is_terminal: host.is_terminal(),
             host,
-            room: serial.room_event(),
-            serial,
+            room: line.room_event(),
+            line: Box::new(line),
             output,
-            requests,
+            quit: Box::new(quit),
             escape: Escape::default(),
             ended: false,
         })
@@ -65,7 +65,7 @@ impl ConsoleInput {
     /// How much to read. The escape parser may let out one byte more than it
     /// takes in.
     fn wanted(&self) -> usize {
-        let room = self.serial.room();
+        let room = self.line.room();
         if self.is_terminal {
             TRANSFER
         } else {
@@ -75,10 +75,10 @@ impl ConsoleInput {
 
     fn typed(&mut self, bytes: &[u8]) {
         self.escape.parse(bytes, |typed| match typed {
-            Typed::Byte(byte) => drop(self.serial.receive(&[byte])),
-            Typed::Break => self.serial.receive_break(),
+            Typed::Byte(byte) => drop(self.line.receive(&[byte])),
+            Typed::Break => self.line.receive_break(),
             Typed::Help => self.output.write(HELP.as_bytes()),
-            Typed::Quit => self.requests.send(MachineRequest::UserQuit),
+            Typed::Quit => (self.quit)(),
         });
     }
 }
@@ -129,11 +129,11 @@ mod tests {
     use super::*;
     use crate::bus::BusDevice;
     use crate::interrupt::InterruptLine;
-    use crate::platform::request::request_channel;
+    use crate::platform::serial::Serial;
     use crate::reactor::Reactor;
     use std::fs::File;
     use std::io::{Seek, Write};
-    use std::sync::mpsc::Receiver;
+    use std::sync::mpsc::{Receiver, channel};
     use std::time::Duration;
 
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -141,18 +141,19 @@ mod tests {
     struct Fixture {
         guest: Serial,
         output: ConsoleBuffer,
-        requests: Receiver<MachineRequest>,
+        quits: Receiver<()>,
     }
 
     fn fixture(host: OwnedFd) -> (ConsoleInput, Fixture) {
         let output = ConsoleBuffer::new().unwrap();
         let guest = Serial::new(InterruptLine::new().unwrap(), output.clone()).unwrap();
-        let (sender, requests) = request_channel();
-        let input = ConsoleInput::new(host, guest.clone(), output.clone(), sender).unwrap();
+        let (sender, quits) = channel();
+        let quit = move || sender.send(()).unwrap();
+        let input = ConsoleInput::new(host, guest.clone(), output.clone(), quit).unwrap();
         let fixture = Fixture {
             guest,
             output,
-            requests,
+            quits,
         };
         (input, fixture)
     }
@@ -219,7 +220,7 @@ mod tests {
         let (mut input, mut f) = fixture(reader.into());
         writer.write_all(b"a\x01h\x01c\x01x").unwrap();
         input.ready(INPUT);
-        assert_eq!(f.requests.try_recv(), Ok(MachineRequest::UserQuit));
+        assert_eq!(f.quits.try_recv(), Ok(()));
         assert_eq!(f.read(2), b"a\0", "the break reads as a zero");
         let mut help = Vec::new();
         f.output.take(&mut help, 10_000);
@@ -232,6 +233,6 @@ mod tests {
         let (mut input, f) = fixture(null.into());
         input.ready(ROOM);
         assert!(input.ended);
-        assert!(f.requests.try_recv().is_err());
+        assert!(f.quits.try_recv().is_err());
     }
 }
