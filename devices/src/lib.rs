@@ -1,5 +1,5 @@
 //! Device models for a virtual machine: buses, PCI, platform devices,
-//! virtio transports, block, net, rng and vsock.
+//! virtio transports, block, net, rng, console and vsock.
 //!
 //! This crate knows neither KVM nor how a guest is booted. It meets the
 //! machine through three small things: a [`bus`] that carries register
@@ -23,4 +23,5 @@ pub mod reactor;
 pub mod rng;
 pub mod thread;
 pub mod virtio;
+pub mod virtio_console;
 pub mod vsock;

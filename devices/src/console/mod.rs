@@ -20,5 +20,6 @@ pub mod host;
 pub mod input;
 pub mod line;
 pub mod output;
+pub mod size;
 
 mod descriptor;
