@@ -15,7 +15,8 @@ use boot::{
 use devices::bus::Bus;
 use devices::console::host::ConsoleHost;
 use devices::memory::Ram;
-use devices::reactor::Reactor;
+use devices::platform::request::RequestSender;
+use devices::reactor::{Reactor, ReactorHandle};
 use devices::thread;
 use kvm_ioctls::VcpuFd;
 
@@ -199,7 +200,14 @@ impl VmBuilder {
             })
             .transpose()?;
         let backplane = Backplane::new(config.transport, &machine, &ram, &buses.mmio)?;
-        let devices = attach_devices(config.devices, &places, &backplane, &machine, &reactor)?;
+        let devices = attach_devices(
+            config.devices,
+            &places,
+            &backplane,
+            &machine,
+            &reactor.handle(),
+            &requests,
+        )?;
 
         let clock = Arc::new(BootClock::new(asked));
         let fds = create_vcpus(&machine, config.cpus, &plan)?;
@@ -362,12 +370,13 @@ fn attach_devices(
     places: &[Place],
     backplane: &Backplane,
     machine: &KvmMachine,
-    reactor: &Reactor,
+    reactor: &ReactorHandle,
+    requests: &RequestSender,
 ) -> Result<Vec<AttachedDevice>> {
     let placed = devices.into_iter().zip(places);
     placed
         .map(|(config, place)| {
-            let made = catalog::make(config, &reactor.handle())?;
+            let made = catalog::make(config, reactor, requests)?;
             backplane.attach(made.device, &made.name, *place, machine)
         })
         .collect()

@@ -13,6 +13,7 @@ use devices::block::id::DiskId;
 use devices::block::open::DiskOptions;
 use devices::net::device::NetOptions;
 use devices::pci::SLOTS;
+use devices::vsock::{GuestCid, SocketStem};
 
 use crate::description::{DeviceDescription, DeviceKind};
 use crate::device_name::{BadDeviceName, DeviceName};
@@ -89,6 +90,10 @@ pub enum DeviceConfig {
     Net(NetConfig),
     /// A source of random numbers.
     Rng,
+    /// Streams between programs of the guest and of the host.
+    Vsock(VsockConfig),
+    /// A console that is no serial port.
+    Console(ConsoleConfig),
 }
 
 impl DeviceConfig {
@@ -101,6 +106,8 @@ impl DeviceConfig {
             Self::Block(block) => (block.id.try_into()?, DeviceKind::Disk),
             Self::Net(net) => (net.name.clone(), DeviceKind::Net),
             Self::Rng => ("rng".parse()?, DeviceKind::Rng),
+            Self::Vsock(_) => ("vsock".parse()?, DeviceKind::Vsock),
+            Self::Console(_) => ("console".parse()?, DeviceKind::Console),
         };
         Ok(DeviceDescription { name, kind })
     }
@@ -127,4 +134,17 @@ pub struct NetConfig {
     pub tap: OwnedFd,
     /// What the guest sees of it.
     pub options: NetOptions,
+}
+
+/// Streams between programs of the guest and of the host.
+#[derive(Debug)]
+pub struct VsockConfig {
+    /// The guest's address.
+    pub cid: GuestCid,
+    /// The listening Unix socket that host programs connect to.
+    pub listener: OwnedFd,
+    /// The directory that it is in, and that services of the host are in.
+    pub directory: OwnedFd,
+    /// What it is called there; a service's name is this, `_` and the port.
+    pub stem: SocketStem,
 }

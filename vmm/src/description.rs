@@ -47,4 +47,8 @@ pub enum DeviceKind {
     Net,
     /// A source of random numbers.
     Rng,
+    /// Streams between programs of the guest and of the host.
+    Vsock,
+    /// A console that is no serial port.
+    Console,
 }

@@ -50,3 +50,4 @@ pub use devices::block::open::{DiskOptions, EngineChoice};
 pub use devices::net::device::NetOptions;
 pub use devices::net::mac::MacAddress;
 pub use devices::net::mtu::Mtu;
+pub use devices::vsock::{GuestCid, SocketStem};

@@ -13,11 +13,12 @@ use crate::launch::outputs::{self, Named};
 use crate::launch::{self, Specification, process};
 use crate::option::backing::BackingOption;
 use crate::option::boot::BootOption;
-use crate::option::console::ConsoleOption;
+use crate::option::console::{ConsoleEnd, ConsoleOption};
 use crate::option::disk::DiskOption;
 use crate::option::huge_pages::HugePagesOption;
 use crate::option::net::NetOption;
 use crate::option::transport::TransportOption;
+use crate::option::vsock::VsockOption;
 use crate::option::{self, size, smbios};
 
 use super::Outcome;
@@ -37,14 +38,10 @@ pub(super) struct Run {
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
 
-    /// Kernel command line
-    #[arg(
-        long,
-        value_name = "TEXT",
-        default_value = "console=ttyS0",
-        allow_hyphen_values = true
-    )]
-    cmdline: CommandLine,
+    /// Kernel command line; if not given, it names the console: console=ttyS0,
+    /// or console=hvc0 with --console …,device=virtio
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    cmdline: Option<CommandLine>,
 
     /// How the kernel is entered
     #[arg(long, value_name = "PROTOCOL", default_value = "auto")]
@@ -90,7 +87,21 @@ pub(super) struct Run {
     #[arg(long = "net", value_name = "NET")]
     nets: Vec<NetOption>,
 
-    /// Where the guest's console goes: stdio, file=PATH or none
+    /// Streams to programs of the guest, without a network: cid=N,socket=PATH
+    ///
+    /// A program of this host connects to the Unix socket at PATH, writes
+    /// `CONNECT port` and a line feed, reads `OK port`, and talks to what
+    /// listens on that vsock port in the guest. A guest's connection to port P
+    /// of the host, context id 2, goes to the Unix socket at PATH_P. N is the
+    /// guest's context id, from 3.
+    #[arg(long, value_name = "VSOCK")]
+    vsock: Option<VsockOption>,
+
+    /// Where the guest's console goes: stdio, file=PATH or none, and
+    /// [,device=serial|virtio]
+    ///
+    /// The serial port (ttyS0) shows a boot from its first line; the virtio
+    /// console (hvc0) costs the guest less. A comma in PATH is written as two.
     #[arg(long, value_name = "CONSOLE", default_value = "stdio")]
     console: ConsoleOption,
 
@@ -121,7 +132,7 @@ impl Run {
         inputs.extend(self.initrd.iter().map(|path| ("initrd", path.as_path())));
         inputs.extend(self.disks.iter().map(|disk| ("disk", disk.path.as_path())));
         let mut written: Vec<Named<'_>> = Vec::new();
-        if let ConsoleOption::File(path) = &self.console {
+        if let ConsoleEnd::File(path) = &self.console.end {
             written.push(("console file", path));
         }
         written.extend(
@@ -137,7 +148,9 @@ impl Run {
         Specification {
             kernel: self.kernel,
             initrd: self.initrd,
-            command_line: self.cmdline,
+            command_line: self
+                .cmdline
+                .unwrap_or_else(|| default_command_line(&self.console)),
             protocol: self.boot.into(),
             cpus: self.cpus,
             memory: MemoryConfig {
@@ -149,10 +162,16 @@ impl Run {
             transport: self.transport.into(),
             disks: self.disks,
             nets: self.nets,
+            vsock: self.vsock,
             console: self.console,
             identity: self.smbios.unwrap_or_else(smbios::default_identity),
         }
     }
+}
+
+fn default_command_line(console: &ConsoleOption) -> CommandLine {
+    let text = console.device.command_line();
+    CommandLine::new(text).expect("a word is a command line")
 }
 
 fn create_report(path: PathBuf) -> Result<File, Error> {

@@ -17,20 +17,20 @@ use std::path::Path;
 use vmm::config::ConsoleConfig;
 
 use crate::error::Error;
-use crate::option::console::ConsoleOption;
+use crate::option::console::ConsoleEnd;
 
-/// Opens the console; none means that the guest has no serial port. A file is
+/// Opens the console; none means that the guest has none. A file is
 /// made if there is none and emptied if there is one.
 ///
 /// # Errors
 /// The file cannot be written to.
-pub fn open(option: &ConsoleOption) -> Result<Option<ConsoleConfig>, Error> {
-    match option {
-        ConsoleOption::None => Ok(None),
-        ConsoleOption::Stdio => stdio().map(Some).map_err(|error| {
+pub fn open(end: &ConsoleEnd) -> Result<Option<ConsoleConfig>, Error> {
+    match end {
+        ConsoleEnd::None => Ok(None),
+        ConsoleEnd::Stdio => stdio().map(Some).map_err(|error| {
             Error::unexpected("standard input and output cannot be used").because(error)
         }),
-        ConsoleOption::File(path) => file(path).map(Some),
+        ConsoleEnd::File(path) => file(path).map(Some),
     }
 }
 

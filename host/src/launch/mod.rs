@@ -17,6 +17,7 @@ pub mod memory;
 pub mod net;
 pub mod outputs;
 pub mod process;
+pub mod vsock;
 
 use std::path::PathBuf;
 
@@ -24,9 +25,10 @@ use vmm::config::{BlockConfig, BootConfig, DeviceConfig, NetConfig, TransportKin
 use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, Protocol, VmConfig};
 
 use crate::error::Error;
-use crate::option::console::ConsoleOption;
+use crate::option::console::{ConsoleDevice, ConsoleOption};
 use crate::option::disk::DiskOption;
 use crate::option::net::NetOption;
+use crate::option::vsock::VsockOption;
 
 /// A virtual machine as the user asked for it: valid values, names of files.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub struct Specification {
     pub disks: Vec<DiskOption>,
     /// Network interfaces in the order in which the guest finds them.
     pub nets: Vec<NetOption>,
+    /// Streams between programs of the guest and of the host.
+    pub vsock: Option<VsockOption>,
     /// Where the console goes.
     pub console: ConsoleOption,
     /// What the guest reads about its machine.
@@ -59,6 +63,9 @@ pub struct Specification {
 /// that every machine gets.
 fn check_count(specification: &Specification) -> Result<(), Error> {
     let room = specification.transport.room() - 1;
+    let console = specification.console.device == ConsoleDevice::Virtio;
+    let others = usize::from(console) + usize::from(specification.vsock.is_some());
+    let room = room - others;
     let asked = specification.disks.len() + specification.nets.len();
     if asked > room {
         return Err(Error::configuration(format!(
@@ -104,11 +111,23 @@ pub fn prepare(specification: Specification) -> Result<VmConfig, Error> {
     let nets = net::open_all(specification.nets)?;
     check_names(&disks, &nets)?;
     let kvm = kvm::open()?;
-    let devices = disks
+    let mut devices: Vec<_> = disks
         .into_iter()
         .map(DeviceConfig::Block)
         .chain(nets.into_iter().map(DeviceConfig::Net))
-        .chain([DeviceConfig::Rng]);
+        .chain([DeviceConfig::Rng])
+        .collect();
+    let vsock = specification.vsock.as_ref().map(vsock::open).transpose()?;
+    let console = console::open(&specification.console.end)
+        .inspect_err(|_| vsock.iter().for_each(vsock::remove))?;
+    devices.extend(vsock.map(DeviceConfig::Vsock));
+    let serial = match specification.console.device {
+        ConsoleDevice::Serial => console,
+        ConsoleDevice::Virtio => {
+            devices.extend(console.map(DeviceConfig::Console));
+            None
+        }
+    };
     Ok(VmConfig {
         kvm: kvm.into(),
         boot: BootConfig {
@@ -120,9 +139,9 @@ pub fn prepare(specification: Specification) -> Result<VmConfig, Error> {
         cpus: specification.cpus,
         memory: specification.memory,
         identity: specification.identity,
-        console: console::open(&specification.console)?,
+        console: serial,
         rtc: true,
         transport: specification.transport,
-        devices: devices.collect(),
+        devices,
     })
 }

@@ -15,6 +15,7 @@ pub mod net;
 pub mod size;
 pub mod smbios;
 pub mod transport;
+pub mod vsock;
 
 use vmm::CpuCount;
 

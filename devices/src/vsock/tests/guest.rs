@@ -33,7 +33,7 @@ pub(super) struct World {
 }
 
 impl World {
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.directory.path().join("vm.sock")
     }
 }

@@ -145,6 +145,14 @@ fn hundreds_of_connections_are_kept_apart() {
 }
 
 #[test]
+fn the_socket_goes_with_the_device() {
+    let (device, world) = make();
+    assert!(world.path().exists());
+    drop(device);
+    assert!(!world.path().exists());
+}
+
+#[test]
 fn a_pause_interrupts_no_connection_and_a_reset_all() {
     let mut guest = Guest::new();
     let (mut program, request) = guest.connected(52);
