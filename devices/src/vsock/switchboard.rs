@@ -12,7 +12,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use super::cid::GuestCid;
-use super::connection::{Connection, Fate, Turn};
+use super::connection::{Connection, Fate, Turn, Violation};
 use super::counters::Counters;
 use super::greeting::{Greeting, Heard};
 use super::header::{HOST_CID, Header, Operation, STREAM};
@@ -114,6 +114,8 @@ impl Switchboard {
             return match header.operation {
                 Operation::Request => self.connect(ports, header),
                 Operation::Reset => {}
+                Operation::Unknown(_) => self.refuse(header),
+                // It may have been right when the guest sent it.
                 _ => self.answer_with_reset(header),
             };
         };
@@ -123,13 +125,14 @@ impl Switchboard {
         let unanswered = connection.is_unanswered();
         let whole = data.len() >= header.len.into();
         data.truncate(header.len.into());
-        let fate = match connection.take(header, data) {
-            Ok(fate) if whole => fate,
-            _ => {
-                self.counters.faults.increment();
-                Fate::EndsWithReset
-            }
+        let taken = match whole {
+            true => connection.take(header, data),
+            false => Err(Violation),
         };
+        let fate = taken.unwrap_or_else(|_| {
+            self.counters.faults.increment();
+            Fate::EndsWithReset
+        });
         if header.operation == Operation::Data {
             self.counters.sent_bytes.add(header.len.into());
         }
