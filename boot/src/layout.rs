@@ -9,6 +9,7 @@
 //! 0x000A_0000  (VGA and option ROMs on a PC)      not in the memory map
 //! 0x000E_0000  ACPI tables                        ACPI reclaimable
 //! 0x000F_0000  SMBIOS entry point and tables      reserved
+//! 0x000F_E000  VM generation id                   reserved
 //! 0x000F_FFF0  reset vector                       reserved
 //! 0x0010_0000  kernel, initrd                     usable RAM, up to 3 GiB
 //! 0xC000_0000  PCI 32-bit window
@@ -57,6 +58,8 @@ pub const ACPI: Range<u64> = 0xE_0000..0xF_0000;
 /// The SMBIOS entry point and its tables. Guests search from here on
 /// (SMBIOS 3.0 §5.2.2).
 pub const SMBIOS: Range<u64> = 0xF_0000..0x10_0000;
+/// Sixteen bytes in a page of their own, as the VM generation id has to be.
+pub const VM_GENERATION_ID: u64 = 0xF_E000;
 /// Where a PC starts, as seen in real mode: F000:FFF0 or FFFF:0000, 16 bytes
 /// (SDM vol. 3 §10.1.4).
 pub const RESET_VECTOR: u64 = 0xF_FFF0;
@@ -131,9 +134,19 @@ pub const EVENTS_PORT: u16 = 0x620;
 pub const EVENT_POWER_BUTTON: u32 = 1 << 0;
 /// Bit of [`EVENTS_PORT`]: something is in [`PCI_SLOTS_PORT`].
 pub const EVENT_PCI_SLOTS: u32 = 1 << 1;
+/// Bit of [`EVENTS_PORT`]: [`CPU_COUNT_PORT`] changed.
+pub const EVENT_CPUS: u32 = 1 << 2;
+/// Bit of [`EVENTS_PORT`]: what is at [`VM_GENERATION_ID`] changed.
+pub const EVENT_GENERATION: u32 = 1 << 3;
 /// Three registers for hot-plug of PCI devices: a bitmap of slots with a new
 /// device and one of slots that the guest is to give up, which reading clears,
 /// and the number of the slot that the guest gave up.
 pub const PCI_SLOTS_PORT: u16 = 0x624;
-/// Bytes of the three registers.
-pub const PCI_SLOTS_LEN: u16 = 12;
+/// The number of vCPUs that are there.
+pub const CPU_COUNT_PORT: u16 = 0x630;
+/// Four registers of the watchdog: whether it runs, the seconds it counts down
+/// from, the seconds left (writing starts anew), and whether it ended the
+/// machine's last run.
+pub const WATCHDOG_PORT: u16 = 0x640;
+/// Most seconds that the watchdog counts down from.
+pub const WATCHDOG_MAX_S: u16 = 3600;

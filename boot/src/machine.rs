@@ -3,6 +3,8 @@
 //! Filled in by the VMM. Values are checked where they are made, so that a
 //! plan can only fail over the kernel or over how they go together.
 
+use std::ops::Range;
+
 use crate::layout::{
     COM1_GSI, EVENT_GSI, GSI_COUNT, PAGE, PCI_SLOTS, VIRTIO_MMIO_FIRST_GSI, VIRTIO_MMIO_SIZE,
     VIRTIO_MMIO_WINDOW,
@@ -16,6 +18,9 @@ pub struct Machine<'a> {
     pub memory: MemoryLayout,
     /// Its vCPUs. The local APIC id of vCPU n is n.
     pub cpus: CpuCount,
+    /// How many there may be in the end, if some are added while it runs. No
+    /// more than `cpus` means the same as none.
+    pub max_cpus: Option<CpuCount>,
     /// What the kernel is told.
     pub command_line: &'a CommandLine,
     /// Length of the initrd in bytes, if there is one.
@@ -29,6 +34,11 @@ pub struct Machine<'a> {
     /// A power button, pressed by
     /// [`EVENT_POWER_BUTTON`](crate::layout::EVENT_POWER_BUTTON).
     pub power_button: bool,
+    /// Its VM generation id, if it has one: different for each machine that
+    /// goes on from the same saved state.
+    pub generation_id: Option<[u8; 16]>,
+    /// A watchdog at [`WATCHDOG_PORT`](crate::layout::WATCHDOG_PORT).
+    pub watchdog: bool,
     /// A 16550 at [`COM1_PORT`](crate::layout::COM1_PORT).
     pub serial: bool,
     /// A CMOS clock at [`RTC_PORT`](crate::layout::RTC_PORT), without an
@@ -36,6 +46,14 @@ pub struct Machine<'a> {
     pub rtc: bool,
     /// Who made it, for the SMBIOS tables.
     pub identity: &'a smbios::Identity,
+}
+
+impl Machine<'_> {
+    /// The ids of the vCPUs that may be added.
+    pub(crate) fn later_cpus(&self) -> Range<u8> {
+        let first = self.cpus.get();
+        first..self.max_cpus.map_or(first, CpuCount::get)
+    }
 }
 
 /// How a kernel is entered.

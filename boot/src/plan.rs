@@ -60,6 +60,7 @@ pub fn plan(kernel: &dyn KernelImage, machine: &Machine) -> Result<BootPlan> {
         machine.command_line.to_bytes(),
     ));
     segments.push(acpi::tables(machine));
+    segments.extend(machine.generation_id.map(acpi::generation::segment));
     segments.push(smbios::tables(machine.identity));
     segments.push(reset_vector::code());
 
@@ -109,6 +110,7 @@ mod tests {
         self, Load, Parts, TEXT_AND_DATA, bzimage, elf, named, note, setup_header,
     };
     use crate::layout::{BOOT_PARAMS, GIB, KERNEL_FLOOR, MIB};
+    use crate::memory::MapKind;
     use crate::{CommandLine, Content, MemoryLayout, MmioDevice};
 
     fn plan_bytes(bytes: &[u8], machine: &Machine) -> Result<BootPlan> {
@@ -169,6 +171,24 @@ mod tests {
         let line = named(&plan, "command line");
         assert_eq!(line[0].1, &Content::Bytes(b"console=ttyS0\0".to_vec()));
         assert!(named(&plan, "PVH start info").is_empty());
+    }
+
+    #[test]
+    fn a_generation_id_lies_in_reserved_memory() {
+        let parts = Parts::new();
+        let machine = Machine {
+            generation_id: Some([7; 16]),
+            ..parts.machine()
+        };
+        let image = elf(&TEXT_AND_DATA, &[]);
+        let plan = plan_bytes(&image, &machine).unwrap();
+        assert_sound(&plan, &image, &machine);
+        let place = &named(&plan, "VM generation id")[0];
+        assert_eq!(place.1, &Content::Bytes(vec![7; 16]));
+        let map = machine.memory.map();
+        assert!(map.iter().any(|entry| entry.kind == MapKind::Reserved
+            && entry.range.start <= place.0.start
+            && place.0.end <= entry.range.end));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Device models for a virtual machine: buses, PCI, platform devices,
-//! virtio transports, block, net, rng, console and vsock.
+//! Device models for a virtual machine: buses, PCI, platform devices, virtio
+//! transports, block, net, rng, balloon, hot-plugged memory, sockets, consoles.
 //!
 //! This crate knows neither KVM nor how a guest is booted. It meets the
 //! machine through three small things: a [`bus`] that carries register
@@ -10,9 +10,11 @@
 //! unbounded amount of work; sibling models never import each other; no code
 //! on the data path takes a lock.
 
+pub mod balloon;
 pub mod block;
 pub mod bus;
 pub mod console;
+pub mod counter;
 pub mod interrupt;
 pub mod log_limit;
 pub mod memory;
@@ -24,4 +26,5 @@ pub mod rng;
 pub mod thread;
 pub mod virtio;
 pub mod virtio_console;
+pub mod virtio_mem;
 pub mod vsock;

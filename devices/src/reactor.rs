@@ -13,11 +13,12 @@
 //! by [`Attached::detach`], the only way to get a worker back.
 
 use std::any::Any;
+use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::RawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -91,11 +92,34 @@ impl From<event_manager::Error> for ReactorError {
     }
 }
 
+/// A worker that was not attached, given back to be attached another time.
+pub struct Refused<W> {
+    /// Why not.
+    pub reason: ReactorError,
+    /// The worker as it was; no `ready` was called.
+    pub worker: W,
+}
+
+impl<W> fmt::Debug for Refused<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused: {}", self.reason)
+    }
+}
+
 /// What the event manager holds: a worker, erased.
 struct Slot {
     worker: Box<dyn Worker>,
     /// Why one of its descriptors is not watched.
     unwatched: Option<ReactorError>,
+}
+
+impl Slot {
+    /// The worker as what it was attached as.
+    fn into_worker<W: Worker>(self) -> W {
+        let worker: Box<dyn Any> = self.worker;
+        let worker = worker.downcast::<W>();
+        *worker.expect("a slot holds the type it was attached with")
+    }
 }
 
 impl MutEventSubscriber for Slot {
@@ -178,27 +202,40 @@ impl ReactorHandle {
     /// # Errors
     /// The reactor has ended, or a descriptor cannot be waited for: it is a
     /// regular file, not open, or named by another source already. The worker
-    /// is dropped, because it would wait for ever.
-    pub fn attach<W: Worker>(&self, worker: W) -> Result<Attached<W>, ReactorError> {
+    /// comes back, because attached it would wait for ever.
+    pub fn attach<W: Worker>(&self, worker: W) -> Result<Attached<W>, Refused<W>> {
         let slot = Slot {
             worker: Box::new(worker),
             unwatched: None,
         };
-        let id = self.0.call_blocking(move |ops| {
+        // What is sent to a reactor that ends is lost: send where it lies.
+        let parcel = Arc::new(Mutex::new(Some(slot)));
+        let sent = Arc::clone(&parcel);
+        let attached = self.0.call_blocking(move |ops| {
+            let mut parcel = sent.lock().unwrap_or_else(PoisonError::into_inner);
+            let slot = parcel.take().expect("a parcel is opened once");
             let id = ops.add_subscriber(slot);
             match ops.subscriber_mut(id)?.unwatched.take() {
                 None => Ok(id),
-                Some(error) => {
-                    ops.remove_subscriber(id)?;
-                    Err(error)
+                Some(reason) => {
+                    *parcel = Some(ops.remove_subscriber(id)?);
+                    Err(reason)
                 }
             }
-        })?;
-        Ok(Attached {
-            reactor: self.clone(),
-            id,
-            worker: PhantomData,
-        })
+        });
+        match attached {
+            Ok(id) => Ok(Attached {
+                reactor: self.clone(),
+                id,
+                worker: PhantomData,
+            }),
+            Err(reason) => {
+                let mut parcel = parcel.lock().unwrap_or_else(PoisonError::into_inner);
+                let slot = parcel.take().expect("nobody has kept the worker");
+                let worker = slot.into_worker();
+                Err(Refused { reason, worker })
+            }
+        }
     }
 }
 
@@ -219,19 +256,15 @@ impl<W: Worker> Attached<W> {
     /// that the kernel still works on may write to its buffers.
     pub fn detach(self, patience: Duration) -> Result<W, ReactorError> {
         let id = self.id;
-        let worker = self.reactor.0.call_blocking(move |ops| {
+        let slot = self.reactor.0.call_blocking(move |ops| {
             let mut slot = ops.remove_subscriber(id)?;
             if !slot.worker.drain(Instant::now() + patience) {
                 std::mem::forget(slot);
                 return Err(ReactorError::Stuck);
             }
-            Ok(slot.worker)
+            Ok(slot)
         })?;
-        let worker: Box<dyn Any> = worker;
-        let worker = worker
-            .downcast::<W>()
-            .expect("a slot holds the type it was attached with");
-        Ok(*worker)
+        Ok(slot.into_worker())
     }
 }
 
@@ -299,9 +332,15 @@ mod tests {
             vec![kick.as_raw_fd(), i32::MAX],
         ] {
             let _kick = Arc::clone(&kick);
-            let refused = reactor.handle().attach(Deaf { fds, _kick });
-            assert!(matches!(refused, Err(ReactorError::Os(_))));
-            assert_eq!(Arc::strong_count(&kick), 1, "the worker is dropped");
+            let worker = Deaf {
+                fds: fds.clone(),
+                _kick,
+            };
+            let Err(refused) = reactor.handle().attach(worker) else {
+                panic!("{fds:?} are watched");
+            };
+            assert!(matches!(refused.reason, ReactorError::Os(_)));
+            assert_eq!(refused.worker.fds, fds, "the worker comes back");
         }
         // Nothing of them is left to be woken.
         kick.write(1).unwrap();
@@ -402,7 +441,11 @@ mod tests {
         let _attached = handle.attach(worker).unwrap();
         drop(reactor);
         assert!(wakes.recv_timeout(PATIENCE).is_err(), "the sender is gone");
-        let (worker, _kick, _wakes) = counter(true);
-        assert!(matches!(handle.attach(worker), Err(ReactorError::Gone)));
+        let (worker, kick, _wakes) = counter(true);
+        let Err(refused) = handle.attach(worker) else {
+            panic!("a worker is attached to nothing");
+        };
+        assert!(matches!(refused.reason, ReactorError::Gone));
+        assert_eq!(refused.worker.kick.as_raw_fd(), kick.as_raw_fd());
     }
 }

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitStatus {
-    /// Done; for a guest: it powered off or reset itself.
+    /// Done; for a guest: it powered off, or reset itself and was not to start
+    /// anew.
     Success = 0,
     /// Something failed that should not have.
     Unexpected = 1,
@@ -23,7 +24,7 @@ pub enum ExitStatus {
 /// The statuses for `--help`.
 pub const HELP: &str = "\
 Exit status:
-  0  the guest powered off or reset itself
+  0  the guest powered off, or reset itself with --on-reset stop
   1  unexpected failure
   2  wrong usage or configuration: nothing was started
   3  this host cannot run it: see plinth doctor

@@ -12,13 +12,14 @@ use crate::running::Running;
 use crate::{Outcome, Terminal};
 
 /// `plinth run …`, being put together. Unless told otherwise, it boots
-/// Debian's stock kernel with the small initramfs.
+/// Debian's stock kernel with the small initramfs, and its reset is its end.
 #[derive(Debug)]
 pub struct Guest {
     kernel: OsString,
     arguments: Vec<OsString>,
     words: Vec<String>,
     tracer: Vec<OsString>,
+    on_reset: &'static str,
 }
 
 impl Guest {
@@ -40,6 +41,7 @@ impl Guest {
             arguments: Vec::new(),
             words: words.map(str::to_owned).into(),
             tracer: Vec::new(),
+            on_reset: "stop",
         }
     }
 
@@ -103,6 +105,13 @@ impl Guest {
         self.word(run_word(command))
     }
 
+    /// Has the guest start anew when it resets itself.
+    #[must_use]
+    pub fn that_reboots(mut self) -> Self {
+        self.on_reset = "reboot";
+        self
+    }
+
     /// Has the VM process run under another program.
     #[must_use]
     pub fn under<W: AsRef<OsStr>>(mut self, tracer: impl IntoIterator<Item = W>) -> Self {
@@ -141,6 +150,7 @@ impl Guest {
         command.push(images::program("plinth").into());
         command.extend(["run".into(), "--kernel".into(), self.kernel]);
         command.extend(["--cmdline".into(), self.words.join(" ").into()]);
+        command.extend(["--on-reset".into(), self.on_reset.into()]);
         command.extend(self.arguments);
         let mut process = Command::new(&command[0]);
         process.args(&command[1..]);

@@ -11,7 +11,8 @@ use guest_images::run_word;
 use guest_tests::{BOUND, BareKernel, DiskFile, Transcript, images};
 use vmm::config::{BlockConfig, ConsoleConfig, DeviceConfig};
 use vmm::{
-    CommandLine, CpuCount, Crash, CrashCause, DiskId, DiskOptions, Event, StopReason, Vm, VmBuilder,
+    CommandLine, CpuCount, Crash, CrashCause, DiskId, DiskOptions, Event, OnReset, StopReason, Vm,
+    VmBuilder,
 };
 
 fn open_kvm() -> File {
@@ -30,6 +31,7 @@ fn start(command: &str) -> (Vm, Transcript) {
     let vm = VmBuilder::new(open_kvm().into(), kernel)
         .initrd(File::open(images::initramfs()).unwrap())
         .command_line(CommandLine::new(text).unwrap())
+        .on_reset(OnReset::Stop)
         .cpus(CpuCount::new(2).unwrap())
         .console(ConsoleConfig {
             input: None,
@@ -91,8 +93,8 @@ fn settled(console: &Transcript) -> String {
 
 #[test]
 fn two_machines_live_in_one_process() {
-    let (mut first, first_console) = start("guest report; guest disk write /dev/vda 1M 1");
-    let (mut second, second_console) = start("guest report; guest disk write /dev/vda 1M 2");
+    let (first, first_console) = start("guest report; guest disk write /dev/vda 1M 1");
+    let (second, second_console) = start("guest report; guest disk write /dev/vda 1M 2");
     assert_eq!(first.wait(), StopReason::PowerOff);
     assert_eq!(second.wait(), StopReason::PowerOff);
     for console in [first_console.finish(), second_console.finish()] {
@@ -113,7 +115,7 @@ fn a_crash_is_told_to_whoever_waits() {
     let builder = VmBuilder::new(open_kvm().into(), File::open(&kernel).unwrap());
     let paused = builder.build().unwrap();
     let events = paused.events();
-    let mut vm = paused.start().unwrap();
+    let vm = paused.start().unwrap();
     let reason = vm.wait();
     let StopReason::Crashed(Crash { vcpu: 0, cause, .. }) = &reason else {
         panic!("{reason}");

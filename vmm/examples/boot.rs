@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         builder = builder.initrd(File::open(initrd)?);
     }
 
-    let mut vm = builder.build()?.start()?;
+    let vm = builder.build()?.start()?;
     let reason = vm.wait();
     eprintln!("{reason}; {:?}", vm.statistics());
     match reason {

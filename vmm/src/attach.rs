@@ -20,6 +20,7 @@ use devices::virtio::mmio::{MmioTransport, QUEUE_NOTIFY};
 use devices::virtio::pci::{BAR_SIZE, PciTransport};
 use devices::virtio::transport::RegisterMap;
 
+use crate::catalog::NamedDevice;
 use crate::config::TransportKind;
 use crate::error::{Error, Result};
 use crate::kvm::machine::KvmMachine;
@@ -91,6 +92,7 @@ impl Backplane {
             Place::Pci(slot) => (self.attach_pci(device, name, slot)?, config_page(slot)),
         };
         Ok(AttachedDevice {
+            name: name.into(),
             registers,
             place,
             mmio: self.mmio.clone(),
@@ -145,6 +147,8 @@ type Registers = Arc<Mutex<dyn RegisterMap>>;
 
 /// A device in its place. Dropping it takes it out, without asking the guest.
 pub(crate) struct AttachedDevice {
+    /// What it is called in messages.
+    name: String,
     registers: Registers,
     pub(crate) place: Place,
     mmio: Bus,
@@ -155,7 +159,25 @@ pub(crate) struct AttachedDevice {
 impl AttachedDevice {
     /// The device comes to rest; its queues are where the driver left them.
     pub(crate) fn pause(&self) -> Result<()> {
-        Ok(self.registers().transport().pause()?)
+        let paused = self.registers().transport().pause();
+        paused.map_err(|source| Error::Pause {
+            device: self.name.clone(),
+            source,
+        })
+    }
+
+    /// Takes the device out, stopped; the guest, if there still is one, has
+    /// lost it.
+    pub(crate) fn take_device(&self) -> Result<NamedDevice> {
+        let device = self.registers().transport().take_device();
+        let device = device.map_err(|source| Error::Pause {
+            device: self.name.clone(),
+            source,
+        })?;
+        Ok(NamedDevice {
+            name: self.name.clone(),
+            device,
+        })
     }
 
     /// The device goes on.
@@ -173,5 +195,51 @@ impl AttachedDevice {
 impl Drop for AttachedDevice {
     fn drop(&mut self) {
         self.mmio.remove(self.base);
+    }
+}
+
+/// A device that its driver has started and that does not stop.
+#[cfg(test)]
+pub(crate) fn stuck_device(name: &str) -> AttachedDevice {
+    use devices::bus::BusDevice;
+    use devices::reactor::ReactorError;
+    use devices::virtio::device::{Activation, DeviceInfo, StartError};
+    use devices::virtio::queue::Queue;
+    use vm_memory::{GuestAddress, GuestMemoryMmap};
+
+    struct Stuck;
+
+    impl VirtioDevice for Stuck {
+        fn info(&self) -> DeviceInfo {
+            DeviceInfo {
+                device_type: 1,
+                features: 0,
+                queue_sizes: vec![1],
+            }
+        }
+        fn read_config(&self, _: u64, _: &mut [u8]) {}
+        fn write_config(&mut self, _: u64, _: &[u8]) {}
+        fn start(&mut self, _: Activation) -> std::result::Result<(), StartError> {
+            Ok(())
+        }
+        fn stop(&mut self) -> std::result::Result<Vec<Queue>, ReactorError> {
+            Err(ReactorError::Stuck)
+        }
+    }
+
+    let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x1000)]).unwrap();
+    let line = InterruptLine::new().unwrap();
+    let mut transport = MmioTransport::new(Box::new(Stuck), Ram::new(memory), line).unwrap();
+    // Virtio 1.3 §4.2.2: version 1 is feature bit 32; then the status, to its
+    // end.
+    for (register, value) in [(0x24, 1u32), (0x20, 1), (0x70, 15)] {
+        transport.write(register, &value.to_le_bytes());
+    }
+    AttachedDevice {
+        name: name.into(),
+        registers: Arc::new(Mutex::new(transport)),
+        place: Place::Pci(1),
+        mmio: Bus::default(),
+        base: 0,
     }
 }

@@ -1,5 +1,5 @@
-//! Building a machine: everything that boot needs, in order, and nothing runs
-//! until it is whole.
+//! Building a machine: its configuration is checked, what outlives a reset is
+//! made, and its [`Blueprint`] puts it together. Nothing runs until it is whole.
 
 use std::fs::File;
 use std::ops::Range;
@@ -9,32 +9,21 @@ use std::time::Instant;
 
 use boot::layout::MIB;
 use boot::smbios::Identity;
-use boot::{
-    BootPlan, CommandLine, CpuCount, Machine, MemoryLayout, MmioDevice, PciHost, Protocol, SlotSet,
-};
-use devices::bus::Bus;
-use devices::console::host::ConsoleHost;
-use devices::memory::Ram;
-use devices::platform::request::RequestSender;
-use devices::reactor::{Reactor, ReactorHandle};
-use devices::thread;
-use kvm_ioctls::VcpuFd;
+use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
+use devices::reactor::Reactor;
 
-use crate::attach::{AttachedDevice, Backplane, Place, place};
+use crate::blueprint::Blueprint;
 use crate::catalog;
-use crate::config::{BootConfig, ConsoleConfig, DeviceConfig, TransportKind, VmConfig};
-use crate::control::{self, ControlChannel, Parts};
-use crate::cpu::cpuid::CpuidTemplate;
-use crate::cpu::vcpu::{Buses, VcpuContext};
-use crate::cpu::vcpus::Vcpus;
-use crate::cpu::{kick, registers};
+use crate::config::{BootConfig, ConsoleConfig, DeviceConfig, OnReset, TransportKind, VmConfig};
+use crate::control::{self, ControlChannel};
+use crate::cpu::kick;
+use crate::cpu::vcpu::VcpuCounters;
 use crate::description::{Description, DeviceDescription, State};
 use crate::error::{Error, Result};
-use crate::kvm::machine::KvmMachine;
-use crate::memory::load::{Files, load};
-use crate::memory::{Backing, MemoryConfig, ram, slots};
+use crate::memory::{Backing, MemoryConfig};
 use crate::operator::Operator;
-use crate::platform;
+use crate::parts::Assemble;
+use crate::platform::SerialConsole;
 use crate::statistics::BootClock;
 use crate::vm::{PausedVm, Vm};
 
@@ -64,6 +53,7 @@ impl VmBuilder {
                 protocol: Protocol::default(),
             },
             cpus: CpuCount::new(1).expect("one is allowed"),
+            max_cpus: None,
             memory: MemoryConfig {
                 layout: MemoryLayout::new(DEFAULT_MEMORY).expect("the default is allowed"),
                 backing: Backing::default(),
@@ -73,6 +63,7 @@ impl VmBuilder {
             identity: Identity::default(),
             console: None,
             rtc: true,
+            on_reset: OnReset::default(),
             transport: TransportKind::default(),
             devices: Vec::new(),
         };
@@ -123,6 +114,22 @@ impl VmBuilder {
         self
     }
 
+    /// Sets how many vCPUs there may be in the end, if some are to be added
+    /// while the machine runs.
+    #[must_use]
+    pub fn max_cpus(mut self, cpus: CpuCount) -> Self {
+        self.config.max_cpus = Some(cpus);
+        self
+    }
+
+    /// Sets what becomes of the machine when its guest resets itself; by
+    /// default, the guest starts anew.
+    #[must_use]
+    pub fn on_reset(mut self, on_reset: OnReset) -> Self {
+        self.config.on_reset = on_reset;
+        self
+    }
+
     /// Sets the memory.
     #[must_use]
     pub fn memory(mut self, memory: MemoryConfig) -> Self {
@@ -167,111 +174,62 @@ impl VmBuilder {
         let Self { config, asked } = self;
         kick::install_handler()?;
         check_memory(&config.memory)?;
+        let max_cpus = check_cpus(&config)?;
         let description = describe(&config)?;
 
-        let places = place_devices(config.transport, config.devices.len())?;
-        let plan = plan_boot(&config, &places)?;
-
-        // Memory first, so that it goes last, should a later step fail.
-        let (ram, machine) = make_in_parallel(
-            || filled_memory(&config.memory, &config.boot, &plan),
-            || KvmMachine::create(config.kvm),
-        )?;
-        // SAFETY: `Parts` keeps the memory until after the vCPUs and the
-        // machine are gone.
-        #[allow(unsafe_code)]
-        unsafe {
-            slots::set(&machine.vm, &ram)?;
-        }
-
         let channel = ControlChannel::new();
-        let requests = channel.request_sender();
         let reactor = Reactor::spawn("io").map_err(Error::host("the I/O thread"))?;
-        let mut buses = Buses {
-            ports: Bus::default(),
-            mmio: Bus::default(),
-        };
-        platform::add_fixed(&mut buses.ports, &requests, config.rtc)?;
+        let user = channel.reporter(None).request_sender();
         let console = config
             .console
-            .map(|console| {
-                let ports = &mut buses.ports;
-                platform::add_serial_console(console, ports, &machine, &reactor.handle(), &requests)
-            })
-            .transpose()?;
-        let backplane = Backplane::new(config.transport, &machine, &ram, &buses.mmio)?;
-        let devices = attach_devices(
-            config.devices,
-            &places,
-            &backplane,
-            &machine,
-            &reactor.handle(),
-            &requests,
-        )?;
-
+            .map(|console| SerialConsole::new(console, &reactor.handle(), &user));
+        let devices = config.devices.into_iter();
+        let devices = devices.map(|device| catalog::make(device, &reactor.handle(), &user));
+        let devices = devices.collect::<Result<_>>()?;
         let clock = Arc::new(BootClock::new(asked));
-        let fds = create_vcpus(&machine, config.cpus, &plan)?;
-        let vcpus = start_vcpus(fds, machine.vm.run_size(), buses, &clock, &channel)?;
-        let counters = vcpus.counters();
-        let sender = channel.sender.clone();
-        let parts = Parts {
-            vcpus,
-            devices,
-            description,
-            _keep: Box::new(Remains {
-                _console: console,
-                _reactor: reactor,
-                _machine: machine,
-                _ram: ram,
-            }),
+        let counters: Vec<Arc<VcpuCounters>> =
+            (0..max_cpus.get()).map(|_| Arc::default()).collect();
+        let mut blueprint = Blueprint {
+            kvm: config.kvm,
+            boot: config.boot,
+            memory: config.memory,
+            identity: config.identity,
+            rtc: config.rtc,
+            transport: config.transport,
+            console: console.transpose()?,
+            counters: counters.clone(),
+            clock: Arc::clone(&clock),
+            _reactor: reactor,
         };
-        let control = control::spawn(channel, parts).map_err(Error::host("the control thread"))?;
-        Ok(PausedVm(Vm {
-            operator: Operator { sender },
-            control: Some(control),
-            stopped: None,
-            vcpus: counters,
-            clock,
-        }))
+        let parts = blueprint.assemble(devices, config.cpus, &channel.reporter(Some(0)))?;
+        let operator = Operator {
+            sender: channel.sender.clone(),
+        };
+        let machine = control::Machine {
+            parts,
+            assembler: Box::new(blueprint),
+            description,
+            cpus: config.cpus,
+            on_reset: config.on_reset,
+            clock: Arc::clone(&clock),
+        };
+        let control =
+            control::spawn(channel, machine).map_err(Error::host("the control thread"))?;
+        Ok(PausedVm(Vm::new(operator, control, counters, clock)))
     }
 }
 
-/// Makes memory here and the machine on a thread of its own: while it makes
-/// one, KVM sleeps for as long as RCU takes, often longer than reading a
-/// kernel (Linux: `kvm_vm_create_worker_thread`).
-fn make_in_parallel(
-    memory: impl FnOnce() -> Result<Ram>,
-    machine: impl FnOnce() -> Result<KvmMachine> + Send,
-) -> Result<(Ram, KvmMachine)> {
-    std::thread::scope(|scope| {
-        let machine = thread::builder("make-vm")
-            .spawn_scoped(scope, machine)
-            .map_err(Error::host("a thread"))?;
-        let ram = memory();
-        let machine = machine
-            .join()
-            .map_err(|_| Error::internal("making a machine", "the thread panicked"))?;
-        Ok((ram?, machine?))
-    })
-}
-
-/// Guest memory with everything in it that the guest starts from.
-fn filled_memory(memory: &MemoryConfig, boot: &BootConfig, plan: &BootPlan) -> Result<Ram> {
-    let ram = ram::allocate(memory)?;
-    let files = Files {
-        kernel: &boot.kernel,
-        initrd: boot.initrd.as_ref(),
-    };
-    load(&plan.segments, &files, &ram)?;
-    Ok(ram)
-}
-
-/// What must live as long as the machine, dropped from top to bottom.
-struct Remains {
-    _console: Option<ConsoleHost>,
-    _reactor: Reactor,
-    _machine: KvmMachine,
-    _ram: Ram,
+/// The most vCPUs that the machine may have.
+fn check_cpus(config: &VmConfig) -> Result<CpuCount> {
+    let max = config.max_cpus.unwrap_or(config.cpus);
+    if max < config.cpus {
+        return Err(Error::Config(format!(
+            "{} vCPUs are more than the maximum of {}; raise that or ask for fewer",
+            config.cpus.get(),
+            max.get(),
+        )));
+    }
+    Ok(max)
 }
 
 fn check_memory(memory: &MemoryConfig) -> Result<()> {
@@ -314,124 +272,17 @@ fn describe(config: &VmConfig) -> Result<Description> {
     Ok(Description {
         state: State::Paused,
         cpus: config.cpus.get(),
+        max_cpus: config.max_cpus.unwrap_or(config.cpus).get(),
         memory_bytes: config.memory.layout.bytes(),
         devices,
     })
-}
-
-/// Where each of `count` devices goes.
-fn place_devices(kind: TransportKind, count: usize) -> Result<Vec<Place>> {
-    let places: Vec<Place> = (0..count).map_while(|index| place(kind, index)).collect();
-    if places.len() < count {
-        return Err(Error::Config(format!(
-            "{count} virtio devices are too many: a machine has room for {}",
-            places.len()
-        )));
-    }
-    Ok(places)
-}
-
-fn plan_boot(config: &VmConfig, places: &[Place]) -> Result<BootPlan> {
-    let windows = places.iter().filter_map(|place| match place {
-        Place::Mmio(window) => Some(*window),
-        Place::Pci(_) => None,
-    });
-    let windows: Vec<MmioDevice> = windows.collect();
-    let boot = &config.boot;
-    let initrd = boot
-        .initrd
-        .as_ref()
-        .map(|initrd| initrd.metadata().map(|metadata| metadata.len()))
-        .transpose()
-        .map_err(Error::host("the length of the initrd"))?;
-    let machine = Machine {
-        memory: config.memory.layout,
-        cpus: config.cpus,
-        command_line: &boot.command_line,
-        initrd,
-        protocol: boot.protocol,
-        virtio_mmio: &windows,
-        pci: match config.transport {
-            TransportKind::Pci => Some(PciHost {
-                hotplug: SlotSet::NONE,
-            }),
-            TransportKind::Mmio => None,
-        },
-        power_button: false,
-        serial: config.console.is_some(),
-        rtc: config.rtc,
-        identity: &config.identity,
-    };
-    Ok(boot::plan(&boot.kernel, &machine)?)
-}
-
-fn attach_devices(
-    devices: Vec<DeviceConfig>,
-    places: &[Place],
-    backplane: &Backplane,
-    machine: &KvmMachine,
-    reactor: &ReactorHandle,
-    requests: &RequestSender,
-) -> Result<Vec<AttachedDevice>> {
-    let placed = devices.into_iter().zip(places);
-    placed
-        .map(|(config, place)| {
-            let made = catalog::make(config, reactor, requests)?;
-            backplane.attach(made.device, &made.name, *place, machine)
-        })
-        .collect()
-}
-
-/// Makes the vCPUs, in the state in which a machine is switched on.
-fn create_vcpus(machine: &KvmMachine, cpus: CpuCount, plan: &BootPlan) -> Result<Vec<VcpuFd>> {
-    let vcpus = (0..cpus.get())
-        .map(|id| machine.vm.create_vcpu(id.into()))
-        .collect::<std::result::Result<Vec<_>, _>>()
-        .map_err(Error::kvm("create a vCPU"))?;
-    let first = &vcpus[0];
-    let tsc_khz = first
-        .get_tsc_khz()
-        .map_err(Error::kvm("tell the time stamp counter's frequency"))?;
-    let cpuid = CpuidTemplate::new(&machine.kvm, cpus.get(), tsc_khz)?;
-    for (id, vcpu) in (0..).zip(&vcpus) {
-        vcpu.set_cpuid2(&cpuid.for_cpu(id)?)
-            .map_err(Error::kvm("set CPU features"))?;
-        registers::set_msrs(vcpu)?;
-    }
-    registers::set_entry_state(first, &plan.entry)?;
-    Ok(vcpus)
-}
-
-/// Starts the vCPUs' threads, which wait. Should one fail, those before it end.
-fn start_vcpus(
-    fds: Vec<VcpuFd>,
-    run_size: usize,
-    buses: Buses,
-    clock: &Arc<BootClock>,
-    channel: &ControlChannel,
-) -> Result<Vcpus> {
-    let buses = Arc::new(buses);
-    let mut vcpus = Vcpus::default();
-    for (id, fd) in (0..).zip(fds) {
-        let clock = Arc::clone(clock);
-        let context = VcpuContext {
-            id,
-            buses: Arc::clone(&buses),
-            counters: Arc::default(),
-            on_crash: channel.crash_reporter(),
-            on_entry: (id == 0).then(|| -> Box<dyn FnOnce(Instant) + Send> {
-                Box::new(move |now| clock.enter(now))
-            }),
-        };
-        vcpus.add(fd, run_size, context)?;
-    }
-    Ok(vcpus)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use crate::kvm::machine::KvmMachine;
     use boot::layout::GIB;
 
     fn memory(bytes: u64, backing: Backing) -> MemoryConfig {
@@ -475,22 +326,6 @@ mod tests {
         };
         let text = refusal(&both);
         assert!(text.contains("one or the other"), "{text}");
-    }
-
-    #[test]
-    fn devices_have_places_of_their_own_until_there_is_no_room() {
-        for kind in [TransportKind::Mmio, TransportKind::Pci] {
-            assert!(place_devices(kind, 0).unwrap().is_empty());
-            let most = kind.room();
-            let places = place_devices(kind, most).unwrap();
-            assert_eq!(places.len(), most);
-            assert!((1..most).all(|at| !places[..at].contains(&places[at])));
-            for count in [most + 1, 1000, usize::MAX] {
-                let error = place_devices(kind, count).unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::Configuration);
-                assert!(error.to_string().contains(&count.to_string()), "{error}");
-            }
-        }
     }
 
     #[test]

@@ -4,6 +4,10 @@
 //! A command is plain data. The control thread carries them out, one at a
 //! time, and answers each exactly once.
 
+use std::time::Duration;
+
+use boot::CpuCount;
+
 use crate::description::Description;
 use crate::error::{Error, Result};
 
@@ -17,6 +21,18 @@ pub enum Command {
     Pause,
     /// They go on.
     Resume,
+    /// The guest starts anew, as if its reset button were pressed.
+    Reset,
+    /// The guest is told that its power button was pressed.
+    PressPowerButton,
+    /// The same, and the machine ends at the deadline if the guest has not
+    /// ended it by then. Answered when the machine has stopped.
+    Shutdown {
+        /// How long the guest has.
+        deadline: Duration,
+    },
+    /// The guest is to have this many vCPUs, no fewer than now.
+    SetCpus(CpuCount),
     /// The machine ends at once, as if its power were cut.
     Stop,
 }

@@ -29,8 +29,10 @@ pub struct VmConfig {
     pub kvm: OwnedFd,
     /// What it boots.
     pub boot: BootConfig,
-    /// Its vCPUs.
+    /// Its vCPUs when it is switched on.
     pub cpus: CpuCount,
+    /// How many it may have in the end, if some are to be added while it runs.
+    pub max_cpus: Option<CpuCount>,
     /// Its memory.
     pub memory: MemoryConfig,
     /// What it says of itself.
@@ -42,8 +44,21 @@ pub struct VmConfig {
     pub rtc: bool,
     /// How the guest reaches its virtio devices.
     pub transport: TransportKind,
+    /// What becomes of it when its guest resets itself.
+    pub on_reset: OnReset,
     /// Its virtio devices, in the order in which the guest finds them.
     pub devices: Vec<DeviceConfig>,
+}
+
+/// What becomes of a machine whose guest resets itself. A crash ends it in any
+/// case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnReset {
+    /// The guest starts anew in the same process.
+    #[default]
+    Reboot,
+    /// The machine stops.
+    Stop,
 }
 
 /// What a machine boots.

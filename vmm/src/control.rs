@@ -2,204 +2,219 @@
 //! time.
 //!
 //! Commands come from the [`Vm`](crate::Vm) handle, requests from devices and
-//! crashes from vCPUs, all through one channel; a guest can put a bounded
-//! number of messages into it. So an embedder sees
-//! no lock, and nothing happens while something else is half done.
+//! crashes from vCPUs, all through one [`channel`]; a guest can put a bounded
+//! number of messages into it. So an embedder sees no lock, and nothing
+//! happens while something else is half done.
 //!
 //! Order: to pause, vCPUs stop, then devices; to resume, devices start, then
 //! vCPUs.
 
+mod channel;
+mod life;
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
-use devices::platform::request::{MachineRequest, RequestSender};
+use boot::CpuCount;
+use devices::platform::request::MachineRequest;
 use devices::thread;
 
-use crate::attach::AttachedDevice;
 use crate::command::{Answer, Command, Reply};
-use crate::cpu::crash::Crash;
-use crate::cpu::vcpus::Vcpus;
+use crate::config::OnReset;
+use crate::deadlines::Deadlines;
 use crate::description::{Description, State};
-use crate::error::Result;
 use crate::event::{Event, StopReason};
+use crate::parts::{Assemble, Parts};
+use crate::statistics::BootClock;
 
-/// What the control thread is told.
-pub(crate) enum Message {
-    /// The handle wants something and waits for the answer.
-    Command(Command, Answer),
-    /// Somebody wants to hear of events.
-    Subscribe(Subscriber),
-    /// A device wants something.
-    Request(MachineRequest),
-    /// A vCPU cannot go on.
-    Crashed(Crash),
-}
+use channel::Report;
+pub(crate) use channel::{ControlChannel, Message, Reporter, Subscriber};
 
-/// Told of each event, until it returns false. Never blocks.
-pub(crate) type Subscriber = Box<dyn FnMut(&Event) -> bool + Send>;
-
-/// Both ends of the control thread's channel, made before the thread.
-pub(crate) struct ControlChannel {
-    pub(crate) sender: Sender<Message>,
-    receiver: Receiver<Message>,
-}
-
-impl ControlChannel {
-    pub(crate) fn new() -> Self {
-        let (sender, receiver) = channel();
-        Self { sender, receiver }
-    }
-
-    /// For devices that want something of the machine. The first request ends
-    /// it, so that only the first is sent, however often the guest repeats it.
-    pub(crate) fn request_sender(&self) -> RequestSender {
-        let sender = self.sender.clone();
-        let sent = AtomicBool::new(false);
-        RequestSender::new(move |request| {
-            if !sent.swap(true, Ordering::Relaxed) {
-                let _ = sender.send(Message::Request(request));
-            }
-        })
-    }
-
-    /// For a vCPU to say that it cannot go on.
-    pub(crate) fn crash_reporter(&self) -> Box<dyn Fn(Crash) + Send> {
-        let sender = self.sender.clone();
-        Box::new(move |crash| drop(sender.send(Message::Crashed(crash))))
-    }
-}
-
-/// The parts of a machine that the control thread operates, dropped from top
-/// to bottom.
-pub(crate) struct Parts {
-    pub(crate) vcpus: Vcpus,
-    pub(crate) devices: Vec<AttachedDevice>,
-    /// What they are.
+/// What the control thread operates, dropped from top to bottom.
+pub(crate) struct Machine {
+    /// Paused, as run 0 of the guest.
+    pub(crate) parts: Parts,
+    /// Puts it together again when the guest resets.
+    pub(crate) assembler: Box<dyn Assemble>,
+    /// What it is.
     pub(crate) description: Description,
-    /// Whatever else must live as long as the machine runs, and go with it.
-    pub(crate) _keep: Box<dyn Send>,
+    /// The vCPUs that its guest has.
+    pub(crate) cpus: CpuCount,
+    /// What becomes of it when the guest resets.
+    pub(crate) on_reset: OnReset,
+    pub(crate) clock: Arc<BootClock>,
 }
 
-/// Starts the control thread of a paused machine. It gives back why the
-/// machine stopped, when everything of it is gone.
-pub(crate) fn spawn(channel: ControlChannel, parts: Parts) -> io::Result<JoinHandle<StopReason>> {
-    let receiver = channel.receiver;
+/// Starts the control thread of a machine. It gives back why the machine
+/// stopped, when everything of it is gone.
+pub(crate) fn spawn(
+    channel: ControlChannel,
+    machine: Machine,
+) -> io::Result<JoinHandle<StopReason>> {
+    let ControlChannel { sender, receiver } = channel;
     let control = Control {
-        parts,
-        running: false,
+        machine,
+        activity: Activity::Built,
+        run: 0,
+        sender,
         subscribers: Vec::new(),
+        deadlines: Deadlines::default(),
+        stopping: Vec::new(),
     };
     thread::builder("control").spawn(move || control.run(&receiver))
 }
 
+/// How far a machine is from standing still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activity {
+    /// It has not run yet.
+    Built,
+    Running,
+    /// A pause failed: vCPUs rest, and some device does not.
+    Halted,
+    Paused,
+}
+
+/// What the control thread does when its time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// The guest had long enough to shut down.
+    PowerCut,
+    /// The guest may have missed that its power button was pressed.
+    Reminder,
+}
+
+/// Why the machine ends, if it does.
+type Outcome = ControlFlow<StopReason>;
+
 struct Control {
-    parts: Parts,
-    running: bool,
+    machine: Machine,
+    activity: Activity,
+    /// Which run of the guest this is, counted from 0.
+    run: u64,
+    /// For the reports of runs to come.
+    sender: Sender<Message>,
     subscribers: Vec<Subscriber>,
+    deadlines: Deadlines<Due>,
+    /// Who waits for the machine to stop.
+    stopping: Vec<Answer>,
 }
 
 impl Control {
     fn run(mut self, messages: &Receiver<Message>) -> StopReason {
-        let (reason, waiter) = loop {
-            // Nobody is left to operate it once all senders are gone.
-            let Ok(message) = messages.recv() else {
-                break (StopReason::Stopped, None);
-            };
-            if let ControlFlow::Break(end) = self.handle(message) {
-                break end;
+        let reason = loop {
+            if let ControlFlow::Break(reason) = self.step(messages) {
+                break reason;
             }
         };
-        drop(self.parts);
+        drop(self.machine);
         for mut subscriber in self.subscribers {
             subscriber(&Event::Stopped(reason.clone()));
         }
-        if let Some(waiter) = waiter {
+        for waiter in self.stopping {
             waiter.send(Ok(Reply::Done));
         }
         reason
     }
 
-    /// Breaks with why the machine ends, and who waits for it.
-    fn handle(&mut self, message: Message) -> ControlFlow<(StopReason, Option<Answer>)> {
+    /// Waits for the next thing to do, and does it.
+    fn step(&mut self, messages: &Receiver<Message>) -> Outcome {
+        let message = match self.deadlines.next() {
+            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(next) => {
+                let now = Instant::now();
+                // First, or a flood of messages would put it off.
+                if let Some(due) = self.deadlines.take_due(now) {
+                    return self.is_due(due);
+                }
+                messages.recv_timeout(next - now)
+            }
+        };
+        match message {
+            Ok(message) => self.handle(message),
+            Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),
+            // Nobody is left to operate it.
+            Err(RecvTimeoutError::Disconnected) => ControlFlow::Break(StopReason::Stopped),
+        }
+    }
+
+    fn handle(&mut self, message: Message) -> Outcome {
         match message {
             Message::Command(command, answer) => return self.carry_out(command, answer),
             Message::Subscribe(subscriber) => self.subscribers.push(subscriber),
-            Message::Request(request) => return ControlFlow::Break((request.into(), None)),
-            Message::Crashed(crash) => {
-                return ControlFlow::Break((StopReason::Crashed(crash), None));
+            Message::Report { run, report } if run.is_none_or(|run| run == self.run) => {
+                return self.heed(report);
             }
+            // What was said by a run that has ended since.
+            Message::Report { .. } => {}
         }
         ControlFlow::Continue(())
     }
 
-    fn carry_out(
-        &mut self,
-        command: Command,
-        answer: Answer,
-    ) -> ControlFlow<(StopReason, Option<Answer>)> {
+    fn carry_out(&mut self, command: Command, answer: Answer) -> Outcome {
         let outcome = match command {
             Command::Describe => Ok(Reply::Description(Box::new(self.describe()))),
-            Command::Pause => self.pause(),
-            Command::Resume => Ok(self.resume()),
-            Command::Stop => return ControlFlow::Break((StopReason::Stopped, Some(answer))),
+            Command::Pause => self.pause().map(|()| Reply::Done),
+            Command::Resume => {
+                self.resume();
+                Ok(Reply::Done)
+            }
+            Command::Reset => return self.reset(Some(answer)),
+            Command::PressPowerButton => {
+                self.press_power_button();
+                Ok(Reply::Done)
+            }
+            Command::Shutdown { deadline } => {
+                self.shut_down(deadline, answer);
+                return ControlFlow::Continue(());
+            }
+            Command::SetCpus(count) => self.set_cpus(count).map(|()| Reply::Done),
+            Command::Stop => {
+                self.stopping.push(answer);
+                return ControlFlow::Break(StopReason::Stopped);
+            }
         };
         answer.send(outcome);
         ControlFlow::Continue(())
     }
 
+    fn heed(&mut self, report: Report) -> Outcome {
+        match report {
+            Report::Request(MachineRequest::Reset) => self.guest_resets(),
+            Report::Request(MachineRequest::UserQuit) => ControlFlow::Break(StopReason::UserQuit),
+            // The remaining kinds end the machine as a power-off does.
+            Report::Request(_) => ControlFlow::Break(StopReason::PowerOff),
+            Report::Crashed(crash) => ControlFlow::Break(StopReason::Crashed(crash)),
+        }
+    }
+
+    fn is_due(&mut self, due: Due) -> Outcome {
+        match due {
+            Due::PowerCut => return ControlFlow::Break(StopReason::Stopped),
+            Due::Reminder => self.remind(),
+        }
+        ControlFlow::Continue(())
+    }
+
     fn describe(&self) -> Description {
         Description {
-            state: match self.running {
-                true => State::Running,
-                false => State::Paused,
+            state: match self.activity {
+                Activity::Built | Activity::Paused => State::Paused,
+                Activity::Running => State::Running,
+                Activity::Halted => State::Halted,
             },
-            ..self.parts.description.clone()
+            cpus: self.machine.cpus.get(),
+            ..self.machine.description.clone()
         }
-    }
-
-    fn pause(&mut self) -> Result<Reply> {
-        if !self.running {
-            return Ok(Reply::Done);
-        }
-        self.parts.vcpus.pause();
-        let mut result = Ok(());
-        for device in &self.parts.devices {
-            // All come to rest, even if one does not.
-            result = result.and(device.pause());
-        }
-        self.running = false;
-        self.tell(&Event::Paused);
-        result.map(|()| Reply::Done)
-    }
-
-    fn resume(&mut self) -> Reply {
-        if !self.running {
-            self.parts.devices.iter().for_each(AttachedDevice::resume);
-            self.parts.vcpus.run();
-            self.running = true;
-            self.tell(&Event::Resumed);
-        }
-        Reply::Done
     }
 
     fn tell(&mut self, event: &Event) {
         self.subscribers.retain_mut(|subscriber| subscriber(event));
     }
 }
-
-impl From<MachineRequest> for StopReason {
-    fn from(request: MachineRequest) -> Self {
-        match request {
-            MachineRequest::Reset => Self::Reset,
-            MachineRequest::UserQuit => Self::UserQuit,
-            // The remaining kinds end the machine as a power-off does.
-            _ => Self::PowerOff,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

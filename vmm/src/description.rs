@@ -11,6 +11,8 @@ pub struct Description {
     pub state: State,
     /// vCPUs that the guest can use.
     pub cpus: u8,
+    /// How many there may be in the end.
+    pub max_cpus: u8,
     /// Bytes of memory at boot.
     pub memory_bytes: u64,
     /// Its virtio devices, in the order in which they were attached.
@@ -23,6 +25,9 @@ pub struct Description {
 pub enum State {
     /// vCPUs run.
     Running,
+    /// vCPUs rest, but a device did not come to rest when it was to: guest
+    /// memory may still change. To be resumed, or paused again.
+    Halted,
     /// vCPUs and devices rest.
     Paused,
 }

@@ -66,9 +66,39 @@ pub enum Error {
         /// Its answer.
         source: io::Error,
     },
+    /// vCPUs cannot be taken from a guest.
+    #[error(
+        "the guest has {present} vCPUs and cannot be left with {asked}: they are only added; \
+         take some out of use in the guest instead"
+    )]
+    FewerCpus {
+        /// How many were asked for.
+        asked: u8,
+        /// How many there are.
+        present: u8,
+    },
+    /// There is no room for so many vCPUs.
+    #[error(
+        "{asked} vCPUs are more than the {max} that the machine was built for; \
+         start it with a larger maximum"
+    )]
+    TooManyCpus {
+        /// How many were asked for.
+        asked: u8,
+        /// How many there may be.
+        max: u8,
+    },
     /// A device did not come to rest.
-    #[error("a device did not come to rest")]
-    Pause(#[from] ReactorError),
+    #[error(
+        "device {device} did not come to rest and does not work any more; \
+         what it had in flight may still change guest memory"
+    )]
+    Pause {
+        /// Which one.
+        device: String,
+        /// What happened.
+        source: ReactorError,
+    },
     /// The machine has stopped: there is nothing to operate any more.
     #[error("the virtual machine has stopped")]
     Stopped,
@@ -109,14 +139,16 @@ impl Error {
     /// Whom it concerns.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Boot(_) | Self::Config(_) => ErrorKind::Configuration,
+            Self::Boot(_) | Self::Config(_) | Self::FewerCpus { .. } | Self::TooManyCpus { .. } => {
+                ErrorKind::Configuration
+            }
             Self::KvmTooOld(_)
             | Self::Kvm { .. }
             | Self::Memory { .. }
             | Self::Load { .. }
             | Self::Device { .. }
             | Self::Host { .. }
-            | Self::Pause(_) => ErrorKind::Host,
+            | Self::Pause { .. } => ErrorKind::Host,
             Self::Stopped | Self::Internal { .. } => ErrorKind::Internal,
         }
     }
@@ -180,6 +212,14 @@ mod tests {
         vec![
             (boot.into(), Configuration),
             (Error::Config("no such machine".into()), Configuration),
+            (
+                Error::FewerCpus {
+                    asked: 1,
+                    present: 2,
+                },
+                Configuration,
+            ),
+            (Error::TooManyCpus { asked: 9, max: 8 }, Configuration),
             (Error::KvmTooOld("irqfd"), Host),
             (
                 Error::kvm("create a vCPU")(kvm_ioctls::Error::new(libc::EINVAL)),
@@ -202,7 +242,13 @@ mod tests {
             ),
             (Error::device("disk root")(io_error()), Host),
             (Error::host("a vCPU thread")(io_error()), Host),
-            (ReactorError::Stuck.into(), Host),
+            (
+                Error::Pause {
+                    device: "disk root".into(),
+                    source: ReactorError::Stuck,
+                },
+                Host,
+            ),
             (Error::Stopped, Internal),
             (Error::internal("CPUID table", "too long"), Internal),
         ]

@@ -28,7 +28,7 @@ use inheritance::Inheritance;
 use wire::Wire;
 
 /// Changes with the format, [`wire`].
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Configurations longer than this are not ours.
 const MAX_LEN: u64 = 1 << 20;

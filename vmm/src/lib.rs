@@ -11,12 +11,14 @@
 //! logger, and never exits the process.
 
 mod attach;
+mod blueprint;
 mod builder;
 mod catalog;
 mod command;
 pub mod config;
 mod control;
 mod cpu;
+mod deadlines;
 mod description;
 mod device_name;
 mod error;
@@ -25,13 +27,14 @@ pub mod handover;
 mod kvm;
 mod memory;
 mod operator;
+mod parts;
 mod platform;
 mod statistics;
 mod vm;
 
 pub use builder::VmBuilder;
 pub use command::{Command, Reply};
-pub use config::VmConfig;
+pub use config::{OnReset, VmConfig};
 pub use cpu::crash::{Crash, CrashCause};
 pub use description::{Description, DeviceDescription, DeviceKind, State};
 pub use device_name::{BadDeviceName, DeviceName};

@@ -18,7 +18,7 @@ use anyhow::Context;
 use devices::thread;
 use vmm::config::DeviceConfig;
 use vmm::handover::Handover;
-use vmm::{ErrorKind, Event, Statistics, StopReason, Vm, VmBuilder, VmConfig};
+use vmm::{ErrorKind, Statistics, StopReason, Vm, VmBuilder, VmConfig};
 
 use terminal::RawTerminal;
 use termination::TerminationSignals;
@@ -37,7 +37,8 @@ fn main() -> ExitCode {
         Ok(reason) => end(&reason),
         Err(error) => {
             eprintln!("plinth: {error:#}");
-            ExitCode::from(status_of(&error))
+            let error = error.downcast_ref::<vmm::Error>();
+            ExitCode::from(status_of(error.map(vmm::Error::kind)))
         }
     }
 }
@@ -58,14 +59,9 @@ fn run() -> anyhow::Result<StopReason> {
     let paused = VmBuilder::from_config(handover.config)
         .asked_at(handover.asked)
         .build()?;
-    let events = paused.events();
     let vm = Arc::new(paused.start()?);
     stop_on(signals, Arc::downgrade(&vm))?;
-    let stopped = events.into_iter().find_map(|event| match event {
-        Event::Stopped(reason) => Some(reason),
-        _ => None,
-    });
-    let reason = stopped.unwrap_or(StopReason::Stopped);
+    let reason = vm.wait();
     drop(terminal);
     if let Some(report) = handover.report
         && let Err(error) = write_report(report, &vm.statistics())
@@ -113,16 +109,20 @@ fn write_report(report: OwnedFd, statistics: &Statistics) -> anyhow::Result<()> 
 fn end(reason: &StopReason) -> ExitCode {
     match reason {
         StopReason::PowerOff | StopReason::Reset => ExitCode::SUCCESS,
-        StopReason::Crashed(_) => {
+        StopReason::Crashed(_) | StopReason::Watchdog => {
             eprintln!("plinth: {reason}");
             ExitCode::from(status::CRASHED)
+        }
+        StopReason::ResetFailed { kind, .. } => {
+            eprintln!("plinth: {reason}");
+            ExitCode::from(status_of(Some(*kind)))
         }
         _ => ExitCode::from(status::ENDED),
     }
 }
 
-fn status_of(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref::<vmm::Error>().map(vmm::Error::kind) {
+fn status_of(kind: Option<ErrorKind>) -> u8 {
+    match kind {
         Some(ErrorKind::Configuration) => status::CONFIGURATION,
         Some(ErrorKind::Host) => status::HOST,
         _ => status::UNEXPECTED,

@@ -4,6 +4,9 @@
 //! stopped, every command is answered with [`Error::Stopped`].
 
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use boot::CpuCount;
 
 use crate::command::{Answer, Command, Reply};
 use crate::control::Message;
@@ -53,8 +56,10 @@ impl Operator {
     /// flight. Guest memory does not change until [`resume`](Self::resume).
     ///
     /// # Errors
-    /// The machine has stopped, or a device could not finish in time and now
-    /// needs a reset by its driver.
+    /// The machine has stopped, or a device could not finish in time. That
+    /// device is lost to the guest. The others and the vCPUs rest, and another
+    /// pause fails in the same way; [`resume`](Self::resume) has the machine go
+    /// on without the device.
     pub fn pause(&self) -> Result<()> {
         self.execute(Command::Pause).map(drop)
     }
@@ -65,6 +70,49 @@ impl Operator {
     /// The machine has stopped.
     pub fn resume(&self) -> Result<()> {
         self.execute(Command::Resume).map(drop)
+    }
+
+    /// Starts the guest anew, in memory that holds nothing, as if its reset
+    /// button were pressed: what it had in flight on disks is finished first.
+    /// Devices stay, with all that was changed about them since. A paused
+    /// machine stays paused.
+    ///
+    /// # Errors
+    /// The machine has stopped, or it cannot be put together again; then it
+    /// stops with [`StopReason::ResetFailed`](crate::StopReason::ResetFailed).
+    pub fn reset(&self) -> Result<()> {
+        self.execute(Command::Reset).map(drop)
+    }
+
+    /// Presses the guest's power button. What follows is up to the guest;
+    /// most shut down. One that is paused hears of it when it is resumed.
+    ///
+    /// # Errors
+    /// The machine has stopped.
+    pub fn press_power_button(&self) -> Result<()> {
+        self.execute(Command::PressPowerButton).map(drop)
+    }
+
+    /// Presses the guest's power button, and ends the machine if the guest
+    /// has not ended it within `deadline`. A guest that resets instead of
+    /// powering off has ended, too. Returns when the machine has stopped;
+    /// [`Vm::wait`](crate::Vm::wait) says how.
+    ///
+    /// # Errors
+    /// The machine has stopped already.
+    pub fn shutdown(&self, deadline: Duration) -> Result<()> {
+        self.execute(Command::Shutdown { deadline }).map(drop)
+    }
+
+    /// Adds vCPUs while the guest runs, until there are `count`. The guest is
+    /// told; whether and when it uses them is up to it (Linux:
+    /// `/sys/devices/system/cpu/cpuN/online`).
+    ///
+    /// # Errors
+    /// The machine has stopped, has more already, or was not built for so
+    /// many.
+    pub fn set_cpus(&self, count: CpuCount) -> Result<()> {
+        self.execute(Command::SetCpus(count)).map(drop)
     }
 
     /// Ends the machine at once, as if its power were cut. What the guest had

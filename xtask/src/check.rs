@@ -121,7 +121,15 @@ fn named_in<'a>(tree: &str, names: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// Folders or files of `devices/src` that are device models.
-const MODELS: &[&str] = &["block", "net", "rng", "balloon", "vsock", "virtio_console"];
+const MODELS: &[&str] = &[
+    "block",
+    "net",
+    "rng",
+    "balloon",
+    "virtio_mem",
+    "vsock",
+    "virtio_console",
+];
 
 fn models_apart() -> Result<()> {
     let source = workspace::root().join("devices/src");

@@ -7,7 +7,7 @@ use super::{Guest, Launch, Peer, argv};
 pub(super) const PEER: Peer = Peer {
     name: "plinth",
     programs: &["plinth"],
-    settings: "plinth run, defaults",
+    settings: "plinth run --on-reset stop",
     words: "reboot=k",
     launch: |guest| launch(guest, "pci"),
 };
@@ -15,7 +15,7 @@ pub(super) const PEER: Peer = Peer {
 pub(super) const MMIO: Peer = Peer {
     name: "plinth-mmio",
     programs: &["plinth"],
-    settings: "plinth run --transport mmio",
+    settings: "plinth run --transport mmio --on-reset stop",
     words: "pci=off reboot=k",
     launch: |guest| launch(guest, "mmio"),
 };
@@ -32,6 +32,8 @@ fn launch(guest: &Guest<'_>, transport: &str) -> Result<Launch> {
         ["--memory", &memory],
         ["--cpus", "1"],
         ["--transport", transport],
+        // A reset is the end of a measurement.
+        ["--on-reset", "stop"],
     ];
     Ok(Launch {
         argv: argv(words.into_iter().flatten()),

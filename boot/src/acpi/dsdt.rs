@@ -6,9 +6,10 @@ use acpi_tables::sdt::Sdt;
 
 use super::aml::{Made, device, interrupt, made};
 use super::events::{self, Events};
-use super::pci;
+use super::{cpus, generation, pci};
 use crate::layout::{
-    COM1_GSI, COM1_PORT, EVENT_PCI_SLOTS, EVENT_POWER_BUTTON, RTC_PORT, SLEEP_TYPE_SOFT_OFF,
+    COM1_GSI, COM1_PORT, EVENT_CPUS, EVENT_GENERATION, EVENT_PCI_SLOTS, EVENT_POWER_BUTTON,
+    RTC_PORT, SLEEP_TYPE_SOFT_OFF,
 };
 use crate::{Machine, MmioDevice, SlotSet};
 
@@ -33,6 +34,15 @@ pub(super) fn table(machine: &Machine) -> Sdt {
         if host.hotplug != SlotSet::NONE {
             events.on(EVENT_PCI_SLOTS, &pci::on_event());
         }
+    }
+    let later_cpus = machine.later_cpus();
+    if !later_cpus.is_empty() {
+        devices.add(&cpus::hotplug(later_cpus));
+        events.on(EVENT_CPUS, &cpus::on_event());
+    }
+    if machine.generation_id.is_some() {
+        devices.add(&generation::device());
+        events.on(EVENT_GENERATION, &generation::on_event());
     }
     if machine.power_button {
         devices.add(&events::power_button());

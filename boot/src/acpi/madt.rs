@@ -1,4 +1,5 @@
-//! MADT: the vCPUs' local APICs and the I/O APIC.
+//! MADT: the local APICs, of vCPUs that are there and that may be added, and
+//! the I/O APIC.
 //!
 //! ACPI 6.5 §5.2.12. There is no pair of 8259s, and no interrupt source
 //! override: a hardware-reduced guest has no ISA interrupts, and every device
@@ -9,11 +10,11 @@ use acpi_tables::madt::{
 };
 
 use super::{OEM_ID, OEM_REVISION, OEM_TABLE_ID};
-use crate::CpuCount;
+use crate::Machine;
 use crate::layout::{IO_APIC, LOCAL_APIC};
 
-/// The MADT for `cpus` vCPUs, whose local APIC ids count from zero.
-pub(super) fn table(cpus: CpuCount) -> MADT {
+/// The MADT of `machine`, whose vCPUs' local APIC ids count from zero.
+pub(super) fn table(machine: &Machine) -> MADT {
     let local_apic = u32::try_from(LOCAL_APIC).expect("local APICs are below 4 GiB");
     let io_apic = u32::try_from(IO_APIC).expect("the I/O APIC is below 4 GiB");
     let mut table = MADT::new(
@@ -22,8 +23,11 @@ pub(super) fn table(cpus: CpuCount) -> MADT {
         OEM_REVISION,
         LocalInterruptController::Address(local_apic),
     );
-    for id in 0..cpus.get() {
-        table.add_structure(ProcessorLocalApic::new(id, id, EnabledStatus::Enabled));
+    let there = (0..machine.cpus.get()).map(|id| (id, EnabledStatus::Enabled));
+    let later = machine.later_cpus();
+    let later = later.map(|id| (id, EnabledStatus::DisabledOnlineCapable));
+    for (id, status) in there.chain(later) {
+        table.add_structure(ProcessorLocalApic::new(id, id, status));
     }
     // KVM's I/O APIC has id zero, and GSIs count its pins from zero.
     table.add_structure(IoApic::new(0, io_apic, 0));

@@ -5,11 +5,14 @@
 //! a PC had. All tables lie in one segment, the RSDP first.
 
 mod aml;
+mod cpus;
 mod dsdt;
 mod events;
 mod fadt;
+pub(crate) mod generation;
 mod madt;
 mod pci;
+mod wdat;
 
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::xsdt::XSDT;
@@ -31,9 +34,12 @@ pub(crate) fn tables(machine: &Machine) -> Segment {
     let mut region = Region::new(Rsdp::len());
     let dsdt = region.add(&dsdt::table(machine));
     let fadt = region.add(&fadt::table(machine, dsdt));
-    let mut entries = vec![fadt, region.add(&madt::table(machine.cpus))];
+    let mut entries = vec![fadt, region.add(&madt::table(machine))];
     if machine.pci.is_some() {
         entries.push(region.add(&pci::mcfg()));
+    }
+    if machine.watchdog {
+        entries.push(region.add(&wdat::table()));
     }
 
     let mut xsdt = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);

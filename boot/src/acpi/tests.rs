@@ -138,14 +138,15 @@ fn the_largest_machine_fits_the_acpi_region() {
         devices: (0..).map_while(MmioDevice::at_slot).collect(),
         ..Parts::new()
     };
-    let cpus = CpuCount::new(64).unwrap();
     let tables = found(&Machine {
-        cpus,
+        max_cpus: Some(CpuCount::new(64).unwrap()),
         rtc: true,
         pci: Some(PciHost {
             hotplug: SlotSet::ALL,
         }),
         power_button: true,
+        generation_id: Some([1; 16]),
+        watchdog: true,
         ..parts.machine()
     });
     assert!(contains(&tables["DSDT"], b"V018") && contains(&tables["DSDT"], b"S031"));
@@ -252,4 +253,104 @@ fn each_slot_has_an_address_a_number_and_a_way_to_be_ejected() {
         dsdt,
         b"\x7B\x60\x0A\x02\x00\\\x2F\x03_SB_PCI0SEVT"
     ));
+}
+
+/// Flags of a local APIC: 1 enabled, 2 online capable (ACPI 6.5 table 5.22).
+#[test]
+fn vcpus_that_may_be_added_are_online_capable_and_have_devices() {
+    let parts = Parts::new();
+    let tables = found(&Machine {
+        max_cpus: Some(CpuCount::new(4).unwrap()),
+        ..parts.machine()
+    });
+    let flags: Vec<_> = tables["APIC"][44..][..32]
+        .chunks(8)
+        .map(|entry| (entry[3], number(&entry[4..])))
+        .collect();
+    assert_eq!(flags, [(0, 1), (1, 1), (2, 2), (3, 2)]);
+
+    let dsdt = &tables["DSDT"];
+    assert!(contains(dsdt, b"\x5B\x80CREG\x01\x0B\x30\x06\x0A\x04"));
+    // If (Arg0 < CCNT) {Return (15)} Return (0).
+    assert!(contains(
+        dsdt,
+        b"CSTA\x01\xA0\x0A\x95\x68CCNT\xA4\x0A\x0F\xA4\x00"
+    ));
+    for (name, id) in [(b"C002", 2), (b"C003", 3)] {
+        let identity = [b"\x08_HID\x0DACPI0007\0\x08_UID\x0A", &[id][..]].concat();
+        let state = [b"\x14\x0D_STA\x00\xA4CSTA\x0A", &[id][..]].concat();
+        let apic = [
+            b"\x08_MAT\x11\x0B\x0A\x08\x00\x08",
+            &[id, id, 1, 0, 0, 0][..],
+        ]
+        .concat();
+        let device = [&name[..], &identity, &state, &apic].concat();
+        assert!(contains(dsdt, &device), "{id}");
+        // If (id < Local0) {Notify (device, 1)}.
+        let notify = [b"\x95\x0A", &[id][..], b"\x60\x86", &name[..], b"\x01"].concat();
+        assert!(contains(dsdt, &notify), "{id}");
+    }
+    assert!(!contains(dsdt, b"C001") && !contains(dsdt, b"C004"));
+    assert!(contains(dsdt, b"\x7B\x60\x0A\x04\x00\\\x2E_SB_CEVT"));
+}
+
+#[test]
+fn a_maximum_that_adds_nothing_changes_no_table() {
+    let parts = Parts::new();
+    let none = bytes(&tables(&parts.machine())).to_vec();
+    for max in [1, 2] {
+        let machine = Machine {
+            max_cpus: Some(CpuCount::new(max).unwrap()),
+            ..parts.machine()
+        };
+        assert_eq!(bytes(&tables(&machine)), none);
+    }
+}
+
+#[test]
+fn the_generation_id_is_where_its_device_says() {
+    let parts = Parts::new();
+    let id = *b"0123456789abcdef";
+    let dsdt = &found(&Machine {
+        generation_id: Some(id),
+        ..parts.machine()
+    })["DSDT"];
+    let segment = generation::segment(id);
+    let address = u32::try_from(segment.address).unwrap().to_le_bytes();
+    // Name (ADDR, Package () {low, high}).
+    let package = [b"\x08ADDR\x12\x08\x02\x0C", &address[..], b"\x00"].concat();
+    assert!(contains(dsdt, &package));
+    assert_eq!(bytes(&segment), id);
+    assert!(contains(dsdt, b"_CID\x0DVM_Gen_Counter\0"));
+    assert!(contains(dsdt, b"\\\x2E_SB_VGEN\x0A\x80"));
+}
+
+/// Offsets are those of Linux's `struct acpi_table_wdat` and
+/// `struct acpi_wdat_entry`.
+#[test]
+fn the_watchdog_s_instructions_name_its_registers() {
+    let parts = Parts::new();
+    let tables = found(&Machine {
+        watchdog: true,
+        ..parts.machine()
+    });
+    let wdat = &tables["WDAT"];
+    assert_eq!(number(&wdat[36..40]), 32, "bytes of the timer's part");
+    assert_eq!(wdat[40..45], [0xFF, 0, 0xFF, 0xFF, 0xFF], "not on PCI");
+    let timer: Vec<_> = wdat[48..60].chunks(4).map(number).collect();
+    assert_eq!(timer, [1000, 3600, 1], "period, most and least counts");
+    assert_eq!(wdat[60], 1, "enabled");
+    let entries: Vec<_> = wdat[68..].chunks(24).collect();
+    assert_eq!(number(&wdat[64..68]), entries.len() as u64);
+
+    let mut registers = BTreeMap::new();
+    for entry in entries {
+        // I/O ports, 32 bits from bit 0, in accesses of four bytes.
+        assert_eq!(entry[4..8], [1, 32, 0, 3]);
+        registers.insert(entry[0], number(&entry[8..16]));
+    }
+    let (reset, set_countdown) = (registers[&1], registers[&6]);
+    let (start, stop, status) = (registers[&9], registers[&11], registers[&32]);
+    assert_eq!((start, stop), (0x640, 0x640));
+    assert_eq!((set_countdown, reset, status), (0x644, 0x648, 0x64C));
 }

@@ -210,4 +210,8 @@ impl Disk for AlignedDisk {
     fn wait(&mut self, deadline: Instant) {
         self.inner.wait(deadline);
     }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.inner.sync()
+    }
 }

@@ -68,6 +68,14 @@ impl Backing {
         })
     }
 
+    /// Makes durable what was written.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        match self.info.read_only {
+            true => Ok(()),
+            false => Ok(rustix::fs::fdatasync(&self.file)?),
+        }
+    }
+
     pub(super) fn file(&self) -> &File {
         &self.file
     }

@@ -17,6 +17,7 @@ use super::config::{WRITEBACK, config_space};
 use super::counters::Counters;
 use super::disk::{Disk, DiskInfo};
 use super::id::DiskId;
+use super::severed_disk::SeveredDisk;
 use super::worker::BlockWorker;
 use crate::reactor::{Attached, ReactorError, ReactorHandle};
 use crate::virtio::device::{
@@ -136,8 +137,29 @@ impl VirtioDevice for Block {
             Arc::clone(&self.writethrough),
             Arc::clone(&self.counters),
         );
-        self.state = State::Running(self.reactor.attach(worker)?);
-        Ok(())
+        match self.reactor.attach(worker) {
+            Ok(attached) => {
+                self.state = State::Running(attached);
+                Ok(())
+            }
+            Err(refused) => {
+                let (_, disk) = refused.worker.into_parts();
+                self.state = State::Stopped(disk);
+                Err(refused.reason.into())
+            }
+        }
+    }
+
+    fn sever(&mut self) -> io::Result<()> {
+        let severed = State::Stopped(Box::new(SeveredDisk::new(self.info)));
+        match std::mem::replace(&mut self.state, severed) {
+            State::Stopped(mut disk) => disk.sync(),
+            // Whoever has the disk may still write to it.
+            other => {
+                self.state = other;
+                Err(io::Error::other("the disk is with a worker that is stuck"))
+            }
+        }
     }
 
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {

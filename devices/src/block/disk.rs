@@ -146,4 +146,11 @@ pub trait Disk: Send {
 
     /// Waits until an operation in flight is done, or `deadline`.
     fn wait(&mut self, deadline: Instant);
+
+    /// Makes everything durable that is done, and waits for it. Called with
+    /// nothing in flight.
+    ///
+    /// # Errors
+    /// What was written may be lost.
+    fn sync(&mut self) -> io::Result<()>;
 }

@@ -93,6 +93,10 @@ impl Disk for FileDisk {
     }
 
     fn wait(&mut self, _: Instant) {}
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.backing.sync()
+    }
 }
 
 fn read_at(fd: RawFd, into: &Buffers, offset: u64) -> io::Result<usize> {

@@ -28,6 +28,7 @@ mod config;
 mod file_disk;
 mod request;
 mod ring;
+mod severed_disk;
 mod slots;
 mod uring_disk;
 mod worker;

@@ -180,6 +180,10 @@ impl Disk for UringDisk {
         // A signal ends the wait early, which callers expect.
         let _ = rustix::event::poll(&mut sources, Some(&timespec(left)));
     }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.backing.sync()
+    }
 }
 
 impl Drop for UringDisk {

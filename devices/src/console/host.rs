@@ -9,7 +9,7 @@ use super::buffer::ConsoleBuffer;
 use super::input::ConsoleInput;
 use super::line::Line;
 use super::output::ConsoleOutput;
-use crate::reactor::{Attached, ReactorError, ReactorHandle};
+use crate::reactor::{Attached, ReactorError, ReactorHandle, Worker};
 
 /// How long the last of the guest's output may take to be written.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
@@ -61,10 +61,14 @@ impl ConsoleHost {
             .map(|host| ConsoleInput::new(host, line, buffer.clone(), quit))
             .transpose()?;
         Ok(Self {
-            output: Some(reactor.attach(output)?),
-            input: input.map(|input| reactor.attach(input)).transpose()?,
+            output: Some(attach(output, reactor)?),
+            input: input.map(|input| attach(input, reactor)).transpose()?,
         })
     }
+}
+
+fn attach<W: Worker>(worker: W, reactor: &ReactorHandle) -> Result<Attached<W>, ReactorError> {
+    reactor.attach(worker).map_err(|refused| refused.reason)
 }
 
 impl Drop for ConsoleHost {

@@ -1,6 +1,7 @@
 //! The front of a network device: its identity, configuration space and life
 //! cycle. The transport calls it.
 
+use std::io;
 use std::sync::Arc;
 
 use virtio_bindings::virtio_ids::VIRTIO_ID_NET;
@@ -12,6 +13,7 @@ use super::mtu::Mtu;
 use super::offloads::Offloads;
 use super::port::Port;
 use super::receive::{Receive, ReceiveMode};
+use super::severed_port::SeveredPort;
 use super::transmit::Transmit;
 use super::worker::NetWorker;
 use crate::reactor::{Attached, ReactorError, ReactorHandle};
@@ -43,7 +45,8 @@ pub struct Net {
     options: NetOptions,
     /// What the port can carry.
     offloads: Offloads,
-    /// Here while the device is stopped. Lost if the reactor ends.
+    /// Here while the device is stopped. Lost if the reactor ends while it
+    /// runs.
     port: Option<Box<dyn Port>>,
     running: Option<Attached<NetWorker>>,
     reactor: ReactorHandle,
@@ -120,7 +123,21 @@ impl VirtioDevice for Net {
             Transmit::new(transmit_queue, self.counters()),
             port,
         );
-        self.running = Some(self.reactor.attach(worker)?);
+        match self.reactor.attach(worker) {
+            Ok(attached) => {
+                self.running = Some(attached);
+                Ok(())
+            }
+            Err(refused) => {
+                let (port, _) = refused.worker.into_parts();
+                self.port = Some(port);
+                Err(refused.reason.into())
+            }
+        }
+    }
+
+    fn sever(&mut self) -> io::Result<()> {
+        self.port = Some(Box::new(SeveredPort::new(self.offloads)?));
         Ok(())
     }
 

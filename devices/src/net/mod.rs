@@ -24,6 +24,7 @@ pub mod packet_fd;
 pub mod port;
 pub mod posted;
 mod receive;
+mod severed_port;
 pub mod tap;
 mod tap_ioctl;
 pub mod tap_open;

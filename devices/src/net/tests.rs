@@ -1,6 +1,7 @@
 //! The network device driven through its transport by a fake driver, with
 //! one end of a packet socket as its port and the test at the other.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
@@ -28,6 +29,7 @@ use crate::reactor::Reactor;
 use crate::virtio::buffers::Buffers;
 use crate::virtio::contract::device_contract;
 use crate::virtio::fake_driver::{Buffer, FakeDriver, MEMORY, RawDescriptor};
+use crate::virtio::transport::RegisterMap;
 
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
@@ -39,6 +41,8 @@ const GUEST_CHECKSUM: u64 = 1 << VIRTIO_NET_F_GUEST_CSUM;
 /// A port that is one end of a packet socket.
 struct Wire {
     packets: PacketFd,
+    /// Cannot be waited for.
+    file: File,
     state: Arc<Mutex<WireState>>,
 }
 
@@ -48,6 +52,8 @@ struct WireState {
     offloads: Offloads,
     /// Fails the next attempt to set offloads.
     offloads_error: Option<io::ErrorKind>,
+    /// Names a file as what arrivals are seen on.
+    deaf: bool,
     /// Packets received.
     received: u32,
     /// Fails the next packet sent.
@@ -58,6 +64,9 @@ struct WireState {
 
 impl Port for Wire {
     fn arrivals(&self) -> BorrowedFd<'_> {
+        if self.state.lock().unwrap().deaf {
+            return self.file.as_fd();
+        }
         self.packets.as_fd()
     }
     fn offloads(&self) -> Offloads {
@@ -108,6 +117,7 @@ impl World {
         let wire = Arc::new(Mutex::new(WireState::default()));
         let port = Wire {
             packets: PacketFd::new(here).unwrap(),
+            file: tempfile::tempfile().unwrap(),
             state: Arc::clone(&wire),
         };
         let reactor = Reactor::spawn("test").unwrap();
@@ -267,6 +277,19 @@ fn a_port_that_refuses_offloads_can_be_tried_again() {
     bench.world.wire.lock().unwrap().offloads_error = Some(io::ErrorKind::InvalidInput);
     bench.driver.start(u64::MAX);
     assert!(bench.driver.needs_reset());
+    bench.driver.start(u64::MAX);
+    assert!(!bench.driver.needs_reset());
+    bench.transmit(&packet(1, 60));
+    assert_eq!(bench.sent(), packet(1, 60));
+}
+
+#[test]
+fn a_worker_that_cannot_be_attached_leaves_the_port_for_another_start() {
+    let mut bench = Bench::new(u64::MAX);
+    bench.world.wire.lock().unwrap().deaf = true;
+    bench.driver.start(u64::MAX);
+    assert!(bench.driver.needs_reset());
+    bench.world.wire.lock().unwrap().deaf = false;
     bench.driver.start(u64::MAX);
     assert!(!bench.driver.needs_reset());
     bench.transmit(&packet(1, 60));
@@ -530,6 +553,16 @@ fn a_reset_gives_the_port_back_for_another_start() {
         assert_eq!(bench.received(), in_buffers(&packet(round, 70), 1));
         bench.driver.start(u64::MAX);
     }
+}
+
+/// Whoever takes a port away may give it to somebody else at once.
+#[test]
+fn a_severed_port_is_closed_and_its_driver_sends_into_the_void() {
+    let mut bench = Bench::new(u64::MAX);
+    bench.driver.transport.transport().sever().unwrap();
+    bench.transmit(&packet(1, 60));
+    let refused = send(&bench.world.peer, b"any", SendFlags::NOSIGNAL);
+    assert_eq!(refused, Err(rustix::io::Errno::PIPE));
 }
 
 #[test]

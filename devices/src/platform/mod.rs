@@ -5,6 +5,7 @@
 //! device that wants something of the machine as a whole, such as a power-off,
 //! sends a [`request::MachineRequest`].
 
+pub mod cpu_count;
 pub mod events;
 pub mod i8042;
 pub mod pci_slots;
@@ -13,6 +14,7 @@ pub mod request;
 pub mod reset;
 pub mod rtc;
 pub mod serial;
+pub mod watchdog;
 
 #[cfg(test)]
 mod tests {
@@ -27,8 +29,10 @@ mod tests {
         let serial = serial::Serial::new(InterruptLine::new().unwrap(), output).unwrap();
         let events = events::EventRegister::new(InterruptLine::new().unwrap());
         vec![
+            Box::new(cpu_count::CpuCountRegister::new(1, events.event(1))),
             Box::new(pci_slots::PciSlots::new(events.event(1), || {})),
             Box::new(events),
+            Box::new(watchdog::Watchdog::new(60).unwrap()),
             Box::new(i8042::I8042::new(requests.clone())),
             Box::new(power::SleepRegisters::new(5, requests.clone())),
             Box::new(reset::ResetRegister::new(1, requests)),

@@ -17,6 +17,8 @@ pub enum MachineRequest {
     PowerOff,
     /// The guest reset itself.
     Reset,
+    /// The guest let its watchdog run out.
+    Watchdog,
     /// The user of the console ended the machine.
     UserQuit,
 }

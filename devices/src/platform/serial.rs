@@ -83,6 +83,9 @@ impl Trigger for Interrupt {
 }
 
 struct Uart {
+    /// What new registers are made with.
+    line: InterruptLine,
+    output: ConsoleBuffer,
     registers: vm_superio::Serial<Interrupt, NoEvents, ConsoleBuffer>,
     /// Capacity of the receive FIFO.
     fifo_len: usize,
@@ -103,11 +106,13 @@ impl Serial {
     /// # Errors
     /// The process has no descriptor left.
     pub fn new(interrupt: InterruptLine, output: ConsoleBuffer) -> io::Result<Self> {
-        let registers = vm_superio::Serial::new(Interrupt(interrupt), output);
+        let registers = vm_superio::Serial::new(Interrupt(interrupt.clone()), output.clone());
         // Signalled from the start, so that whoever has input looks once.
         let room = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?;
         room.write(1)?;
         Ok(Self(Arc::new(Mutex::new(Uart {
+            line: interrupt,
+            output,
             fifo_len: registers.fifo_capacity(),
             registers,
             queue: VecDeque::new(),
@@ -115,6 +120,17 @@ impl Serial {
             wants_room: false,
             room: Arc::new(room),
         }))))
+    }
+
+    /// Brings the registers to where they are when a machine is switched on,
+    /// for a guest that starts anew. What is in the FIFO is lost, as on a PC;
+    /// input behind it waits for the new guest.
+    pub fn reset(&self) {
+        let mut uart = self.uart();
+        let output = uart.output.clone();
+        uart.registers = vm_superio::Serial::new(Interrupt(uart.line.clone()), output);
+        uart.at_break = BreakState::None;
+        uart.refill();
     }
 
     /// Registers hold plain values: valid even if a holder panicked.
@@ -353,6 +369,28 @@ mod tests {
         let input: Vec<u8> = (0..1000).map(|i| u8::try_from(i % 251).unwrap()).collect();
         assert_eq!(f.host.receive(&input), input.len());
         assert_eq!(f.read_all(), input);
+    }
+
+    #[test]
+    fn after_a_reset_the_registers_are_new_and_what_waits_on_either_side_is_kept() {
+        let mut f = fixture();
+        f.guest.write(DATA.into(), b"o");
+        f.guest.write(INTERRUPT_ENABLE.into(), &[DATA_INTERRUPT]);
+        f.guest.write(MODEM_CONTROL.into(), &[LOOPBACK]);
+        f.guest.write(DATA.into(), b"lost");
+        f.host.receive(b"typed");
+        f.line.take();
+        f.host.reset();
+        assert_eq!(f.line.take(), 0);
+        assert_eq!(f.read(INTERRUPT_ENABLE.into()), 0);
+        assert_eq!(f.read_all(), b"typed");
+        f.guest.write(DATA.into(), b"k");
+        let mut out = Vec::new();
+        f.output.take(&mut out, 100);
+        assert_eq!(out, b"ok");
+        f.guest.write(INTERRUPT_ENABLE.into(), &[DATA_INTERRUPT]);
+        f.host.receive(b"x");
+        assert_eq!(f.line.take(), 1, "through the same line");
     }
 
     #[test]

@@ -10,6 +10,8 @@
 //! Invariant: every entry points into memory that `ram` keeps mapped. The
 //! guest may change the bytes at any time, so each is read once, volatile.
 
+use std::io;
+
 use libc::iovec;
 use vm_memory::VolatileSlice;
 
@@ -193,6 +195,28 @@ impl Buffers {
                 at += rest.copy_from_zeroes(&ZEROES);
             }
         })
+    }
+
+    /// Gives the whole host pages in what is left back to the host, and
+    /// consumes it: what the driver reported free. One system call for each
+    /// piece. Returns how many bytes went.
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn discard(&mut self) -> io::Result<u64> {
+        let ram = self.ram.clone();
+        let mut given = Ok(0);
+        let count = usize::try_from(self.len).expect("guest memory fits the address space");
+        let consumed = self.consume(count, |piece, _| {
+            if let Ok(bytes) = &mut given {
+                match ram.discard_piece(piece) {
+                    Ok(more) => *bytes += more,
+                    Err(error) => given = Err(error),
+                }
+            }
+        });
+        consumed.expect("no more is consumed than there is");
+        given
     }
 
     /// Takes the last byte off the list, leaving what is before it.
@@ -403,6 +427,19 @@ mod tests {
         assert_eq!(buffers.len(), 1);
         buffers.take_last_byte().unwrap();
         assert!(buffers.take_last_byte().is_err());
+    }
+
+    #[test]
+    fn what_is_discarded_is_consumed_and_its_whole_pages_are_zero() {
+        let ram = ram();
+        ram.write_slice(&[1; 0x2000], GuestAddress(0)).unwrap();
+        let mut buffers = Buffers::new(ram.clone());
+        buffers.append(0x800, 0x1800).unwrap();
+        assert_eq!(buffers.discard().unwrap(), 0x1000);
+        assert!(buffers.is_empty());
+        assert_eq!(ram.read_obj::<u8>(GuestAddress(0xfff)).unwrap(), 1);
+        assert_eq!(ram.read_obj::<u8>(GuestAddress(0x1000)).unwrap(), 0);
+        assert_eq!(ram.read_obj::<u8>(GuestAddress(0x1fff)).unwrap(), 0);
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::interrupt::DeviceInterrupt;
 use super::queue::Queue;
 use crate::memory::Ram;
-use crate::reactor::ReactorError;
+use crate::reactor::{ReactorError, Refused};
 
 /// How long `stop` waits for requests in flight. A reset by the driver waits
 /// as long, with its vCPU.
@@ -73,6 +73,14 @@ pub enum StartError {
     Backend(#[from] std::io::Error),
 }
 
+/// For devices whose worker holds nothing that must outlive it: the others
+/// take back what is in [`Refused::worker`].
+impl<W> From<Refused<W>> for StartError {
+    fn from(refused: Refused<W>) -> Self {
+        Self::Worker(refused.reason)
+    }
+}
+
 /// A virtio device, seen from its transport.
 pub trait VirtioDevice: Send {
     /// Type, features and queues; constant.
@@ -88,8 +96,19 @@ pub trait VirtioDevice: Send {
     /// Begins to work. Called when stopped.
     ///
     /// # Errors
-    /// The device stays stopped and drops what it was given.
+    /// The device stays stopped, drops what it was given and can be started
+    /// another time.
     fn start(&mut self, activation: Activation) -> Result<(), StartError>;
+
+    /// Lets go of what the device stands on, on the host: a disk makes durable
+    /// what was written and closes its file. Called when stopped. Started
+    /// again, the device fails what its driver asks for.
+    ///
+    /// # Errors
+    /// What was written may not be durable. It is closed all the same.
+    fn sever(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 
     /// Finishes what is in flight, stops, and gives the queues back. Harmless
     /// when stopped: gives nothing back.

@@ -105,6 +105,11 @@ pub struct FakeDriver {
 impl FakeDriver {
     /// A driver for `device`, which is not set up yet.
     pub fn new(device: impl VirtioDevice + 'static) -> Self {
+        Self::boxed(Box::new(device))
+    }
+
+    /// The same for a device that has a box already.
+    pub fn boxed(device: Box<dyn VirtioDevice>) -> Self {
         let memory = GuestMemoryMmap::from_ranges(&[
             (GuestAddress(0), MEMORY / 2),
             (GuestAddress(REGION_BOUNDARY), MEMORY / 2),
@@ -112,8 +117,8 @@ impl FakeDriver {
         .expect("a small mapping succeeds");
         let ram = Ram::new(memory);
         let line = InterruptLine::new().expect("an eventfd is to be had");
-        let transport = MmioTransport::new(Box::new(device), ram.clone(), line.clone())
-            .expect("eventfds are to be had");
+        let transport =
+            MmioTransport::new(device, ram.clone(), line.clone()).expect("eventfds are to be had");
         Self {
             transport,
             ram,
@@ -134,6 +139,11 @@ impl FakeDriver {
     /// Sets the device up (virtio 1.3 §3.1.1) with those of `features` that it
     /// offers, and version 1.
     pub fn start(&mut self, features: u64) {
+        self.start_with(features, MAX_QUEUES);
+    }
+
+    /// The same with the first `queues` queues only.
+    pub fn start_with(&mut self, features: u64, queues: u32) {
         self.write(register::VIRTIO_MMIO_STATUS, 0);
         self.write(register::VIRTIO_MMIO_STATUS, 1);
         self.write(register::VIRTIO_MMIO_STATUS, 3);
@@ -142,7 +152,7 @@ impl FakeDriver {
         self.write(register::VIRTIO_MMIO_STATUS, 11);
         assert_eq!(self.status(), 11, "the device accepts its own features");
         self.queues.clear();
-        for index in 0..MAX_QUEUES {
+        for index in 0..queues {
             self.write(register::VIRTIO_MMIO_QUEUE_SEL, index);
             let max = self.read(register::VIRTIO_MMIO_QUEUE_NUM_MAX);
             let Some(max) = u16::try_from(max).ok().filter(|max| *max > 0) else {

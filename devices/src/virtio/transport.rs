@@ -17,7 +17,7 @@ use virtio_bindings::virtio_config::{
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::device::{Activation, DeviceInfo, VirtioDevice};
+use super::device::{Activation, DeviceInfo, StartError, VirtioDevice};
 use super::interrupt::DeviceInterrupt;
 use super::queue::{Queue, QueueFault};
 use super::queue_registers::{Area, Half, QueueRegisters};
@@ -41,6 +41,21 @@ enum Activity {
     Running,
     /// Between [`Transport::pause`] and [`Transport::resume`].
     Paused,
+    /// The device did not stop. What it had in flight may change guest memory
+    /// at any time to come, so that it is never given back to the driver.
+    Lost,
+}
+
+/// Why a device did not let go of what it stands on in good order.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SeverError {
+    /// Requests in flight did not finish.
+    #[error(transparent)]
+    Stop(#[from] ReactorError),
+    /// Its last act failed; it has let go.
+    #[error("what was written may not be durable")]
+    Sync(#[from] io::Error),
 }
 
 /// A register map over a [`Transport`].
@@ -115,7 +130,7 @@ impl Transport {
 
     /// The device status register.
     pub fn status(&self) -> u32 {
-        if self.interrupt.is_reset_needed() {
+        if self.interrupt.is_reset_needed() || self.activity == Activity::Lost {
             self.status | NEEDS_RESET
         } else {
             self.status
@@ -123,13 +138,17 @@ impl Transport {
     }
 
     /// The driver writes the device status register: zero resets, other
-    /// values can only add bits.
+    /// values can only add bits. A device that did not stop takes a reset but
+    /// does not complete it (§2.4.1): it never reads as zero nor works again.
     pub fn set_status(&mut self, value: u32) {
         if value == 0 {
             self.reset();
             return;
         }
-        let value = value & 0xff & !NEEDS_RESET;
+        let mut value = value & 0xff & !NEEDS_RESET;
+        if self.activity == Activity::Lost {
+            value &= !(FEATURES_OK | DRIVER_OK);
+        }
         if value & self.status != self.status {
             self.fault("the driver cleared status bits without a reset");
         }
@@ -184,10 +203,20 @@ impl Transport {
         }
     }
 
-    /// Stops the device and takes its queues back.
+    /// Stops the device and takes its queues back. A device that once failed
+    /// to stop fails for ever.
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
+        match self.activity {
+            Activity::Running => self.activity = Activity::Lost,
+            Activity::Lost => return Err(ReactorError::Stuck),
+            Activity::Stopped | Activity::Paused => {
+                self.activity = Activity::Stopped;
+                return Ok(Vec::new());
+            }
+        }
+        let stopped = self.device.stop();
+        let queues = stopped.inspect_err(|_| self.interrupt.needs_reset())?;
         self.activity = Activity::Stopped;
-        let queues = self.device.stop()?;
         self.faults += queues.iter().map(Queue::faults).sum::<u64>();
         Ok(queues)
     }
@@ -227,12 +256,13 @@ impl Transport {
     /// changes guest memory until [`resume`](Self::resume).
     ///
     /// # Errors
-    /// Requests in flight did not finish: the device then needs a reset.
+    /// Requests in flight did not finish, now or earlier: they may still
+    /// change guest memory, and the device does not work again.
     pub fn pause(&mut self) -> Result<(), ReactorError> {
-        if self.activity != Activity::Running {
+        if matches!(self.activity, Activity::Stopped | Activity::Paused) {
             return Ok(());
         }
-        let queues = self.stop().inspect_err(|_| self.interrupt.needs_reset())?;
+        let queues = self.stop()?;
         for mut queue in queues {
             // What the worker returned last, it may not have told of. A broken
             // ring is found again after `resume`.
@@ -254,6 +284,35 @@ impl Transport {
         for queue in self.queues.iter().filter(|queue| queue.ready) {
             let _ = queue.kick.write(1);
         }
+    }
+
+    /// Stops the device and takes it out, to be put behind another transport.
+    /// What is left answers its driver as a device does that was lost.
+    ///
+    /// # Errors
+    /// The device did not stop: nobody may use it again.
+    pub fn take_device(&mut self) -> Result<Box<dyn VirtioDevice>, ReactorError> {
+        self.stop()?;
+        // Behind another transport there will be another driver.
+        self.device.reset();
+        self.activity = Activity::Lost;
+        Ok(std::mem::replace(&mut self.device, Box::new(Vacancy)))
+    }
+
+    /// Has the device let go of what it stands on: its driver sees errors from
+    /// then on. It goes on running if it ran.
+    ///
+    /// # Errors
+    /// Requests in flight did not finish, or what was written may not be
+    /// durable.
+    pub fn sever(&mut self) -> Result<(), SeverError> {
+        let ran = self.activity == Activity::Running;
+        self.pause()?;
+        let severed = self.device.sever();
+        if ran {
+            self.resume();
+        }
+        Ok(severed?)
     }
 
     /// Chooses which 32 of the offered feature bits are read.
@@ -436,8 +495,39 @@ impl Transport {
     }
 }
 
+/// What is behind a transport whose device was taken out.
+struct Vacancy;
+
+impl VirtioDevice for Vacancy {
+    fn info(&self) -> DeviceInfo {
+        DeviceInfo {
+            device_type: 0,
+            features: 0,
+            queue_sizes: Vec::new(),
+        }
+    }
+
+    fn read_config(&self, _: u64, data: &mut [u8]) {
+        data.fill(0);
+    }
+
+    fn write_config(&mut self, _: u64, _: &[u8]) {}
+
+    fn start(&mut self, _: Activation) -> Result<(), StartError> {
+        Err(ReactorError::Gone.into())
+    }
+
+    fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
+        Ok(Vec::new())
+    }
+}
+
 impl Drop for Transport {
     fn drop(&mut self) {
+        // A device that was lost has been told of.
+        if self.activity == Activity::Lost {
+            return;
+        }
         if let Err(error) = self.stop() {
             self.failure(&error);
         }

@@ -85,7 +85,24 @@ impl VirtioDevice for Vsock {
         let events = activation.take_queue(EVENT_QUEUE)?;
         let switchboard = self.switchboard.take().ok_or(ReactorError::Gone)?;
         let worker = VsockWorker::new(receive, transmit, events, switchboard, self.counters());
-        self.running = Some(self.reactor.attach(worker)?);
+        match self.reactor.attach(worker) {
+            Ok(attached) => {
+                self.running = Some(attached);
+                Ok(())
+            }
+            Err(refused) => {
+                let (switchboard, _) = refused.worker.into_parts();
+                self.switchboard = Some(switchboard);
+                Err(refused.reason.into())
+            }
+        }
+    }
+
+    /// Programs of the host are hung up on, and nobody is there any more.
+    fn sever(&mut self) -> io::Result<()> {
+        if let Some(switchboard) = &mut self.switchboard {
+            switchboard.sever();
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, MemoryLayout};
+use vmm::{CommandLine, Identity, MemoryConfig, MemoryLayout};
 
 use crate::error::Error;
 use crate::exit;
@@ -14,12 +14,14 @@ use crate::launch::{self, Specification, process};
 use crate::option::backing::BackingOption;
 use crate::option::boot::BootOption;
 use crate::option::console::{ConsoleEnd, ConsoleOption};
+use crate::option::cpus::CpusOption;
 use crate::option::disk::DiskOption;
 use crate::option::huge_pages::HugePagesOption;
 use crate::option::net::NetOption;
+use crate::option::on_reset::OnResetOption;
 use crate::option::transport::TransportOption;
 use crate::option::vsock::VsockOption;
-use crate::option::{self, size, smbios};
+use crate::option::{size, smbios};
 
 use super::Outcome;
 
@@ -47,9 +49,11 @@ pub(super) struct Run {
     #[arg(long, value_name = "PROTOCOL", default_value = "auto")]
     boot: BootOption,
 
-    /// Number of virtual CPUs, 1 to 64
-    #[arg(long, value_name = "N", default_value = "1", value_parser = option::cpus)]
-    cpus: CpuCount,
+    /// Number of virtual CPUs, 1 to 64: N[,max=N]
+    ///
+    /// With `max`, more can be added while the guest runs, up to that number.
+    #[arg(long, value_name = "CPUS", default_value = "1")]
+    cpus: CpusOption,
 
     /// Memory, such as 512M or 2G (powers of 1024; a number alone is bytes)
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size::memory)]
@@ -105,6 +109,10 @@ pub(super) struct Run {
     #[arg(long, value_name = "CONSOLE", default_value = "stdio")]
     console: ConsoleOption,
 
+    /// What becomes of the machine when its guest resets itself
+    #[arg(long, value_name = "WHAT", default_value = "reboot")]
+    on_reset: OnResetOption,
+
     /// What the guest reads about its machine:
     /// manufacturer=…,product=…,version=…,serial=…,uuid=…
     #[arg(long, value_name = "FIELDS", value_parser = smbios::identity)]
@@ -152,7 +160,8 @@ impl Run {
                 .cmdline
                 .unwrap_or_else(|| default_command_line(&self.console)),
             protocol: self.boot.into(),
-            cpus: self.cpus,
+            cpus: self.cpus.count,
+            max_cpus: self.cpus.max,
             memory: MemoryConfig {
                 layout: self.memory,
                 backing,
@@ -164,6 +173,7 @@ impl Run {
             nets: self.nets,
             vsock: self.vsock,
             console: self.console,
+            on_reset: self.on_reset.into(),
             identity: self.smbios.unwrap_or_else(smbios::default_identity),
         }
     }

@@ -22,7 +22,7 @@ pub mod vsock;
 use std::path::PathBuf;
 
 use vmm::config::{BlockConfig, BootConfig, DeviceConfig, NetConfig, TransportKind};
-use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, Protocol, VmConfig};
+use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, OnReset, Protocol, VmConfig};
 
 use crate::error::Error;
 use crate::option::console::{ConsoleDevice, ConsoleOption};
@@ -41,8 +41,10 @@ pub struct Specification {
     pub command_line: CommandLine,
     /// How the kernel is entered.
     pub protocol: Protocol,
-    /// How many vCPUs.
+    /// How many vCPUs when it starts.
     pub cpus: CpuCount,
+    /// How many in the end, if some are to be added.
+    pub max_cpus: Option<CpuCount>,
     /// How much memory, and of what.
     pub memory: MemoryConfig,
     /// How the guest reaches its devices.
@@ -55,6 +57,8 @@ pub struct Specification {
     pub vsock: Option<VsockOption>,
     /// Where the console goes.
     pub console: ConsoleOption,
+    /// What becomes of it when its guest resets itself.
+    pub on_reset: OnReset,
     /// What the guest reads about its machine.
     pub identity: Identity,
 }
@@ -137,10 +141,12 @@ pub fn prepare(specification: Specification) -> Result<VmConfig, Error> {
             protocol: specification.protocol,
         },
         cpus: specification.cpus,
+        max_cpus: specification.max_cpus,
         memory: specification.memory,
         identity: specification.identity,
         console: serial,
         rtc: true,
+        on_reset: specification.on_reset,
         transport: specification.transport,
         devices,
     })

@@ -1,37 +1,148 @@
 use super::*;
-use crate::cpu::crash::CrashCause;
-use crate::error::Error;
+use crate::attach::{AttachedDevice, stuck_device};
+use crate::catalog::NamedDevice;
+use crate::cpu::crash::{Crash, CrashCause};
+use crate::error::{Error, ErrorKind, Result};
 use crate::operator::Operator;
-use crate::statistics::BootClock;
+use crate::platform::GuestEvents;
 use crate::vm::{PausedVm, Vm};
-use std::sync::Arc;
-use std::time::Instant;
+use devices::bus::Bus;
+use devices::interrupt::InterruptLine;
+use devices::platform::request::RequestSender;
+use std::sync::Mutex;
+use std::time::Duration;
 
-/// A machine without vCPUs and devices, and what is told to its control
-/// thread. `remains` go with it.
-fn machine(remains: impl Send + 'static) -> (PausedVm, RequestSender, impl Fn(Crash)) {
+/// A machine without vCPUs, from inside.
+#[derive(Clone)]
+struct Inside {
+    /// How the present run reports.
+    reporter: Arc<Mutex<Reporter>>,
+    /// Where the guest hears of events.
+    line: InterruptLine,
+    ports: Bus,
+    /// What becomes of the next that is put together.
+    fails: Arc<Mutex<bool>>,
+    /// Goes with the machine.
+    held: Arc<()>,
+}
+
+impl Inside {
+    fn request(&self, request: MachineRequest) {
+        self.requests().send(request);
+    }
+
+    fn requests(&self) -> RequestSender {
+        self.reporter.lock().unwrap().request_sender()
+    }
+
+    fn crash(&self, crash: Crash) {
+        self.reporter.lock().unwrap().crash_reporter()(crash);
+    }
+
+    /// The events that the guest finds.
+    fn events(&self) -> u32 {
+        self.read(boot::layout::EVENTS_PORT)
+    }
+
+    /// The vCPUs that the guest finds.
+    fn cpus(&self) -> u32 {
+        self.read(boot::layout::CPU_COUNT_PORT)
+    }
+
+    fn read(&self, port: u16) -> u32 {
+        let mut data = [0; 4];
+        self.ports.read(port.into(), &mut data);
+        u32::from_le_bytes(data)
+    }
+
+    /// How many hold on to what goes with the machine, beside the test.
+    fn holders(&self) -> usize {
+        Arc::strong_count(&self.held) - 1
+    }
+}
+
+/// Puts such a machine together.
+struct Assembler {
+    inside: Inside,
+    _held: Arc<()>,
+}
+
+impl Assemble for Assembler {
+    fn assemble(
+        &mut self,
+        _: Vec<NamedDevice>,
+        cpus: CpuCount,
+        reporter: &Reporter,
+    ) -> Result<Parts> {
+        *self.inside.reporter.lock().unwrap() = reporter.clone();
+        if *self.inside.fails.lock().unwrap() {
+            return Err(Error::host("memory")(io::ErrorKind::OutOfMemory.into()));
+        }
+        let (ports, line) = (&self.inside.ports, self.inside.line.clone());
+        for port in [
+            boot::layout::EVENTS_PORT,
+            boot::layout::PCI_SLOTS_PORT,
+            boot::layout::CPU_COUNT_PORT,
+        ] {
+            ports.remove(port.into());
+        }
+        Ok(Parts {
+            events: Some(GuestEvents::new(ports, line, cpus, || {})?),
+            keep: Some(Box::new(Arc::clone(&self._held))),
+            ..Parts::default()
+        })
+    }
+}
+
+/// A machine that reboots, and its inside.
+fn machine() -> (PausedVm, Inside) {
+    machine_with(Vec::new(), OnReset::Reboot)
+}
+
+fn machine_with(devices: Vec<AttachedDevice>, on_reset: OnReset) -> (PausedVm, Inside) {
     let channel = ControlChannel::new();
-    let (sender, requests) = (channel.sender.clone(), channel.request_sender());
-    let crash = channel.crash_reporter();
-    let parts = Parts {
-        vcpus: Vcpus::default(),
-        devices: Vec::new(),
+    let operator = Operator {
+        sender: channel.sender.clone(),
+    };
+    let held = Arc::new(());
+    let inside = Inside {
+        reporter: Arc::new(Mutex::new(channel.reporter(Some(0)))),
+        line: InterruptLine::new().unwrap(),
+        ports: Bus::default(),
+        fails: Arc::default(),
+        held: Arc::clone(&held),
+    };
+    let cpus = CpuCount::new(2).unwrap();
+    let mut assembler = Assembler {
+        inside: inside.clone(),
+        _held: held,
+    };
+    // The assembler's own does not count.
+    assembler.inside.held = Arc::default();
+    let mut parts = assembler
+        .assemble(Vec::new(), cpus, &channel.reporter(Some(0)))
+        .unwrap();
+    parts.devices = devices;
+    let clock = Arc::new(BootClock::new(Instant::now()));
+    let machine = Machine {
+        parts,
+        assembler: Box::new(assembler),
         description: Description {
             state: State::Paused,
-            cpus: 1,
+            cpus: 0,
+            max_cpus: 4,
             memory_bytes: 64 << 20,
             devices: Vec::new(),
         },
-        _keep: Box::new(remains),
+        cpus,
+        on_reset,
+        clock: Arc::clone(&clock),
     };
-    let vm = Vm {
-        operator: Operator { sender },
-        control: Some(spawn(channel, parts).unwrap()),
-        stopped: None,
-        vcpus: Vec::new(),
-        clock: Arc::new(BootClock::new(Instant::now())),
-    };
-    (PausedVm(vm), requests, crash)
+    let control = spawn(channel, machine).unwrap();
+    (
+        PausedVm(Vm::new(operator, control, Vec::new(), clock)),
+        inside,
+    )
 }
 
 fn crash_of(vcpu: u8) -> Crash {
@@ -45,9 +156,9 @@ fn crash_of(vcpu: u8) -> Crash {
 
 #[test]
 fn asking_twice_changes_nothing_and_every_change_is_told_once() {
-    let (paused, ..) = machine(());
+    let (paused, _) = machine();
     let events = paused.events();
-    let mut vm = paused.start().unwrap();
+    let vm = paused.start().unwrap();
     vm.resume().unwrap();
     vm.pause().unwrap();
     vm.pause().unwrap();
@@ -59,21 +170,72 @@ fn asking_twice_changes_nothing_and_every_change_is_told_once() {
     assert_eq!(vm.wait(), StopReason::Stopped);
     assert_eq!(vm.wait(), StopReason::Stopped);
     let told: Vec<_> = events.iter().collect();
-    let (resumed, paused) = (Event::Resumed, Event::Paused);
+    let expected = [
+        Event::Started,
+        Event::Paused,
+        Event::Resumed,
+        Event::Paused,
+        Event::Stopped(StopReason::Stopped),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_pause_that_failed_fails_until_the_machine_is_resumed_and_nobody_hears_of_it() {
+    let (paused, _) = machine_with(vec![stuck_device("disk root")], OnReset::Reboot);
+    let events = paused.events();
+    let vm = paused.start().unwrap();
+    for _ in 0..2 {
+        for _ in 0..2 {
+            let error = vm.pause().unwrap_err();
+            assert!(error.to_string().contains("disk root"), "{error}");
+            assert_eq!(vm.describe().unwrap().state, State::Halted);
+        }
+        vm.resume().unwrap();
+        assert_eq!(vm.describe().unwrap().state, State::Running);
+    }
+    drop(vm);
     let stopped = Event::Stopped(StopReason::Stopped);
-    assert_eq!(
-        told,
-        [resumed.clone(), paused.clone(), resumed, paused, stopped]
-    );
+    let told: Vec<_> = events.iter().collect();
+    assert_eq!(told, [Event::Started, stopped]);
+}
+
+#[test]
+fn whoever_waits_hears_why_it_stopped() {
+    let (paused, inside) = machine();
+    let vm = paused.start().unwrap();
+    std::thread::scope(|scope| {
+        let waiters = [(); 4].map(|()| scope.spawn(|| vm.wait()));
+        inside.request(MachineRequest::PowerOff);
+        for waiter in waiters {
+            assert_eq!(waiter.join().unwrap(), StopReason::PowerOff);
+        }
+    });
+}
+
+#[test]
+fn a_machine_that_its_user_ended_before_it_ran_says_so_in_the_usual_way() {
+    let (paused, inside) = machine();
+    inside.request(MachineRequest::UserQuit);
+    let vm = paused.start().unwrap();
+    assert_eq!(vm.wait(), StopReason::UserQuit);
 }
 
 #[test]
 fn a_stopped_machine_refuses_everything() {
-    let (paused, requests, _) = machine(());
-    let mut vm = paused.start().unwrap();
-    requests.send(MachineRequest::PowerOff);
+    let (paused, inside) = machine();
+    let vm = paused.start().unwrap();
+    inside.request(MachineRequest::PowerOff);
     assert_eq!(vm.wait(), StopReason::PowerOff);
-    for answer in [vm.pause(), vm.resume(), vm.stop()] {
+    let answers = [
+        vm.pause(),
+        vm.resume(),
+        vm.reset(),
+        vm.press_power_button(),
+        vm.shutdown(Duration::MAX),
+        vm.stop(),
+    ];
+    for answer in answers {
         assert!(matches!(answer, Err(Error::Stopped)));
     }
     assert_eq!(vm.events().iter().count(), 0);
@@ -81,38 +243,206 @@ fn a_stopped_machine_refuses_everything() {
 
 #[test]
 fn the_first_thing_that_ends_a_machine_is_the_reason() {
-    let (paused, requests, crash) = machine(());
+    let (paused, inside) = machine_with(Vec::new(), OnReset::Stop);
+    let requests = inside.requests();
     requests.send(MachineRequest::Reset);
     requests.send(MachineRequest::PowerOff);
-    crash(crash_of(0));
+    inside.crash(crash_of(0));
     // Paused or not makes no difference.
-    let Err(Error::Stopped) = paused.start() else {
-        panic!("the reset came first");
-    };
-    let (PausedVm(mut vm), requests, crash) = machine(());
-    crash(crash_of(3));
-    requests.send(MachineRequest::UserQuit);
+    assert_eq!(paused.start().unwrap().wait(), StopReason::Reset);
+
+    let (PausedVm(vm), inside) = machine();
+    inside.crash(crash_of(3));
+    inside.request(MachineRequest::UserQuit);
     assert_eq!(vm.wait(), StopReason::Crashed(crash_of(3)));
 }
 
 #[test]
-fn a_guest_that_repeats_itself_sends_one_message() {
-    let channel = ControlChannel::new();
-    let requests = channel.request_sender();
-    for _ in 0..1000 {
-        requests.clone().send(MachineRequest::Reset);
+fn a_guest_that_resets_starts_anew_as_often_as_it_likes() {
+    let (paused, inside) = machine();
+    let events = paused.events();
+    let vm = paused.start().unwrap();
+    assert_eq!(events.recv(), Ok(Event::Started));
+    for _ in 0..20 {
+        inside.request(MachineRequest::Reset);
+        assert_eq!(events.recv(), Ok(Event::ResetRequested));
+        assert_eq!(events.recv(), Ok(Event::Restarted));
     }
-    assert_eq!(channel.receiver.try_iter().count(), 1);
+    assert_eq!(vm.describe().unwrap().state, State::Running);
+    assert_eq!(vm.statistics().resets, 20);
+    inside.request(MachineRequest::PowerOff);
+    assert_eq!(vm.wait(), StopReason::PowerOff);
 }
 
 #[test]
-fn many_threads_may_pause_resume_and_stop_at_once() {
-    let (paused, ..) = machine(());
+fn what_the_guest_of_an_earlier_run_said_is_not_heeded() {
+    let (paused, inside) = machine();
+    let before = inside.reporter.lock().unwrap().clone();
+    let vm = paused.start().unwrap();
+    vm.reset().unwrap();
+    before.request_sender().send(MachineRequest::PowerOff);
+    before.crash_reporter()(crash_of(1));
+    assert_eq!(vm.describe().unwrap().state, State::Running);
+    // The console's user is none of the guest's.
+    let user = Reporter::new(None, vm.operator().sender);
+    user.request_sender().send(MachineRequest::UserQuit);
+    assert_eq!(vm.wait(), StopReason::UserQuit);
+}
+
+#[test]
+fn a_machine_that_is_reset_from_outside_goes_on_as_it_was() {
+    let (paused, _) = machine();
+    let events = paused.events();
+    paused.operator().reset().unwrap();
+    assert_eq!(paused.operator().describe().unwrap().state, State::Paused);
+    let vm = paused.start().unwrap();
+    vm.reset().unwrap();
+    assert_eq!(vm.describe().unwrap().state, State::Running);
+    vm.pause().unwrap();
+    vm.reset().unwrap();
+    assert_eq!(vm.describe().unwrap().state, State::Paused);
+    drop(vm);
+    let told: Vec<_> = events.iter().collect();
+    let expected = [
+        Event::Restarted,
+        Event::Started,
+        Event::Restarted,
+        Event::Paused,
+        Event::Restarted,
+        Event::Stopped(StopReason::Stopped),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_machine_that_cannot_be_put_together_again_ends_and_says_why() {
+    let (paused, inside) = machine();
+    let vm = paused.start().unwrap();
+    *inside.fails.lock().unwrap() = true;
+    assert!(matches!(vm.reset(), Err(Error::Host { .. })));
+    let StopReason::ResetFailed { kind, reason } = vm.wait() else {
+        panic!("it cannot start anew");
+    };
+    assert_eq!(kind, ErrorKind::Host);
+    assert_eq!(reason, "the host refused memory: out of memory");
+    assert_eq!(inside.holders(), 0);
+}
+
+#[test]
+fn a_device_that_does_not_stop_keeps_the_guest_from_starting_anew() {
+    let (paused, inside) = machine_with(vec![stuck_device("disk root")], OnReset::Reboot);
+    let vm = paused.start().unwrap();
+    inside.request(MachineRequest::Reset);
+    let StopReason::ResetFailed { reason, .. } = vm.wait() else {
+        panic!("its memory is not its own");
+    };
+    assert!(reason.contains("disk root"), "{reason}");
+}
+
+#[test]
+fn a_press_of_the_power_button_reaches_the_guest_of_the_day() {
+    let (paused, inside) = machine();
+    let vm = paused.start().unwrap();
+    for _ in 0..2 {
+        vm.press_power_button().unwrap();
+        assert_eq!(inside.line.take(), 1);
+        assert_eq!(inside.events(), boot::layout::EVENT_POWER_BUTTON);
+        vm.reset().unwrap();
+    }
+    vm.pause().unwrap();
+    vm.press_power_button().unwrap();
+    assert_eq!(inside.events(), boot::layout::EVENT_POWER_BUTTON);
+}
+
+#[test]
+fn a_guest_that_shuts_down_answers_all_who_asked_for_it() {
+    for (request, reason) in [
+        (MachineRequest::PowerOff, StopReason::PowerOff),
+        // It was to end, so that it does not start anew.
+        (MachineRequest::Reset, StopReason::Reset),
+    ] {
+        let (paused, inside) = machine();
+        let vm = paused.start().unwrap();
+        let (sender, answers) = std::sync::mpsc::channel();
+        for _ in 0..3 {
+            let sender = sender.clone();
+            let deadline = Duration::MAX;
+            let receive = move |answer| sender.send(answer).unwrap();
+            vm.submit(Command::Shutdown { deadline }, receive);
+        }
+        // All have been carried out, and nothing has come of it.
+        vm.describe().unwrap();
+        assert!(answers.try_recv().is_err());
+        assert_eq!(inside.events(), boot::layout::EVENT_POWER_BUTTON);
+        inside.request(request);
+        for _ in 0..3 {
+            assert!(matches!(answers.recv().unwrap(), Ok(Reply::Done)));
+        }
+        assert_eq!(vm.wait(), reason);
+    }
+}
+
+#[test]
+fn a_guest_that_does_not_shut_down_in_time_is_ended() {
+    let (paused, inside) = machine();
+    let vm = paused.start().unwrap();
+    let (sender, patient) = std::sync::mpsc::channel();
+    let deadline = Duration::from_secs(3600);
+    vm.submit(Command::Shutdown { deadline }, move |answer| {
+        sender.send(answer).unwrap();
+    });
+    vm.shutdown(Duration::ZERO).unwrap();
+    assert!(matches!(patient.recv().unwrap(), Ok(Reply::Done)));
+    assert_eq!(inside.events(), boot::layout::EVENT_POWER_BUTTON);
+    assert_eq!(vm.wait(), StopReason::Stopped);
+}
+
+#[test]
+fn a_guest_that_did_not_hear_of_the_power_button_is_reminded() {
+    let (paused, inside) = machine();
+    let vm = paused.start().unwrap();
+    let deadline = Duration::MAX;
+    vm.submit(Command::Shutdown { deadline }, drop);
+    let mut interrupts = 0;
+    while interrupts < 2 {
+        interrupts += inside.line.take();
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn vcpus_are_added_up_to_the_maximum_and_stay_when_the_guest_starts_anew() {
+    let (paused, inside) = machine();
+    let vm = paused.start().unwrap();
+    let set = |count| vm.set_cpus(CpuCount::new(count).unwrap());
+    let told = || (inside.events(), inside.cpus());
+    assert!(matches!(set(1), Err(Error::FewerCpus { present: 2, .. })));
+    assert!(matches!(set(5), Err(Error::TooManyCpus { max: 4, .. })));
+    set(2).unwrap();
+    assert_eq!(told(), (0, 2));
+    set(3).unwrap();
+    assert_eq!(told(), (boot::layout::EVENT_CPUS, 3));
+    assert_eq!(vm.describe().unwrap().cpus, 3);
+    vm.reset().unwrap();
+    assert_eq!(told(), (0, 3));
+    assert!(matches!(set(2), Err(Error::FewerCpus { present: 3, .. })));
+    set(4).unwrap();
+    assert_eq!(told(), (boot::layout::EVENT_CPUS, 4));
+}
+
+#[test]
+fn many_threads_may_pause_resume_reset_and_stop_at_once() {
+    let (paused, _) = machine();
     let vm = paused.start().unwrap();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                for command in [Command::Pause, Command::Resume, Command::Stop] {
+                for command in [
+                    Command::Pause,
+                    Command::Resume,
+                    Command::Reset,
+                    Command::Stop,
+                ] {
                     // An answer comes in any case.
                     let answer = vm.execute(command);
                     assert!(matches!(answer, Ok(Reply::Done) | Err(Error::Stopped)));
@@ -125,26 +455,26 @@ fn many_threads_may_pause_resume_and_stop_at_once() {
 
 #[test]
 fn everything_is_gone_when_the_end_is_told() {
-    let held = Arc::new(());
-    let (paused, requests, _) = machine(Arc::clone(&held));
+    let (paused, inside) = machine();
     let events = paused.events();
-    requests.send(MachineRequest::PowerOff);
+    assert!(inside.holders() > 0);
+    inside.request(MachineRequest::PowerOff);
     let told = events.recv().unwrap();
     assert_eq!(told, Event::Stopped(StopReason::PowerOff));
-    assert_eq!(Arc::strong_count(&held), 1);
+    assert_eq!(inside.holders(), 0);
 }
 
 #[test]
 fn a_machine_is_dropped_unstarted_from_another_thread_and_while_its_events_are_read() {
-    let held = Arc::new(());
-    drop(machine(Arc::clone(&held)).0);
-    assert_eq!(Arc::strong_count(&held), 1);
+    let (paused, inside) = machine();
+    drop(paused);
+    assert_eq!(inside.holders(), 0);
 
-    let (paused, ..) = machine(Arc::clone(&held));
+    let (paused, inside) = machine();
     std::thread::spawn(|| drop(paused)).join().unwrap();
-    assert_eq!(Arc::strong_count(&held), 1);
+    assert_eq!(inside.holders(), 0);
 
-    let (paused, ..) = machine(Arc::clone(&held));
+    let (paused, inside) = machine();
     let events = paused.events();
     let mut vm = Some(paused.start().unwrap());
     let mut last = None;
@@ -154,5 +484,5 @@ fn a_machine_is_dropped_unstarted_from_another_thread_and_while_its_events_are_r
     }
     assert!(vm.is_none());
     assert_eq!(last, Some(Event::Stopped(StopReason::Stopped)));
-    assert_eq!(Arc::strong_count(&held), 1);
+    assert_eq!(inside.holders(), 0);
 }

@@ -7,7 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -38,8 +38,28 @@ pub(crate) struct VcpuCounters {
     pub(crate) mmio_exits: AtomicU64,
     /// Exits to this process for anything else.
     pub(crate) other_exits: AtomicU64,
-    /// All exits, also those that KVM handled, once the vCPU has ended.
-    pub(crate) all_exits: OnceLock<u64>,
+    /// All exits, also those that KVM handled, from each power-on to the end.
+    all_exits: Mutex<Option<u64>>,
+}
+
+impl VcpuCounters {
+    /// All exits, also those that KVM handled, of the times that have ended.
+    pub(crate) fn all_exits(&self) -> Option<u64> {
+        *self.ended()
+    }
+
+    /// The vCPU has ended, after `exits` in all.
+    pub(crate) fn end(&self, exits: u64) {
+        let mut ended = self.ended();
+        *ended = Some(ended.unwrap_or(0) + exits);
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Option<u64>> {
+        // A plain value is valid whoever panicked.
+        self.all_exits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a vCPU thread needs.
@@ -101,11 +121,6 @@ impl VcpuHandle {
         })
     }
 
-    /// What the vCPU has done.
-    pub(crate) fn counters(&self) -> Arc<VcpuCounters> {
-        Arc::clone(&self.counters)
-    }
-
     /// Makes the thread come back to the gate.
     pub(crate) fn kick(&self) {
         kick::kick(&self.thread, self.immediate_exit);
@@ -115,7 +130,7 @@ impl VcpuHandle {
     pub(crate) fn join(self) {
         let vcpu = self.thread.join();
         if let Some(exits) = vcpu.ok().as_ref().and_then(stats::exits) {
-            let _ = self.counters.all_exits.set(exits);
+            self.counters.end(exits);
         }
     }
 }

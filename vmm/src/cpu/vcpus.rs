@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kvm_ioctls::VcpuFd;
 
 use super::gate::{Gate, Phase};
-use super::vcpu::{VcpuContext, VcpuCounters, VcpuHandle};
+use super::vcpu::{VcpuContext, VcpuHandle};
 use crate::error::Result;
 
 /// vCPU threads, and the gate that they wait at until [`run`](Self::run).
@@ -30,11 +30,6 @@ impl Vcpus {
         self.threads
             .push(VcpuHandle::spawn(vcpu, run_size, gate, context)?);
         Ok(())
-    }
-
-    /// What each has done.
-    pub(crate) fn counters(&self) -> Vec<Arc<VcpuCounters>> {
-        self.threads.iter().map(VcpuHandle::counters).collect()
     }
 
     /// Has all run the guest.

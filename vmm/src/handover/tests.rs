@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::{
-    BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, TransportKind, VsockConfig,
+    BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, OnReset, TransportKind,
+    VsockConfig,
 };
 use crate::memory::{Backing, MemoryConfig};
 use boot::smbios::{Identity, Text};
@@ -151,6 +152,7 @@ fn config() -> impl Strategy<Value = VmConfig> {
                     protocol,
                 },
                 cpus: CpuCount::new(cpus).unwrap(),
+                max_cpus: rtc.then(|| CpuCount::new(cpus).unwrap()),
                 memory,
                 identity,
                 console: serial.map(console),
@@ -158,6 +160,10 @@ fn config() -> impl Strategy<Value = VmConfig> {
                 transport: match rtc {
                     true => TransportKind::Pci,
                     false => TransportKind::Mmio,
+                },
+                on_reset: match rtc {
+                    true => OnReset::Reboot,
+                    false => OnReset::Stop,
                 },
                 devices,
             },
@@ -251,7 +257,7 @@ fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
     let mut value = serde_json::json!({
         "version": VERSION, "asked_ns": 0, "report": null,
         "kvm": fd(), "kernel": fd(), "initrd": null,
-        "command_line": "", "protocol": "auto", "cpus": 1,
+        "command_line": "", "protocol": "auto", "cpus": 1, "max_cpus": null,
         "memory": {
             "bytes": 64 << 20, "backing": "anonymous",
             "transparent_huge_pages": null, "prefault": false,
@@ -260,7 +266,8 @@ fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
             "manufacturer": "", "product": "", "version": "", "serial": "",
             "uuid": vec![0; 16], "asset_tag": null,
         },
-        "console": null, "rtc": true, "transport": "pci", "devices": ["rng"],
+        "console": null, "rtc": true, "transport": "pci", "on_reset": "stop",
+        "devices": ["rng"],
     });
     edit(&mut value);
     value.to_string()
@@ -323,8 +330,11 @@ fn a_memfd_that_is_none_is_refused() {
 #[test]
 fn values_that_no_machine_can_have_are_refused_by_name() {
     type Edit = fn(&mut serde_json::Value);
-    let edits: [(&str, Edit); 6] = [
+    let edits: [(&str, Edit); 7] = [
         ("number of vCPUs", |value| value["cpus"] = 65.into()),
+        ("largest number of vCPUs", |value| {
+            value["max_cpus"] = 0.into();
+        }),
         ("memory size", |value| value["memory"]["bytes"] = 1.into()),
         ("command line", |value| value["command_line"] = "\n".into()),
         ("SMBIOS text", |value| {

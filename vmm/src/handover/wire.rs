@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 use super::inheritance::{Inheritance, bequeath};
 use super::{HandoverError, VERSION};
 use crate::config::{
-    BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, TransportKind, VmConfig,
-    VsockConfig,
+    BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, OnReset, TransportKind,
+    VmConfig, VsockConfig,
 };
 use crate::memory::{Backing, MemoryConfig};
 
@@ -39,11 +39,13 @@ pub(super) struct Wire {
     command_line: String,
     protocol: WireProtocol,
     cpus: u8,
+    max_cpus: Option<u8>,
     memory: WireMemory,
     identity: WireIdentity,
     console: Option<WireConsole>,
     rtc: bool,
     transport: WireTransport,
+    on_reset: WireOnReset,
     devices: Vec<WireDevice>,
 }
 
@@ -96,6 +98,13 @@ struct WireConsole {
 enum WireTransport {
     Pci,
     Mmio,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WireOnReset {
+    Reboot,
+    Stop,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -184,6 +193,7 @@ impl Wire {
                 Protocol::Pvh => WireProtocol::Pvh,
             },
             cpus: config.cpus.get(),
+            max_cpus: config.max_cpus.map(CpuCount::get),
             memory: WireMemory {
                 bytes: memory.layout.bytes(),
                 backing: match memory.backing {
@@ -208,6 +218,10 @@ impl Wire {
             transport: match config.transport {
                 TransportKind::Pci => WireTransport::Pci,
                 TransportKind::Mmio => WireTransport::Mmio,
+            },
+            on_reset: match config.on_reset {
+                OnReset::Reboot => WireOnReset::Reboot,
+                OnReset::Stop => WireOnReset::Stop,
             },
             devices: devices.collect::<io::Result<_>>()?,
         })
@@ -241,6 +255,11 @@ impl Wire {
                 },
             },
             cpus: CpuCount::new(self.cpus.into()).map_err(bad("number of vCPUs"))?,
+            max_cpus: self
+                .max_cpus
+                .map(|max| CpuCount::new(max.into()))
+                .transpose()
+                .map_err(bad("largest number of vCPUs"))?,
             memory: MemoryConfig {
                 layout: MemoryLayout::new(self.memory.bytes).map_err(bad("memory size"))?,
                 backing: match self.memory.backing {
@@ -258,6 +277,10 @@ impl Wire {
             transport: match self.transport {
                 WireTransport::Pci => TransportKind::Pci,
                 WireTransport::Mmio => TransportKind::Mmio,
+            },
+            on_reset: match self.on_reset {
+                WireOnReset::Reboot => OnReset::Reboot,
+                WireOnReset::Stop => OnReset::Stop,
             },
             devices,
         })

@@ -6,6 +6,7 @@ use std::io;
 
 use boot::MemoryLayout;
 use devices::memory::Ram;
+use devices::memory::pages::HostPages;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use vm_memory::mmap::MmapRegionBuilder;
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
@@ -34,6 +35,13 @@ impl Backing {
             Self::Anonymous | Self::Shared => 4 << 10,
             Self::Huge2M => 2 << 20,
             Self::Huge1G => 1 << 30,
+        }
+    }
+
+    fn host_pages(self) -> HostPages {
+        HostPages {
+            size: usize::try_from(self.page_size()).expect("a page fits"),
+            shared: self != Self::Anonymous,
         }
     }
 }
@@ -92,7 +100,11 @@ pub(crate) fn allocate(config: &MemoryConfig) -> Result<Ram> {
     }
     let memory = GuestMemoryMmap::from_regions(regions)
         .map_err(|error| Error::internal("guest memory ranges", error))?;
-    Ok(Ram::with_backing(memory, mappings))
+    Ok(Ram::with_backing(
+        memory,
+        config.backing.host_pages(),
+        mappings,
+    ))
 }
 
 /// The file behind memory that is not anonymous.

@@ -107,6 +107,8 @@ impl Stage {
             .arg("--initrd")
             .arg(&self.initrd)
             .args(["--cmdline", &story::command_line(self.shell)])
+            // A guest that panics is not to try again.
+            .args(["--on-reset", "stop"])
             .args(["--disk", &format!("{},id=demo", disk.display())])
             .args(["--net", &format!("tap={}", network::TAP)])
             .arg("--report")

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::*;
 use crate::block::disk::{Completion, DiskInfo, Operation, OperationKind, Slot};
+use crate::virtio::transport::RegisterMap;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -26,6 +29,8 @@ struct Control {
 struct Shared {
     state: Mutex<State>,
     ready: EventFd,
+    /// Names a descriptor that is not open instead of `ready`.
+    deaf: AtomicBool,
 }
 
 #[derive(Default)]
@@ -44,6 +49,7 @@ fn held_disk(depth: usize) -> (Box<dyn Disk>, Control) {
     let shared = Arc::new(Shared {
         state: Mutex::default(),
         ready: EventFd::new(0).unwrap(),
+        deaf: AtomicBool::new(false),
     });
     let (arrivals, received) = mpsc::channel();
     let disk = HeldDisk {
@@ -107,10 +113,19 @@ impl Disk for HeldDisk {
         self.shared.state.lock().unwrap().done.pop()
     }
     fn ready_fd(&self) -> Option<RawFd> {
-        Some(self.shared.ready.as_raw_fd())
+        let deaf = self.shared.deaf.load(Ordering::Acquire);
+        Some(if deaf {
+            RawFd::MAX
+        } else {
+            self.shared.ready.as_raw_fd()
+        })
     }
     fn wait(&mut self, _: Instant) {
         std::thread::yield_now();
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -275,4 +290,53 @@ fn a_disk_that_never_finishes_is_given_up_at_the_deadline() {
     // The disk is lost: setting the device up again cannot help.
     bench.driver.start(u64::MAX);
     assert!(bench.driver.needs_reset());
+}
+
+#[test]
+fn a_worker_that_cannot_be_attached_leaves_the_disk_for_another_start() {
+    let (disk, control) = held_disk(8);
+    let mut bench = Bench::new(disk);
+    control.shared.deaf.store(true, Ordering::Release);
+    bench.driver.start(u64::MAX);
+    assert!(bench.driver.needs_reset());
+    control.shared.deaf.store(false, Ordering::Release);
+    bench.driver.start(u64::MAX);
+    assert!(!bench.driver.needs_reset());
+    let data = bench.driver.writable(512);
+    bench.add(VIRTIO_BLK_T_IN, 7, &[data]);
+    bench.driver.kick(0);
+    control.finish(&[control.next().0], || Ok(()));
+    bench.driver.wait(0);
+    assert_eq!(bench.driver.contents(data), [7; 512]);
+}
+
+/// How many descriptors of this process are open on `file`.
+fn descriptors_of(file: &File) -> usize {
+    let inode = file.metadata().unwrap().ino();
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    // Another thread's may be gone by now.
+    let is_it = |path| std::fs::metadata(path).is_ok_and(|other| other.ino() == inode);
+    open.filter(|entry| is_it(entry.as_ref().unwrap().path()))
+        .count()
+}
+
+/// Whoever takes a disk away may give its file to somebody else at once.
+#[test]
+fn a_severed_disk_is_durable_and_closed_and_its_driver_sees_errors() {
+    for engine in ENGINES {
+        let file = patterned_file();
+        let mut bench = Bench::on(&file, engine);
+        assert_eq!(bench.write(3, &[7; 512]), OK);
+        assert_eq!(descriptors_of(&file), 2);
+        bench.driver.transport.transport().sever().unwrap();
+        assert_eq!(descriptors_of(&file), 1, "the test's own");
+        assert_eq!(bench.write(3, &[8; 512]), IOERR);
+        assert_eq!(bench.read(3, 512).0, IOERR);
+        let mut sector = [0; 512];
+        file.read_exact_at(&mut sector, 3 * 512).unwrap();
+        assert_eq!(sector, [7; 512]);
+        // A reset does not bring it back.
+        bench.driver.start(u64::MAX);
+        assert_eq!(bench.read(3, 512).0, IOERR);
+    }
 }

@@ -517,13 +517,55 @@ impl VirtioDevice for Stuck {
 }
 
 #[test]
-fn a_device_that_does_not_stop_needs_a_reset() {
+fn a_device_that_does_not_pause_never_counts_as_paused() {
     let mut driver = FakeDriver::started(Stuck, 0);
-    assert!(driver.transport.pause().is_err());
-    assert!(driver.needs_reset());
-    driver.transport.resume();
-    assert!(driver.needs_reset());
-    assert_eq!(set_status(&mut driver, 0), 0);
+    for _ in 0..2 {
+        assert!(driver.transport.pause().is_err());
+        assert!(driver.needs_reset());
+        driver.transport.resume();
+        assert!(driver.needs_reset());
+    }
+}
+
+#[test]
+fn a_device_that_does_not_stop_is_never_reset_nor_set_up_again() {
+    let mut driver = FakeDriver::started(Stuck, 0);
+    for _ in 0..2 {
+        assert_eq!(set_status(&mut driver, 0), NEEDS_RESET);
+        driver.accept_features(1 << VIRTIO_F_VERSION_1);
+        let refused = set_status(&mut driver, ACKNOWLEDGED | FEATURES_OK);
+        assert_eq!(refused, ACKNOWLEDGED | NEEDS_RESET);
+        let refused = set_status(&mut driver, 15);
+        assert_eq!(refused, ACKNOWLEDGED | NEEDS_RESET);
+        assert!(driver.transport.pause().is_err());
+    }
+}
+
+#[test]
+fn a_device_that_is_taken_out_works_behind_another_transport() {
+    let queues = Queues::default();
+    let mut first = FakeDriver::started(Shelf(Arc::clone(&queues)), OFFERED);
+    let device = first.transport.transport().take_device().unwrap();
+    assert!(queues.lock().unwrap().is_empty());
+    // The driver that had it is left with nothing.
+    assert!(first.needs_reset());
+    set_status(&mut first, 0);
+    set_status(&mut first, 15);
+    assert!(queues.lock().unwrap().is_empty());
+
+    let mut second = FakeDriver::boxed(device);
+    second.start(OFFERED);
+    assert_eq!(second.status(), 15);
+    drop(first);
+    assert_eq!(queues.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_device_that_does_not_stop_is_not_given_out() {
+    let mut driver = FakeDriver::started(Stuck, 0);
+    for _ in 0..2 {
+        assert!(driver.transport.transport().take_device().is_err());
+    }
 }
 
 #[test]

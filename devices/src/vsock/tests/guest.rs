@@ -87,6 +87,10 @@ impl Guest {
 
     pub(super) fn without_buffers() -> Self {
         let (device, world) = make();
+        Self::with(device, world)
+    }
+
+    pub(super) fn with(device: Vsock, world: World) -> Self {
         let counters = device.counters();
         let mut driver = FakeDriver::started(device, u64::MAX);
         let scratch = driver.writable(1 << 18);

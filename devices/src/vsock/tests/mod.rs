@@ -12,6 +12,7 @@ use guest::{GUEST, Guest, make, packet};
 
 use super::header::{Operation, shutdown};
 use crate::virtio::contract::device_contract;
+use crate::virtio::device::VirtioDevice;
 
 device_contract!(make, queues: [1]);
 
@@ -142,6 +143,18 @@ fn hundreds_of_connections_are_kept_apart() {
         guest.answer(&header, Operation::Reset, b"");
     }
     guest.assert_works();
+}
+
+#[test]
+fn a_device_that_was_severed_refuses_everything() {
+    let (mut device, world) = make();
+    device.sever().unwrap();
+    assert!(!world.path().exists());
+    let mut guest = Guest::with(device, world);
+    let _service = guest.service(1024);
+    guest.post(8, guest::BUFFER);
+    guest.send(packet(Operation::Request, 1024, 7), b"");
+    assert_eq!(guest.receive().0.operation, Operation::Reset);
 }
 
 #[test]

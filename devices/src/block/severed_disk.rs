@@ -1,0 +1,55 @@
+//! What a device has in place of a disk that was taken away: every operation
+//! fails, so that the guest sees errors and not a hang.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Instant;
+
+use super::disk::{Completion, Disk, DiskInfo, Operation, Slot};
+
+/// A disk that is gone.
+pub(super) struct SeveredDisk {
+    info: DiskInfo,
+    done: VecDeque<Completion>,
+}
+
+impl SeveredDisk {
+    /// In place of a disk with `info`.
+    pub(super) fn new(info: DiskInfo) -> Self {
+        Self {
+            info,
+            done: VecDeque::with_capacity(info.depth),
+        }
+    }
+}
+
+impl Disk for SeveredDisk {
+    fn info(&self) -> DiskInfo {
+        self.info
+    }
+
+    fn submit(&mut self, slot: Slot, operation: Operation) {
+        self.done.push_back(Completion {
+            slot,
+            data: operation.data,
+            result: Err(io::Error::from_raw_os_error(libc::ENODEV)),
+        });
+    }
+
+    fn start(&mut self) {}
+
+    fn next_completion(&mut self) -> Option<Completion> {
+        self.done.pop_front()
+    }
+
+    fn ready_fd(&self) -> Option<RawFd> {
+        None
+    }
+
+    fn wait(&mut self, _: Instant) {}
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! The blueprint of a machine: what its parts are put together from, when it
+//! is built and again after each reset.
+//!
+//! It keeps what outlives a reset on the host's side: the configuration's
+//! descriptors, the console, the I/O thread, counters. Devices outlive it too,
+//! and are handed in.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use boot::smbios::Identity;
+use boot::{BootPlan, CpuCount, Machine, MmioDevice, PciHost, SlotSet};
+use devices::bus::Bus;
+use devices::memory::Ram;
+use devices::reactor::Reactor;
+use devices::thread;
+
+use crate::attach::{AttachedDevice, Backplane, Place, place};
+use crate::catalog::NamedDevice;
+use crate::config::{BootConfig, TransportKind};
+use crate::control::Reporter;
+use crate::cpu::create::create_vcpus;
+use crate::cpu::vcpu::{Buses, VcpuContext, VcpuCounters};
+use crate::cpu::vcpus::Vcpus;
+use crate::error::{Error, Result};
+use crate::kvm::machine::KvmMachine;
+use crate::memory::load::{Files, load};
+use crate::memory::{MemoryConfig, ram, slots};
+use crate::parts::{Assemble, Parts};
+use crate::platform::{self, GuestEvents, SerialConsole};
+use crate::statistics::BootClock;
+
+/// What a machine is built from, dropped from top to bottom.
+pub(crate) struct Blueprint {
+    pub(crate) kvm: OwnedFd,
+    pub(crate) boot: BootConfig,
+    pub(crate) memory: MemoryConfig,
+    pub(crate) identity: Identity,
+    pub(crate) rtc: bool,
+    pub(crate) transport: TransportKind,
+    pub(crate) console: Option<SerialConsole>,
+    /// One for each vCPU that there may ever be.
+    pub(crate) counters: Vec<Arc<VcpuCounters>>,
+    pub(crate) clock: Arc<BootClock>,
+    /// Where devices and the console work.
+    pub(crate) _reactor: Reactor,
+}
+
+impl Assemble for Blueprint {
+    fn assemble(
+        &mut self,
+        devices: Vec<NamedDevice>,
+        cpus: CpuCount,
+        reporter: &Reporter,
+    ) -> Result<Parts> {
+        let places = place_devices(self.transport, devices.len())?;
+        let plan = self.plan(cpus, &places)?;
+
+        // Memory first, so that it goes last, should a later step fail.
+        let kvm = self.kvm.try_clone();
+        let kvm = kvm.map_err(Error::host("a duplicate of the KVM device"))?;
+        let (ram, machine) =
+            make_in_parallel(|| self.filled_memory(&plan), || KvmMachine::create(kvm))?;
+        // SAFETY: `Parts` keeps the memory until after the vCPUs and the
+        // machine are gone.
+        #[allow(unsafe_code)]
+        unsafe {
+            slots::set(&machine.vm, &ram)?;
+        }
+
+        let buses = Buses {
+            ports: Bus::default(),
+            mmio: Bus::default(),
+        };
+        platform::add_fixed(&buses.ports, &reporter.request_sender(), self.rtc)?;
+        let events = GuestEvents::add(&buses.ports, &machine, cpus, || {})?;
+        if let Some(console) = &self.console {
+            console.connect(&buses.ports, &machine)?;
+        }
+        let backplane = Backplane::new(self.transport, &machine, &ram, &buses.mmio)?;
+        let devices = attach_devices(devices, &places, &backplane, &machine)?;
+        let vcpus = self.start_vcpus(&machine, &plan, buses, reporter)?;
+        Ok(Parts {
+            vcpus,
+            devices,
+            events: Some(events),
+            keep: Some(Box::new((machine, ram))),
+        })
+    }
+}
+
+impl Blueprint {
+    /// What lies where in the memory of a guest with `cpus` vCPUs and devices
+    /// at `places`, and where it starts.
+    fn plan(&self, cpus: CpuCount, places: &[Place]) -> Result<BootPlan> {
+        let windows = places.iter().filter_map(|place| match place {
+            Place::Mmio(window) => Some(*window),
+            Place::Pci(_) => None,
+        });
+        let windows: Vec<MmioDevice> = windows.collect();
+        let boot = &self.boot;
+        let initrd = boot.initrd.as_ref();
+        let initrd = initrd.map(|initrd| initrd.metadata().map(|metadata| metadata.len()));
+        let machine = Machine {
+            memory: self.memory.layout,
+            cpus,
+            max_cpus: Some(self.max_cpus()),
+            command_line: &boot.command_line,
+            initrd: initrd
+                .transpose()
+                .map_err(Error::host("the length of the initrd"))?,
+            protocol: boot.protocol,
+            virtio_mmio: &windows,
+            pci: match self.transport {
+                TransportKind::Pci => Some(PciHost {
+                    hotplug: SlotSet::NONE,
+                }),
+                TransportKind::Mmio => None,
+            },
+            generation_id: None,
+            watchdog: false,
+            power_button: true,
+            serial: self.console.is_some(),
+            rtc: self.rtc,
+            identity: &self.identity,
+        };
+        Ok(boot::plan(&boot.kernel, &machine)?)
+    }
+
+    fn max_cpus(&self) -> CpuCount {
+        let count = CpuCount::new(self.counters.len() as u64);
+        count.expect("there is a counter for each vCPU that may be")
+    }
+
+    /// Guest memory with everything in it that the guest starts from.
+    fn filled_memory(&self, plan: &BootPlan) -> Result<Ram> {
+        let ram = ram::allocate(&self.memory)?;
+        let files = Files {
+            kernel: &self.boot.kernel,
+            initrd: self.boot.initrd.as_ref(),
+        };
+        load(&plan.segments, &files, &ram)?;
+        Ok(ram)
+    }
+
+    /// Makes all vCPUs that there may ever be, and starts their threads, which
+    /// wait. Those beyond the guest's first wait on in KVM until the guest
+    /// starts them. Should one fail, those before it end.
+    fn start_vcpus(
+        &self,
+        machine: &KvmMachine,
+        plan: &BootPlan,
+        buses: Buses,
+        reporter: &Reporter,
+    ) -> Result<Vcpus> {
+        let fds = create_vcpus(machine, self.max_cpus(), plan)?;
+        let run_size = machine.vm.run_size();
+        let buses = Arc::new(buses);
+        let mut vcpus = Vcpus::default();
+        for ((id, fd), counters) in (0..).zip(fds).zip(&self.counters) {
+            let clock = Arc::clone(&self.clock);
+            let context = VcpuContext {
+                id,
+                buses: Arc::clone(&buses),
+                counters: Arc::clone(counters),
+                on_crash: reporter.crash_reporter(),
+                on_entry: (id == 0).then(|| -> Box<dyn FnOnce(Instant) + Send> {
+                    Box::new(move |now| clock.enter(now))
+                }),
+            };
+            vcpus.add(fd, run_size, context)?;
+        }
+        Ok(vcpus)
+    }
+}
+
+/// Makes memory here and the machine on a thread of its own: while it makes
+/// one, KVM sleeps for as long as RCU takes, often longer than reading a
+/// kernel (Linux: `kvm_vm_create_worker_thread`).
+fn make_in_parallel(
+    memory: impl FnOnce() -> Result<Ram>,
+    machine: impl FnOnce() -> Result<KvmMachine> + Send,
+) -> Result<(Ram, KvmMachine)> {
+    std::thread::scope(|scope| {
+        let machine = thread::builder("make-vm")
+            .spawn_scoped(scope, machine)
+            .map_err(Error::host("a thread"))?;
+        let ram = memory();
+        let machine = machine
+            .join()
+            .map_err(|_| Error::internal("making a machine", "the thread panicked"))?;
+        Ok((ram?, machine?))
+    })
+}
+
+/// Where each of `count` devices goes.
+fn place_devices(kind: TransportKind, count: usize) -> Result<Vec<Place>> {
+    let places: Vec<Place> = (0..count).map_while(|index| place(kind, index)).collect();
+    if places.len() < count {
+        return Err(Error::Config(format!(
+            "{count} virtio devices are too many: a machine has room for {}",
+            places.len()
+        )));
+    }
+    Ok(places)
+}
+
+fn attach_devices(
+    devices: Vec<NamedDevice>,
+    places: &[Place],
+    backplane: &Backplane,
+    machine: &KvmMachine,
+) -> Result<Vec<AttachedDevice>> {
+    let placed = devices.into_iter().zip(places);
+    placed
+        .map(|(made, place)| backplane.attach(made.device, &made.name, *place, machine))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn devices_have_places_of_their_own_until_there_is_no_room() {
+        for kind in [TransportKind::Mmio, TransportKind::Pci] {
+            assert!(place_devices(kind, 0).unwrap().is_empty());
+            let most = kind.room();
+            let places = place_devices(kind, most).unwrap();
+            assert_eq!(places.len(), most);
+            assert!((1..most).all(|at| !places[..at].contains(&places[at])));
+            for count in [most + 1, 1000, usize::MAX] {
+                let error = place_devices(kind, count).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Configuration);
+                assert!(error.to_string().contains(&count.to_string()), "{error}");
+            }
+        }
+    }
+}

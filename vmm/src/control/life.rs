@@ -1,0 +1,147 @@
+//! A machine's life, as the control thread brings it about: pause and resume,
+//! reset, and the ways to its end.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use boot::CpuCount;
+
+use super::{Activity, Control, Due, Outcome, Reporter};
+use crate::attach::AttachedDevice;
+use crate::command::{Answer, Reply};
+use crate::config::OnReset;
+use crate::error::{Error, Result};
+use crate::event::{Event, StopReason};
+
+/// How often a guest that is to shut down is reminded of it until it has
+/// looked: a guest that boots has not set the interrupt up yet, and an edge
+/// that it cannot see is lost.
+const REMINDER: Duration = Duration::from_millis(250);
+
+impl Control {
+    /// A pause that failed may be asked for again: whoever rests already, has
+    /// nothing to do.
+    pub(super) fn pause(&mut self) -> Result<()> {
+        if matches!(self.activity, Activity::Built | Activity::Paused) {
+            return Ok(());
+        }
+        self.machine.parts.vcpus.pause();
+        self.activity = Activity::Halted;
+        let mut result = Ok(());
+        for device in &self.machine.parts.devices {
+            // All come to rest, even if one does not.
+            result = result.and(device.pause());
+        }
+        result?;
+        self.activity = Activity::Paused;
+        self.tell(&Event::Paused);
+        Ok(())
+    }
+
+    /// After a pause that failed, nobody was told that the machine paused, so
+    /// that nobody is told that it goes on.
+    pub(super) fn resume(&mut self) {
+        let before = std::mem::replace(&mut self.activity, Activity::Running);
+        if before == Activity::Running {
+            return;
+        }
+        let parts = &self.machine.parts;
+        parts.devices.iter().for_each(AttachedDevice::resume);
+        parts.vcpus.run();
+        match before {
+            Activity::Built => self.tell(&Event::Started),
+            Activity::Paused => self.tell(&Event::Resumed),
+            Activity::Halted | Activity::Running => {}
+        }
+    }
+
+    /// The guest asked for a reset. One that is to shut down does not get it.
+    pub(super) fn guest_resets(&mut self) -> Outcome {
+        self.tell(&Event::ResetRequested);
+        let shutting_down = !self.stopping.is_empty();
+        match self.machine.on_reset {
+            OnReset::Reboot if !shutting_down => self.reset(None),
+            _ => ControlFlow::Break(StopReason::Reset),
+        }
+    }
+
+    /// The guest starts anew. If it cannot, that ends the machine: there is
+    /// nothing left of it.
+    pub(super) fn reset(&mut self, answer: Option<Answer>) -> Outcome {
+        let rebuilt = self.rebuild();
+        let end = rebuilt.as_ref().err().map(StopReason::reset_failed);
+        if let Some(answer) = answer {
+            answer.send(rebuilt.map(|()| Reply::Done));
+        }
+        end.map_or(ControlFlow::Continue(()), ControlFlow::Break)
+    }
+
+    /// Takes the machine apart and puts it together again, with the devices
+    /// that it has now. Paused, it stays so.
+    fn rebuild(&mut self) -> Result<()> {
+        self.machine.clock.reset(Instant::now());
+        let devices = std::mem::take(&mut self.machine.parts).dismantle()?;
+        self.run += 1;
+        let reporter = Reporter::new(Some(self.run), self.sender.clone());
+        let cpus = self.machine.cpus;
+        let assembler = &mut self.machine.assembler;
+        self.machine.parts = assembler.assemble(devices, cpus, &reporter)?;
+        self.tell(&Event::Restarted);
+        match self.activity {
+            Activity::Running => self.machine.parts.vcpus.run(),
+            // Whatever did not rest is gone.
+            Activity::Halted => {
+                self.activity = Activity::Paused;
+                self.tell(&Event::Paused);
+            }
+            Activity::Built | Activity::Paused => {}
+        }
+        Ok(())
+    }
+
+    /// What the guest makes of it is its own business. A paused one finds it
+    /// when it goes on.
+    pub(super) fn press_power_button(&mut self) {
+        if let Some(events) = &self.machine.parts.events {
+            events.power_button.raise();
+        }
+    }
+
+    /// Asks the guest to end, and ends it at the deadline. Of several, the
+    /// first counts.
+    pub(super) fn shut_down(&mut self, deadline: Duration, answer: Answer) {
+        self.press_power_button();
+        if self.stopping.is_empty() {
+            self.deadlines.add(Instant::now() + REMINDER, Due::Reminder);
+        }
+        self.stopping.push(answer);
+        // One beyond the end of time is none.
+        if let Some(at) = Instant::now().checked_add(deadline) {
+            self.deadlines.add(at, Due::PowerCut);
+        }
+    }
+
+    /// The vCPUs exist and wait: the guest is told that it may start them.
+    pub(super) fn set_cpus(&mut self, count: CpuCount) -> Result<()> {
+        let (asked, present) = (count.get(), self.machine.cpus.get());
+        let max = self.machine.description.max_cpus;
+        if asked < present {
+            return Err(Error::FewerCpus { asked, present });
+        }
+        if asked > max {
+            return Err(Error::TooManyCpus { asked, max });
+        }
+        self.machine.cpus = count;
+        if let Some(events) = &self.machine.parts.events {
+            events.cpu_count.announce(asked);
+        }
+        Ok(())
+    }
+
+    pub(super) fn remind(&mut self) {
+        if let Some(events) = &self.machine.parts.events {
+            events.register.remind();
+        }
+        self.deadlines.add(Instant::now() + REMINDER, Due::Reminder);
+    }
+}

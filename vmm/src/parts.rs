@@ -1,0 +1,56 @@
+//! What a machine is made of from power-on to reset, and who puts it together.
+
+use boot::CpuCount;
+
+use crate::attach::AttachedDevice;
+use crate::catalog::NamedDevice;
+use crate::control::Reporter;
+use crate::cpu::vcpus::Vcpus;
+use crate::error::Result;
+use crate::platform::GuestEvents;
+
+/// The parts of a machine that the control thread operates, dropped from top
+/// to bottom. By default there are none: a machine that is switched off.
+#[derive(Default)]
+pub(crate) struct Parts {
+    pub(crate) vcpus: Vcpus,
+    pub(crate) devices: Vec<AttachedDevice>,
+    /// How the guest is told of what happens to its machine.
+    pub(crate) events: Option<GuestEvents>,
+    /// Whatever else must live as long as the guest runs, and go with it.
+    pub(crate) keep: Option<Box<dyn Send>>,
+}
+
+impl Parts {
+    /// Takes the machine apart and keeps its devices, with all that they have
+    /// come to on the host's side.
+    ///
+    /// # Errors
+    /// A device did not stop. It is lost, and so are the others.
+    pub(crate) fn dismantle(self) -> Result<Vec<NamedDevice>> {
+        // vCPUs first: nobody operates the devices from here on.
+        drop(self.vcpus);
+        let devices = self.devices.iter().map(AttachedDevice::take_device);
+        let devices = devices.collect();
+        drop(self.devices);
+        drop(self.keep);
+        devices
+    }
+}
+
+/// Puts a machine's parts together: when it is built, and after each reset.
+/// Dropping it closes what outlives a reset on the host's side.
+pub(crate) trait Assemble: Send {
+    /// A machine with `devices`, in this order, whose guest has `cpus` vCPUs
+    /// at first and reports through `reporter`. Its vCPUs wait, its memory
+    /// holds nothing but what the guest starts from.
+    ///
+    /// # Errors
+    /// This host cannot do it now. Nothing is left behind.
+    fn assemble(
+        &mut self,
+        devices: Vec<NamedDevice>,
+        cpus: CpuCount,
+        reporter: &Reporter,
+    ) -> Result<Parts>;
+}
