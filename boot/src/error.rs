@@ -131,6 +131,19 @@ pub enum Error {
         bytes: u64,
     },
 
+    /// Memory cannot grow that far.
+    #[error(
+        "guest memory cannot grow from {bytes} to {most} bytes; give a maximum that is larger \
+         by a multiple of {} MiB",
+        crate::layout::GROWTH_STEP / MIB
+    )]
+    MemoryGrowth {
+        /// What there is from the start.
+        bytes: u64,
+        /// What was asked for at the most.
+        most: u64,
+    },
+
     /// The number of vCPUs cannot be given to a guest.
     #[error("{count} vCPUs is not possible; give 1 to {}", crate::CpuCount::MAX)]
     CpuCount {

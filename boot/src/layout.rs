@@ -19,6 +19,7 @@
 //! 0xFEE0_0000  local APICs
 //! 0xFFFB_C000  pages KVM needs for itself         reserved
 //! 0x1_0000_0000                                   usable RAM above 3 GiB
+//! the next multiple of 2 GiB                      memory that comes while it runs
 //! ```
 
 use std::ops::Range;
@@ -37,6 +38,14 @@ pub const MEMORY_MIN: u64 = 64 * MIB;
 /// Most memory a guest can have, in bytes: what fits 46 address bits with the
 /// hole, the least that server processors of the last ten years offer.
 pub const MEMORY_MAX: u64 = (1 << 46) - 4 * GIB;
+
+/// Memory that comes while a guest runs begins at a multiple of this: Linux's
+/// memory blocks, which come and go whole, are at most as large on x86_64
+/// (arch/x86/mm/init_64.c, `MAX_BLOCK_SIZE`).
+pub const GROWTH_ALIGNMENT: u64 = 2 * GIB;
+/// And it has a multiple of this, the least size of such a block
+/// (arch/x86/include/asm/sparsemem.h, `SECTION_SIZE_BITS`).
+pub const GROWTH_STEP: u64 = 128 * MIB;
 
 /// First address of the global descriptor table of the entry state.
 pub const GDT: u64 = 0x1000;

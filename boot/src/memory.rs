@@ -8,15 +8,17 @@ use std::iter;
 use std::ops::Range;
 
 use crate::layout::{
-    ACPI, CONVENTIONAL_END, EBDA, HIGH_RAM, KERNEL_FLOOR, KVM_PRIVATE, LOW_RAM_LIMIT, MEMORY_MAX,
-    MEMORY_MIN, MIB, PCI_ECAM, SMBIOS,
+    ACPI, CONVENTIONAL_END, EBDA, GROWTH_ALIGNMENT, GROWTH_STEP, HIGH_RAM, KERNEL_FLOOR,
+    KVM_PRIVATE, LOW_RAM_LIMIT, MEMORY_MAX, MEMORY_MIN, MIB, PCI_ECAM, SMBIOS,
 };
 use crate::{Error, Result};
 
-/// Guest RAM: one range below 3 GiB and, if that is not enough, one from 4 GiB.
+/// Guest RAM: one range below 3 GiB and, if that is not enough, one from 4 GiB;
+/// above these, if it may grow, a range for what comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryLayout {
     bytes: u64,
+    most: u64,
 }
 
 impl MemoryLayout {
@@ -30,10 +32,41 @@ impl MemoryLayout {
         if !(MEMORY_MIN..=MEMORY_MAX).contains(&bytes) || !bytes.is_multiple_of(MIB) {
             return Err(Error::MemorySize { bytes });
         }
-        Ok(MemoryLayout { bytes })
+        Ok(MemoryLayout { bytes, most: bytes })
     }
 
-    /// All RAM, in bytes.
+    /// The same RAM, which can grow to `most` bytes while the guest runs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MemoryGrowth`] if `most` is less than there is, does not exceed
+    /// it by a multiple of [`GROWTH_STEP`], or is more than [`MEMORY_MAX`].
+    pub fn growing_to(self, most: u64) -> Result<Self> {
+        let by = most.checked_sub(self.bytes);
+        if most > MEMORY_MAX || !by.is_some_and(|by| by.is_multiple_of(GROWTH_STEP)) {
+            return Err(Error::MemoryGrowth {
+                bytes: self.bytes,
+                most,
+            });
+        }
+        Ok(MemoryLayout { most, ..self })
+    }
+
+    /// The most RAM that the guest can have, in bytes.
+    pub fn most(&self) -> u64 {
+        self.most
+    }
+
+    /// Where RAM is that comes while the guest runs, if any can. A guest does
+    /// not find it in its memory map (virtio 1.3 §5.15).
+    pub fn growth(&self) -> Option<Range<u64>> {
+        let bytes = self.most - self.bytes;
+        let start = self.high().map_or(HIGH_RAM, |range| range.end);
+        let start = start.next_multiple_of(GROWTH_ALIGNMENT);
+        (bytes > 0).then_some(start..start + bytes)
+    }
+
+    /// All RAM that there is from the start, in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -49,9 +82,11 @@ impl MemoryLayout {
         (bytes > 0).then_some(HIGH_RAM..HIGH_RAM + bytes)
     }
 
-    /// The address ranges that need memory behind them, lowest first.
+    /// The address ranges that need memory behind them, lowest first, also
+    /// what comes later.
     pub fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
-        iter::once(0..self.low_end()).chain(self.high())
+        let high = self.high().into_iter().chain(self.growth());
+        iter::once(0..self.low_end()).chain(high)
     }
 
     /// Where a kernel or an initrd may lie.
@@ -135,6 +170,45 @@ mod tests {
         for bytes in [0, 1, MIB, 64 * MIB + 1, MEMORY_MAX + MIB, u64::MAX] {
             assert!(
                 matches!(MemoryLayout::new(bytes), Err(Error::MemorySize { bytes: b }) if b == bytes)
+            );
+        }
+    }
+
+    #[test]
+    fn memory_grows_in_a_range_of_its_own_that_the_map_does_not_tell() {
+        for (bytes, most, growth) in [
+            (256 * MIB, 512 * MIB, 4 * GIB..4 * GIB + 256 * MIB),
+            (3 * GIB + MIB, 4 * GIB + MIB, 6 * GIB..7 * GIB),
+            (5 * GIB, 6 * GIB, 6 * GIB..7 * GIB),
+            (MEMORY_MAX - GIB, MEMORY_MAX, MEMORY_MAX..MEMORY_MAX + GIB),
+        ] {
+            let fixed = MemoryLayout::new(bytes).unwrap();
+            let memory = fixed.growing_to(most).unwrap();
+            assert_eq!((memory.bytes(), memory.most()), (bytes, most));
+            assert_eq!(memory.growth(), Some(growth.clone()));
+            assert_eq!(memory.ranges().last(), Some(growth));
+            assert_eq!(memory.map(), fixed.map());
+            assert_eq!(fixed.growing_to(bytes).unwrap(), fixed);
+            assert_eq!(fixed.growth(), None);
+        }
+    }
+
+    #[test]
+    fn impossible_growth_is_refused() {
+        for (bytes, most) in [
+            (GIB, 0),
+            (GIB, GIB - 128 * MIB),
+            (GIB, GIB + 64 * MIB),
+            (GIB, MEMORY_MAX + 128 * MIB),
+            (GIB, u64::MAX),
+        ] {
+            let memory = MemoryLayout::new(bytes).unwrap();
+            assert!(
+                matches!(
+                    memory.growing_to(most),
+                    Err(Error::MemoryGrowth { bytes: b, most: m }) if (b, m) == (bytes, most)
+                ),
+                "{bytes} {most}"
             );
         }
     }

@@ -20,8 +20,9 @@ use devices::virtio::mmio::{MmioTransport, QUEUE_NOTIFY};
 use devices::virtio::pci::{BAR_SIZE, PciTransport};
 use devices::virtio::transport::RegisterMap;
 
-use crate::catalog::NamedDevice;
+use crate::catalog::{DeviceHandle, NamedDevice};
 use crate::config::TransportKind;
+use crate::description::DeviceDescription;
 use crate::error::{Error, Result};
 use crate::kvm::machine::KvmMachine;
 use crate::kvm::messages::KvmPci;
@@ -52,16 +53,16 @@ pub(crate) fn place(kind: TransportKind, index: usize) -> Option<Place> {
 
 /// What devices are put into.
 pub(crate) struct Backplane {
-    pub(crate) kvm: KvmPci,
-    pub(crate) ram: Ram,
-    pub(crate) mmio: Bus,
+    machine: Arc<KvmMachine>,
+    ram: Ram,
+    mmio: Bus,
 }
 
 impl Backplane {
     /// The backplane of `machine`, with a host bridge if `kind` needs one.
     pub(crate) fn new(
         kind: TransportKind,
-        machine: &KvmMachine,
+        machine: &Arc<KvmMachine>,
         ram: &Ram,
         mmio: &Bus,
     ) -> Result<Self> {
@@ -70,29 +71,28 @@ impl Backplane {
             mmio.insert(PCI_ECAM.start, CONFIG_PAGE, bridge)?;
         }
         Ok(Self {
-            kvm: KvmPci(Arc::clone(&machine.vm)),
+            machine: Arc::clone(machine),
             ram: ram.clone(),
             mmio: mmio.clone(),
         })
     }
 
-    /// Puts `device`, called `name` in messages, into `place`.
-    pub(crate) fn attach(
-        &self,
-        device: Box<dyn VirtioDevice>,
-        name: &str,
-        place: Place,
-        machine: &KvmMachine,
-    ) -> Result<AttachedDevice> {
+    /// Puts `made` into `place`.
+    pub(crate) fn attach(&self, made: NamedDevice, place: Place) -> Result<AttachedDevice> {
+        let NamedDevice {
+            name,
+            description,
+            device,
+            handle,
+        } = made;
         let (registers, base) = match place {
-            Place::Mmio(window) => (
-                self.attach_mmio(device, name, &window, machine)?,
-                window.base,
-            ),
-            Place::Pci(slot) => (self.attach_pci(device, name, slot)?, config_page(slot)),
+            Place::Mmio(window) => (self.attach_mmio(device, &name, &window)?, window.base),
+            Place::Pci(slot) => (self.attach_pci(device, &name, slot)?, config_page(slot)),
         };
         Ok(AttachedDevice {
-            name: name.into(),
+            name,
+            description,
+            handle,
             registers,
             place,
             mmio: self.mmio.clone(),
@@ -105,14 +105,14 @@ impl Backplane {
         device: Box<dyn VirtioDevice>,
         name: &str,
         window: &MmioDevice,
-        machine: &KvmMachine,
     ) -> Result<Registers> {
         let line = InterruptLine::new().map_err(Error::device(name))?;
-        machine.connect_interrupt(&line, window.gsi)?;
+        self.machine.connect_interrupt(&line, window.gsi)?;
         let transport = MmioTransport::new(device, self.ram.clone(), line);
         let transport = transport.map_err(Error::device(name))?;
         for (queue, kick) in (0..).zip(transport.kicks()) {
-            machine.connect_doorbell(window.base + QUEUE_NOTIFY, queue, kick)?;
+            self.machine
+                .connect_doorbell(window.base + QUEUE_NOTIFY, queue, kick)?;
         }
         let transport = Arc::new(Mutex::new(transport));
         self.mmio
@@ -121,7 +121,8 @@ impl Backplane {
     }
 
     fn attach_pci(&self, device: Box<dyn VirtioDevice>, name: &str, slot: u8) -> Result<Registers> {
-        let (messages, doorbells) = (Arc::new(self.kvm.clone()), Box::new(self.kvm.clone()));
+        let kvm = KvmPci(Arc::clone(&self.machine.vm));
+        let (messages, doorbells) = (Arc::new(kvm.clone()), Box::new(kvm));
         let ram = self.ram.clone();
         let transport = PciTransport::new(device, ram, first_bar(slot), messages, doorbells);
         let transport = Arc::new(Mutex::new(transport.map_err(Error::device(name))?));
@@ -149,6 +150,10 @@ type Registers = Arc<Mutex<dyn RegisterMap>>;
 pub(crate) struct AttachedDevice {
     /// What it is called in messages.
     name: String,
+    /// For whoever operates the machine.
+    pub(crate) description: DeviceDescription,
+    /// The host's side of it.
+    pub(crate) handle: DeviceHandle,
     registers: Registers,
     pub(crate) place: Place,
     mmio: Bus,
@@ -176,7 +181,9 @@ impl AttachedDevice {
         })?;
         Ok(NamedDevice {
             name: self.name.clone(),
+            description: self.description.clone(),
             device,
+            handle: self.handle.clone(),
         })
     }
 
@@ -237,6 +244,11 @@ pub(crate) fn stuck_device(name: &str) -> AttachedDevice {
     }
     AttachedDevice {
         name: name.into(),
+        description: DeviceDescription {
+            name: "stuck".parse().unwrap(),
+            kind: crate::description::DeviceKind::Rng,
+        },
+        handle: DeviceHandle::None,
         registers: Arc::new(Mutex::new(transport)),
         place: Place::Pci(1),
         mmio: Bus::default(),

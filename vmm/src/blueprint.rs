@@ -25,6 +25,7 @@ use crate::cpu::vcpu::{Buses, VcpuContext, VcpuCounters};
 use crate::cpu::vcpus::Vcpus;
 use crate::error::{Error, Result};
 use crate::kvm::machine::KvmMachine;
+use crate::memory::live::LiveMemory;
 use crate::memory::load::{Files, load};
 use crate::memory::{MemoryConfig, ram, slots};
 use crate::parts::{Assemble, Parts};
@@ -78,13 +79,18 @@ impl Assemble for Blueprint {
         if let Some(console) = &self.console {
             console.connect(&buses.ports, &machine)?;
         }
+        let machine = Arc::new(machine);
         let backplane = Backplane::new(self.transport, &machine, &ram, &buses.mmio)?;
-        let devices = attach_devices(devices, &places, &backplane, &machine)?;
+        let devices = attach_devices(devices, &places, &backplane)?;
+        let handles = devices.iter().map(|device| &device.handle);
+        let memory = LiveMemory::new(ram.clone(), &self.memory, handles);
         let vcpus = self.start_vcpus(&machine, &plan, buses, reporter)?;
         Ok(Parts {
             vcpus,
             devices,
             events: Some(events),
+            backplane: Some(backplane),
+            memory: Some(memory),
             keep: Some(Box::new((machine, ram))),
         })
     }
@@ -210,11 +216,10 @@ fn attach_devices(
     devices: Vec<NamedDevice>,
     places: &[Place],
     backplane: &Backplane,
-    machine: &KvmMachine,
 ) -> Result<Vec<AttachedDevice>> {
     let placed = devices.into_iter().zip(places);
     placed
-        .map(|(made, place)| backplane.attach(made.device, &made.name, *place, machine))
+        .map(|(made, place)| backplane.attach(made, *place))
         .collect()
 }
 

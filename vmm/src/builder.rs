@@ -171,10 +171,13 @@ impl VmBuilder {
     /// What was asked for cannot be, or this host cannot do it; see
     /// [`Error::kind`]. Nothing is left behind.
     pub fn build(self) -> Result<PausedVm> {
-        let Self { config, asked } = self;
+        let Self { mut config, asked } = self;
         kick::install_handler()?;
-        check_memory(&config.memory)?;
+        check_memory(&config)?;
         let max_cpus = check_cpus(&config)?;
+        if config.memory.layout.growth().is_some() {
+            config.devices.push(DeviceConfig::Mem);
+        }
         let description = describe(&config)?;
 
         let channel = ControlChannel::new();
@@ -184,7 +187,10 @@ impl VmBuilder {
             .console
             .map(|console| SerialConsole::new(console, &reactor.handle(), &user));
         let devices = config.devices.into_iter();
-        let devices = devices.map(|device| catalog::make(device, &reactor.handle(), &user));
+        let devices = devices.map(|device| {
+            let memory = &config.memory.layout;
+            catalog::make(device, &reactor.handle(), memory, &user)
+        });
         let devices = devices.collect::<Result<_>>()?;
         let clock = Arc::new(BootClock::new(asked));
         let counters: Vec<Arc<VcpuCounters>> =
@@ -232,7 +238,14 @@ fn check_cpus(config: &VmConfig) -> Result<CpuCount> {
     Ok(max)
 }
 
-fn check_memory(memory: &MemoryConfig) -> Result<()> {
+fn check_memory(config: &VmConfig) -> Result<()> {
+    let memory = &config.memory;
+    let has_balloon = |device: &DeviceConfig| matches!(device, DeviceConfig::Balloon);
+    check_pages(memory, config.devices.iter().any(has_balloon))
+}
+
+/// Whether memory can be of the pages that it is to be of.
+fn check_pages(memory: &MemoryConfig, has_balloon: bool) -> Result<()> {
     let page = memory.backing.page_size();
     let whole = |range: Range<u64>| (range.end - range.start).is_multiple_of(page);
     if !memory.layout.ranges().all(whole) {
@@ -248,6 +261,14 @@ fn check_memory(memory: &MemoryConfig) -> Result<()> {
         return Err(Error::Config(
             "memory out of the pool of huge pages cannot have transparent huge pages; \
              choose one or the other"
+                .into(),
+        ));
+    }
+    // The pool may have run out when the guest wants a page again.
+    if pooled && (has_balloon || memory.layout.growth().is_some()) {
+        return Err(Error::Config(
+            "memory out of the pool of huge pages stays with its guest: it can neither grow \
+             nor have a balloon; choose ordinary pages, or neither of these"
                 .into(),
         ));
     }
@@ -296,7 +317,7 @@ mod tests {
 
     #[track_caller]
     fn refusal(memory: &MemoryConfig) -> String {
-        let error = check_memory(memory).unwrap_err();
+        let error = check_pages(memory, false).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         error.to_string()
     }
@@ -310,7 +331,7 @@ mod tests {
             (GIB, Backing::Huge1G),
             (5 * GIB, Backing::Huge1G),
         ] {
-            check_memory(&memory(bytes, backing)).unwrap();
+            check_pages(&memory(bytes, backing), false).unwrap();
         }
         let small = refusal(&memory(65 * MIB, Backing::Huge2M));
         assert!(small.contains("2 MiB pages"), "{small}");
@@ -326,6 +347,25 @@ mod tests {
         };
         let text = refusal(&both);
         assert!(text.contains("one or the other"), "{text}");
+    }
+
+    #[test]
+    fn memory_of_the_pool_neither_grows_nor_has_a_balloon() {
+        for (backing, possible) in [
+            (Backing::Anonymous, true),
+            (Backing::Shared, true),
+            (Backing::Huge2M, false),
+            (Backing::Huge1G, false),
+        ] {
+            let fixed = memory(GIB, backing);
+            let growing = MemoryConfig {
+                layout: fixed.layout.growing_to(2 * GIB).unwrap(),
+                ..fixed.clone()
+            };
+            assert!(check_pages(&fixed, false).is_ok());
+            assert_eq!(check_pages(&fixed, true).is_ok(), possible);
+            assert_eq!(check_pages(&growing, false).is_ok(), possible);
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The catalogue: the one file that knows every virtio device.
 
+use boot::MemoryLayout;
+use devices::balloon::device::Balloon;
+use devices::balloon::handle::BalloonHandle;
 use devices::block::device::Block;
 use devices::block::open::open_disk;
 use devices::console::buffer::ConsoleBuffer;
@@ -12,73 +15,114 @@ use devices::reactor::ReactorHandle;
 use devices::rng::Rng;
 use devices::virtio::device::VirtioDevice;
 use devices::virtio_console::{Keyboard, VirtioConsole};
+use devices::virtio_mem::device::Mem;
+use devices::virtio_mem::handle::MemHandle;
 use devices::vsock::{HostEnd, Vsock};
 
 use crate::config::{BlockConfig, ConsoleConfig, DeviceConfig, NetConfig, VsockConfig};
+use crate::description::DeviceDescription;
 use crate::error::{Error, Result};
 
 /// A device and what to call it in messages.
 pub(crate) struct NamedDevice {
     pub(crate) name: String,
+    /// For whoever operates the machine.
+    pub(crate) description: DeviceDescription,
     pub(crate) device: Box<dyn VirtioDevice>,
+    pub(crate) handle: DeviceHandle,
 }
 
-/// Makes the device that `config` describes, to work on `reactor`. What it
-/// wants of the machine goes to `requests`.
+/// The host's side of a device, to operate it while the machine runs.
+#[derive(Clone)]
+pub(crate) enum DeviceHandle {
+    /// There is nothing to operate.
+    None,
+    Balloon(BalloonHandle),
+    Mem(MemHandle),
+}
+
+/// Makes the device that `config` describes, to work on `reactor`, for a
+/// machine with this `memory`. What it wants of the machine goes to `requests`.
 pub(crate) fn make(
     config: DeviceConfig,
     reactor: &ReactorHandle,
+    memory: &MemoryLayout,
     requests: &RequestSender,
 ) -> Result<NamedDevice> {
-    match config {
-        DeviceConfig::Block(config) => block(config, reactor),
-        DeviceConfig::Net(config) => net(config, reactor),
-        DeviceConfig::Rng => Ok(NamedDevice {
-            name: "rng".into(),
-            device: Box::new(Rng::new(reactor.clone())),
-        }),
-        DeviceConfig::Vsock(config) => vsock(config, reactor),
-        DeviceConfig::Console(config) => console(config, reactor, requests),
-    }
+    let description = config.description();
+    let description = description.map_err(|error| Error::Config(error.to_string()))?;
+    let (name, device, handle) = match config {
+        DeviceConfig::Block(config) => block(config, reactor)?,
+        DeviceConfig::Net(config) => net(config, reactor)?,
+        DeviceConfig::Rng => {
+            let device = Rng::new(reactor.clone());
+            ("rng".into(), boxed(device), DeviceHandle::None)
+        }
+        DeviceConfig::Balloon => balloon(reactor, memory)?,
+        DeviceConfig::Mem => mem(reactor, memory)?,
+        DeviceConfig::Vsock(config) => vsock(config, reactor)?,
+        DeviceConfig::Console(config) => console(config, reactor, requests)?,
+    };
+    Ok(NamedDevice {
+        name,
+        description,
+        device,
+        handle,
+    })
 }
 
-fn block(config: BlockConfig, reactor: &ReactorHandle) -> Result<NamedDevice> {
+/// A device, what to call it in messages, and the host's side of it.
+type Made = (String, Box<dyn VirtioDevice>, DeviceHandle);
+
+fn boxed(device: impl VirtioDevice + 'static) -> Box<dyn VirtioDevice> {
+    Box::new(device)
+}
+
+fn block(config: BlockConfig, reactor: &ReactorHandle) -> Result<Made> {
     let name = format!("disk {}", config.id);
     let (disk, engine) = open_disk(config.file, config.options).map_err(Error::device(&name))?;
     log::info!("{name} uses {engine}");
     let device = Block::new(disk, config.id, reactor.clone());
-    Ok(NamedDevice {
-        name,
-        device: Box::new(device),
-    })
+    Ok((name, boxed(device), DeviceHandle::None))
 }
 
-fn net(config: NetConfig, reactor: &ReactorHandle) -> Result<NamedDevice> {
+fn net(config: NetConfig, reactor: &ReactorHandle) -> Result<Made> {
     let name = format!("network interface {}", config.options.mac);
     let tap = Tap::from_fd(config.tap).map_err(Error::device(&name))?;
     let device = Net::new(Box::new(tap), config.options, reactor.clone());
-    Ok(NamedDevice {
-        name,
-        device: Box::new(device),
-    })
+    Ok((name, boxed(device), DeviceHandle::None))
 }
 
-fn vsock(config: VsockConfig, reactor: &ReactorHandle) -> Result<NamedDevice> {
+fn balloon(reactor: &ReactorHandle, memory: &MemoryLayout) -> Result<Made> {
+    let name = "balloon";
+    let device = Balloon::new(memory.bytes(), reactor.clone()).map_err(Error::device(name))?;
+    let handle = DeviceHandle::Balloon(device.handle());
+    Ok((name.into(), boxed(device), handle))
+}
+
+fn mem(reactor: &ReactorHandle, memory: &MemoryLayout) -> Result<Made> {
+    let name = "mem";
+    let region = memory.growth().ok_or_else(|| {
+        Error::Config("a machine whose memory cannot grow has no device for that".into())
+    })?;
+    let device = Mem::new(region, reactor.clone()).map_err(Error::device(name))?;
+    let handle = DeviceHandle::Mem(device.handle());
+    Ok((name.into(), boxed(device), handle))
+}
+
+fn vsock(config: VsockConfig, reactor: &ReactorHandle) -> Result<Made> {
     let name = format!("vsock {}", config.cid);
     let host = HostEnd::new(config.listener, config.directory, config.stem);
     let host = host.map_err(Error::device(&name))?;
     let device = Vsock::new(config.cid, host, reactor.clone()).map_err(Error::device(&name))?;
-    Ok(NamedDevice {
-        name,
-        device: Box::new(device),
-    })
+    Ok((name, boxed(device), DeviceHandle::None))
 }
 
 fn console(
     config: ConsoleConfig,
     reactor: &ReactorHandle,
     requests: &RequestSender,
-) -> Result<NamedDevice> {
+) -> Result<Made> {
     let name = "virtio console";
     let output = ConsoleBuffer::new().map_err(Error::device(name))?;
     let keyboard = Keyboard::new().map_err(Error::device(name))?;
@@ -88,8 +132,5 @@ fn console(
     let host = ConsoleHost::attach(config, &output, keyboard.clone(), quit, reactor)
         .map_err(Error::device(name))?;
     let device = VirtioConsole::new(output, keyboard, size, Some(host), reactor.clone());
-    Ok(NamedDevice {
-        name: name.into(),
-        device: Box::new(device),
-    })
+    Ok((name.into(), boxed(device), DeviceHandle::None))
 }

@@ -10,6 +10,7 @@ use boot::CpuCount;
 
 use crate::description::Description;
 use crate::error::{Error, Result};
+use crate::memory::MemoryStatus;
 
 /// Something to do.
 #[derive(Debug)]
@@ -35,6 +36,19 @@ pub enum Command {
     SetCpus(CpuCount),
     /// The machine ends at once, as if its power were cut.
     Stop,
+    /// The guest is asked to put this much memory into its balloon.
+    SetBalloon {
+        /// In bytes, rounded down to pages of 4 KiB.
+        target: u64,
+    },
+    /// The guest is asked to have this much memory in all.
+    SetMemory {
+        /// In bytes: what it started with and a multiple of 2 MiB.
+        bytes: u64,
+    },
+    /// Say how much memory there is. Asks the guest for new statistics, to be
+    /// there the next time.
+    Memory,
 }
 
 /// What came of a command that succeeded.
@@ -45,6 +59,8 @@ pub enum Reply {
     Done,
     /// To [`Command::Describe`].
     Description(Box<Description>),
+    /// To [`Command::Memory`].
+    Memory(Box<MemoryStatus>),
 }
 
 /// Where the outcome of a command goes. Dropped without one, it tells that

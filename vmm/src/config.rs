@@ -109,6 +109,11 @@ pub enum DeviceConfig {
     Vsock(VsockConfig),
     /// A console that is no serial port.
     Console(ConsoleConfig),
+    /// A balloon, through which the guest hands memory back; at most one.
+    Balloon,
+    /// Memory that grows. Comes by itself with a
+    /// [layout](MemoryConfig::layout) that has room for it.
+    Mem,
 }
 
 impl DeviceConfig {
@@ -123,6 +128,8 @@ impl DeviceConfig {
             Self::Rng => ("rng".parse()?, DeviceKind::Rng),
             Self::Vsock(_) => ("vsock".parse()?, DeviceKind::Vsock),
             Self::Console(_) => ("console".parse()?, DeviceKind::Console),
+            Self::Balloon => ("balloon".parse()?, DeviceKind::Balloon),
+            Self::Mem => ("mem".parse()?, DeviceKind::Mem),
         };
         Ok(DeviceDescription { name, kind })
     }

@@ -29,7 +29,9 @@ use crate::command::{Answer, Command, Reply};
 use crate::config::OnReset;
 use crate::deadlines::Deadlines;
 use crate::description::{Description, State};
+use crate::error::{Error, Result};
 use crate::event::{Event, StopReason};
+use crate::memory::live::LiveMemory;
 use crate::parts::{Assemble, Parts};
 use crate::statistics::BootClock;
 
@@ -175,6 +177,18 @@ impl Control {
                 return ControlFlow::Continue(());
             }
             Command::SetCpus(count) => self.set_cpus(count).map(|()| Reply::Done),
+            Command::SetBalloon { target } => self
+                .memory()
+                .and_then(|memory| memory.set_balloon(target))
+                .map(|()| Reply::Done),
+            Command::SetMemory { bytes } => self
+                .memory()
+                .and_then(|memory| memory.resize(bytes))
+                .map(|()| Reply::Done),
+            Command::Memory => self
+                .memory()
+                .and_then(LiveMemory::status)
+                .map(|status| Reply::Memory(Box::new(status))),
             Command::Stop => {
                 self.stopping.push(answer);
                 return ControlFlow::Break(StopReason::Stopped);
@@ -200,6 +214,11 @@ impl Control {
             Due::Reminder => self.remind(),
         }
         ControlFlow::Continue(())
+    }
+
+    /// There is none only between a reset that failed and the end.
+    fn memory(&self) -> Result<&LiveMemory> {
+        self.machine.parts.memory.as_ref().ok_or(Error::Stopped)
     }
 
     fn describe(&self) -> Description {

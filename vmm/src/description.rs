@@ -56,4 +56,8 @@ pub enum DeviceKind {
     Vsock,
     /// A console that is no serial port.
     Console,
+    /// A balloon.
+    Balloon,
+    /// Memory that grows.
+    Mem,
 }

@@ -40,7 +40,7 @@ pub use description::{Description, DeviceDescription, DeviceKind, State};
 pub use device_name::{BadDeviceName, DeviceName};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, StopReason};
-pub use memory::{Backing, MemoryConfig};
+pub use memory::{Backing, BalloonStatus, MemoryConfig, MemoryStatus};
 pub use operator::Operator;
 pub use statistics::Statistics;
 pub use vm::{PausedVm, Vm};
@@ -48,6 +48,7 @@ pub use vm::{PausedVm, Vm};
 // The validated types that a configuration is made of.
 pub use boot::smbios::{Identity, Text};
 pub use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
+pub use devices::balloon::statistics::MemoryStatistics;
 pub use devices::block::id::DiskId;
 pub use devices::block::open::{DiskOptions, EngineChoice};
 pub use devices::net::device::NetOptions;

@@ -13,6 +13,7 @@ use crate::control::Message;
 use crate::description::Description;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::memory::MemoryStatus;
 
 /// A machine's operator. Each method is a [`Command`] and waits until it is
 /// carried out, for which commands before it are finished first.
@@ -122,6 +123,36 @@ impl Operator {
     /// The machine has stopped already.
     pub fn stop(&self) -> Result<()> {
         self.execute(Command::Stop).map(drop)
+    }
+
+    /// Asks the guest to put `target` bytes into its balloon, rounded down to
+    /// pages of 4 KiB. What comes of it [`memory`](Self::memory) tells.
+    ///
+    /// # Errors
+    /// The machine has no balloon, or the guest would keep too little; or it
+    /// has stopped.
+    pub fn set_balloon(&self, target: u64) -> Result<()> {
+        self.execute(Command::SetBalloon { target }).map(drop)
+    }
+
+    /// Asks the guest to have `bytes` of memory in all. What comes of it
+    /// [`memory`](Self::memory) tells.
+    ///
+    /// # Errors
+    /// The machine's memory cannot grow, or not that far; or it has stopped.
+    pub fn set_memory(&self, bytes: u64) -> Result<()> {
+        self.execute(Command::SetMemory { bytes }).map(drop)
+    }
+
+    /// How much memory there is. Has the guest asked for new statistics.
+    ///
+    /// # Errors
+    /// The machine has stopped.
+    pub fn memory(&self) -> Result<MemoryStatus> {
+        match self.execute(Command::Memory)? {
+            Reply::Memory(status) => Ok(*status),
+            reply => Err(Error::unexpected_reply(&reply)),
+        }
     }
 
     /// Hears of everything that will happen to the machine. The channel

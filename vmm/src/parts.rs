@@ -2,11 +2,12 @@
 
 use boot::CpuCount;
 
-use crate::attach::AttachedDevice;
+use crate::attach::{AttachedDevice, Backplane};
 use crate::catalog::NamedDevice;
 use crate::control::Reporter;
 use crate::cpu::vcpus::Vcpus;
 use crate::error::Result;
+use crate::memory::live::LiveMemory;
 use crate::platform::GuestEvents;
 
 /// The parts of a machine that the control thread operates, dropped from top
@@ -17,6 +18,10 @@ pub(crate) struct Parts {
     pub(crate) devices: Vec<AttachedDevice>,
     /// How the guest is told of what happens to its machine.
     pub(crate) events: Option<GuestEvents>,
+    /// Where devices are put.
+    pub(crate) backplane: Option<Backplane>,
+    /// The guest's memory, as far as it can be changed.
+    pub(crate) memory: Option<LiveMemory>,
     /// Whatever else must live as long as the guest runs, and go with it.
     pub(crate) keep: Option<Box<dyn Send>>,
 }
@@ -33,6 +38,7 @@ impl Parts {
         let devices = self.devices.iter().map(AttachedDevice::take_device);
         let devices = devices.collect();
         drop(self.devices);
+        drop((self.backplane, self.memory));
         drop(self.keep);
         devices
     }

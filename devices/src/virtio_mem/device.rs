@@ -107,7 +107,13 @@ impl VirtioDevice for Mem {
             }
         };
         let worker = MemWorker::new(queue, blocks, Arc::clone(&self.shared));
-        self.state = State::Running(self.reactor.attach(worker)?);
+        match self.reactor.attach(worker) {
+            Ok(worker) => self.state = State::Running(worker),
+            Err(refused) => {
+                self.state = State::Stopped(refused.worker.into_parts().1);
+                return Err(refused.reason.into());
+            }
+        }
         let shared = &self.shared;
         *shared.interrupt() = Some(activation.interrupt.clone());
         // It may have been asked for while nobody could be told.

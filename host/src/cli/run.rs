@@ -55,9 +55,19 @@ pub(super) struct Run {
     #[arg(long, value_name = "CPUS", default_value = "1")]
     cpus: CpusOption,
 
-    /// Memory, such as 512M or 2G (powers of 1024; a number alone is bytes)
+    /// Memory, such as 512M or 2G (powers of 1024; a number alone is bytes):
+    /// SIZE[,max=SIZE]
+    ///
+    /// With `max`, `plinth vm` can give the guest more while it runs and take
+    /// it away again; the kernel is told to use what comes, unless --cmdline
+    /// says `memhp_default_state=` itself.
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size::memory)]
     memory: MemoryLayout,
+
+    /// Give the guest a balloon: what it frees goes back to the host, and
+    /// `plinth vm` can ask it for more
+    #[arg(long)]
+    balloon: bool,
 
     /// What the memory is made of
     #[arg(long, value_name = "KIND", default_value = "anonymous")]
@@ -168,6 +178,7 @@ impl Run {
                 transparent_huge_pages: self.huge_pages.advice(backing),
                 prefault: self.prefault,
             },
+            balloon: self.balloon,
             transport: self.transport.into(),
             disks: self.disks,
             nets: self.nets,

@@ -47,6 +47,8 @@ pub struct Specification {
     pub max_cpus: Option<CpuCount>,
     /// How much memory, and of what.
     pub memory: MemoryConfig,
+    /// Whether it has a balloon.
+    pub balloon: bool,
     /// How the guest reaches its devices.
     pub transport: TransportKind,
     /// Disks in the order in which the guest finds them.
@@ -63,13 +65,20 @@ pub struct Specification {
     pub identity: Identity,
 }
 
-/// Each device has a place of its own, and so has the source of random numbers
-/// that every machine gets.
+/// Each device has a place of its own, and so have the source of random numbers
+/// that every machine gets, and what changes its memory.
 fn check_count(specification: &Specification) -> Result<(), Error> {
-    let room = specification.transport.room() - 1;
+    let grows = specification.memory.layout.growth().is_some();
     let console = specification.console.device == ConsoleDevice::Virtio;
-    let others = usize::from(console) + usize::from(specification.vsock.is_some());
-    let room = room - others;
+    let others = [
+        true,
+        specification.balloon,
+        grows,
+        console,
+        specification.vsock.is_some(),
+    ];
+    let others = others.iter().filter(|there| **there).count();
+    let room = specification.transport.room() - others;
     let asked = specification.disks.len() + specification.nets.len();
     if asked > room {
         return Err(Error::configuration(format!(
@@ -102,8 +111,13 @@ fn check_names(disks: &[BlockConfig], nets: &[NetConfig]) -> Result<(), Error> {
 /// # Errors
 /// Something is not there, not permitted, in use or of the wrong kind, or
 /// this host has no usable KVM. Nothing has been changed then.
-pub fn prepare(specification: Specification) -> Result<VmConfig, Error> {
+pub fn prepare(mut specification: Specification) -> Result<VmConfig, Error> {
     memory::check(&specification.memory)?;
+    if specification.balloon {
+        memory::check_balloon(&specification.memory)?;
+    }
+    let layout = &specification.memory.layout;
+    specification.command_line = memory::command_line(specification.command_line, layout)?;
     check_count(&specification)?;
     let kernel = image::open("kernel", &specification.kernel)?;
     let initrd = match &specification.initrd {
@@ -120,6 +134,7 @@ pub fn prepare(specification: Specification) -> Result<VmConfig, Error> {
         .map(DeviceConfig::Block)
         .chain(nets.into_iter().map(DeviceConfig::Net))
         .chain([DeviceConfig::Rng])
+        .chain(specification.balloon.then_some(DeviceConfig::Balloon))
         .collect();
     let vsock = specification.vsock.as_ref().map(vsock::open).transpose()?;
     let console = console::open(&specification.console.end)

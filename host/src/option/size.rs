@@ -1,18 +1,34 @@
-//! The size of a guest's memory, as in `512M` or `2GiB`.
+//! The size of a guest's memory, as in `512M`, `2GiB` or `512M,max=4G`.
 
 use std::fmt;
 
 use vmm::MemoryLayout;
 
 use super::Invalid;
+use super::list::{OptionList, split_first};
 
-/// A size of memory that a guest can have: a whole number, then K, M, G or T
-/// for powers of 1024, also written KiB, MiB, GiB, TiB, in upper or lower
-/// case. A number alone is bytes.
+/// `SIZE[,max=SIZE]`: memory that a guest can have, and up to which it can
+/// grow. A size is a whole number, then K, M, G or T for powers of 1024, also
+/// written KiB, MiB, GiB, TiB, in upper or lower case. A number alone is bytes.
 ///
 /// # Errors
 /// It is no size, or not one that a guest can have.
 pub fn memory(text: &str) -> Result<MemoryLayout, Invalid> {
+    let (size, rest) = split_first(text);
+    let layout = fixed(&size)?;
+    let Some(rest) = rest else {
+        return Ok(layout);
+    };
+    let mut list = OptionList::parse(rest)?;
+    let most = list.value("max")?.map(|most| bytes(&most)).transpose()?;
+    list.finish("max=SIZE")?;
+    match most {
+        Some(most) => layout.growing_to(most).map_err(Invalid::because),
+        None => Ok(layout),
+    }
+}
+
+fn fixed(text: &str) -> Result<MemoryLayout, Invalid> {
     let bytes = bytes(text)?;
     MemoryLayout::new(bytes).map_err(|error| {
         // The commonest mistake: megabytes meant, bytes said.
@@ -89,6 +105,12 @@ mod tests {
     }
 
     #[test]
+    fn memory_may_have_a_maximum() {
+        let memory = memory("512M,max=4G").unwrap();
+        assert_eq!((memory.bytes(), memory.most()), (512 << 20, 4 << 30));
+    }
+
+    #[test]
     fn what_is_no_size_is_explained() {
         for (text, why) in [
             ("", "whole number"),
@@ -101,6 +123,16 @@ mod tests {
             ("63M", "from 64 MiB"),
             ("67108865", "whole number of MiB"),
             ("99999999T", "no machine"),
+            ("512M,max=256M", "larger by a multiple of 128 MiB"),
+            ("512M,max=600M", "larger by a multiple of 128 MiB"),
+            ("512M,max=big", "whole number"),
+            ("512M,max", "'max' needs a value"),
+            (
+                "512M,min=64M",
+                "'min' is not known here: there are max=SIZE",
+            ),
+            ("512M,", "empty"),
+            (",max=1G", "whole number"),
             ("99999999999999999999", "no machine"),
         ] {
             let error = memory(text).unwrap_err().to_string();

@@ -139,6 +139,23 @@ fn huge_pages_must_divide_the_memory() {
 }
 
 #[test]
+fn memory_that_cannot_grow_so() {
+    let f = Fixture::new();
+    for (memory, why) in [
+        ("512M,max=256M", "larger by a multiple of 128 MiB"),
+        ("512M,max=1000M", "larger by a multiple of 128 MiB"),
+        ("512M,most=1G", "'most' is not known here"),
+    ] {
+        f.run(&["--memory", memory])
+            .refused(CONFIGURATION, &["--memory", why]);
+    }
+    f.run(&["--memory", "512M,max=1024G"]).refused(
+        CONFIGURATION,
+        &["grow to", "of memory, and this host has", "a smaller max="],
+    );
+}
+
+#[test]
 fn vcpus_must_be_1_to_64() {
     let f = Fixture::new();
     for count in ["0", "1000", "-1", "two"] {

@@ -55,10 +55,13 @@ fn memory() -> impl Strategy<Value = MemoryConfig> {
         backing,
         any::<Option<bool>>(),
         any::<bool>(),
+        0u64..100,
     )
         .prop_map(
-            |(mib, backing, transparent_huge_pages, prefault)| MemoryConfig {
-                layout: MemoryLayout::new(mib << 20).unwrap(),
+            |(mib, backing, transparent_huge_pages, prefault, steps)| MemoryConfig {
+                layout: MemoryLayout::new(mib << 20)
+                    .and_then(|layout| layout.growing_to((mib << 20) + (steps << 27)))
+                    .unwrap(),
                 backing,
                 transparent_huge_pages,
                 prefault,
@@ -120,6 +123,15 @@ fn console(input: bool) -> ConsoleConfig {
     }
 }
 
+/// A device without anything of its own.
+fn plain() -> impl Strategy<Value = DeviceConfig> {
+    (0..3).prop_map(|kind| match kind {
+        0 => DeviceConfig::Rng,
+        1 => DeviceConfig::Balloon,
+        _ => DeviceConfig::Mem,
+    })
+}
+
 fn config() -> impl Strategy<Value = VmConfig> {
     let boot = (
         any::<bool>(),
@@ -129,7 +141,7 @@ fn config() -> impl Strategy<Value = VmConfig> {
     let device = prop_oneof![
         block(),
         net(),
-        Just(()).prop_map(|()| DeviceConfig::Rng),
+        plain(),
         vsock(),
         any::<bool>().prop_map(|input| DeviceConfig::Console(console(input))),
     ];
@@ -188,7 +200,7 @@ fn files(config: &VmConfig) -> BTreeMap<RawFd, u64> {
         match device {
             DeviceConfig::Block(block) => fds.push(block.file.as_fd()),
             DeviceConfig::Net(net) => fds.push(net.tap.as_fd()),
-            DeviceConfig::Rng => {}
+            DeviceConfig::Rng | DeviceConfig::Balloon | DeviceConfig::Mem => {}
             DeviceConfig::Vsock(vsock) => {
                 fds.extend([vsock.listener.as_fd(), vsock.directory.as_fd()]);
             }
@@ -259,7 +271,7 @@ fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
         "kvm": fd(), "kernel": fd(), "initrd": null,
         "command_line": "", "protocol": "auto", "cpus": 1, "max_cpus": null,
         "memory": {
-            "bytes": 64 << 20, "backing": "anonymous",
+            "bytes": 64 << 20, "most": 64 << 20, "backing": "anonymous",
             "transparent_huge_pages": null, "prefault": false,
         },
         "identity": {
@@ -330,12 +342,13 @@ fn a_memfd_that_is_none_is_refused() {
 #[test]
 fn values_that_no_machine_can_have_are_refused_by_name() {
     type Edit = fn(&mut serde_json::Value);
-    let edits: [(&str, Edit); 7] = [
+    let edits: [(&str, Edit); 8] = [
         ("number of vCPUs", |value| value["cpus"] = 65.into()),
         ("largest number of vCPUs", |value| {
             value["max_cpus"] = 0.into();
         }),
         ("memory size", |value| value["memory"]["bytes"] = 1.into()),
+        ("memory size", |value| value["memory"]["most"] = 1.into()),
         ("command line", |value| value["command_line"] = "\n".into()),
         ("SMBIOS text", |value| {
             value["identity"]["serial"] = "\n".into();

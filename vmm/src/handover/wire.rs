@@ -61,6 +61,7 @@ enum WireProtocol {
 #[serde(deny_unknown_fields)]
 struct WireMemory {
     bytes: u64,
+    most: u64,
     backing: WireBacking,
     transparent_huge_pages: Option<bool>,
     prefault: bool,
@@ -131,6 +132,8 @@ enum WireDevice {
         stem: String,
     },
     Console(WireConsole),
+    Balloon,
+    Mem,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -196,6 +199,7 @@ impl Wire {
             max_cpus: config.max_cpus.map(CpuCount::get),
             memory: WireMemory {
                 bytes: memory.layout.bytes(),
+                most: memory.layout.most(),
                 backing: match memory.backing {
                     Backing::Anonymous => WireBacking::Anonymous,
                     Backing::Shared => WireBacking::Shared,
@@ -261,7 +265,9 @@ impl Wire {
                 .transpose()
                 .map_err(bad("largest number of vCPUs"))?,
             memory: MemoryConfig {
-                layout: MemoryLayout::new(self.memory.bytes).map_err(bad("memory size"))?,
+                layout: MemoryLayout::new(self.memory.bytes)
+                    .and_then(|layout| layout.growing_to(self.memory.most))
+                    .map_err(bad("memory size"))?,
                 backing: match self.memory.backing {
                     WireBacking::Anonymous => Backing::Anonymous,
                     WireBacking::Shared => Backing::Shared,
@@ -346,6 +352,8 @@ impl WireDevice {
                 stem: vsock.stem.to_string(),
             },
             DeviceConfig::Console(console) => Self::Console(WireConsole::from_config(console)?),
+            DeviceConfig::Balloon => Self::Balloon,
+            DeviceConfig::Mem => Self::Mem,
         })
     }
 
@@ -397,6 +405,8 @@ impl WireDevice {
                 stem: stem.parse().map_err(bad("vsock socket name"))?,
             }),
             Self::Console(console) => DeviceConfig::Console(console.into_config(inheritance)?),
+            Self::Balloon => DeviceConfig::Balloon,
+            Self::Mem => DeviceConfig::Mem,
         })
     }
 }

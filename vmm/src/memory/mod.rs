@@ -1,9 +1,12 @@
-//! Guest memory: allocated ([`ram`]), shown to KVM ([`slots`]) and filled
-//! with what a boot plan names ([`load`]).
+//! Guest memory: allocated ([`ram`]), shown to KVM ([`slots`]), filled
+//! with what a boot plan names ([`load`]), and changed while the guest runs
+//! ([`live`]).
 
+pub(crate) mod live;
 pub(crate) mod load;
 mod mapping;
 pub(crate) mod ram;
 pub(crate) mod slots;
 
+pub use live::{BalloonStatus, MemoryStatus};
 pub use ram::{Backing, MemoryConfig};

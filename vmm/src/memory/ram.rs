@@ -67,7 +67,8 @@ pub struct MemoryConfig {
     /// Whether to ask for transparent huge pages, or for none; left alone if
     /// not said.
     pub transparent_huge_pages: Option<bool>,
-    /// Whether to allocate all of it before the guest starts.
+    /// Whether to allocate all of it before the guest starts, but for what
+    /// comes later.
     pub prefault: bool,
 }
 
@@ -85,6 +86,7 @@ pub(crate) fn allocate(config: &MemoryConfig) -> Result<Ram> {
     let mut regions = Vec::new();
     let mut mappings = Vec::new();
     let mut file_offset = 0;
+    let growth = config.layout.growth();
     for range in config.layout.ranges() {
         let len = usize::try_from(range.end - range.start)
             .map_err(|_| refused(io::Error::from(io::ErrorKind::OutOfMemory)))?;
@@ -93,7 +95,8 @@ pub(crate) fn allocate(config: &MemoryConfig) -> Result<Ram> {
             (Some(file), Backing::Shared) => Source::File(file, file_offset),
             (Some(file), _) => Source::HugePages(file, file_offset),
         };
-        let mapping = map(config, &source, len).map_err(refused)?;
+        let prefault = config.prefault && growth.as_ref() != Some(&range);
+        let mapping = map(config, &source, len, prefault).map_err(refused)?;
         regions.push(region(&mapping, range.start, len)?);
         mappings.push(mapping);
         file_offset += range.end - range.start;
@@ -116,17 +119,22 @@ fn backing_file(config: &MemoryConfig) -> io::Result<Option<File>> {
         Backing::Huge1G => MemfdFlags::HUGETLB | MemfdFlags::HUGE_1GB,
     };
     let file = File::from(memfd_create("guest-memory", flags | MemfdFlags::CLOEXEC)?);
-    ftruncate(&file, config.layout.bytes())?;
+    ftruncate(&file, config.layout.most())?;
     Ok(Some(file))
 }
 
-fn map(config: &MemoryConfig, source: &Source<'_>, len: usize) -> io::Result<Mapping> {
+fn map(
+    config: &MemoryConfig,
+    source: &Source<'_>,
+    len: usize,
+    prefault: bool,
+) -> io::Result<Mapping> {
     let alignment = usize::try_from(config.backing.page_size()).expect("a page fits");
     let mapping = Mapping::new(source, len, alignment)?;
     if let Some(wanted) = config.transparent_huge_pages {
         mapping.advise_huge_pages(wanted)?;
     }
-    if config.prefault {
+    if prefault {
         mapping.prefault()?;
     }
     Ok(mapping)
@@ -207,6 +215,27 @@ mod tests {
                 let last = GuestAddress(64 * MIB - 8);
                 assert_eq!(ram.read_obj::<u64>(last).unwrap(), 0);
             }
+        }
+    }
+
+    #[test]
+    fn room_to_grow_is_there_and_takes_no_memory_until_it_is_used() {
+        for backing in [Backing::Anonymous, Backing::Shared] {
+            let small = config(64 * MIB, backing);
+            let ram = allocate(&MemoryConfig {
+                layout: small.layout.growing_to(4 * GIB + 64 * MIB).unwrap(),
+                prefault: true,
+                ..small
+            });
+            let ram = ram.unwrap();
+            assert_eq!(ranges(&ram), [(0, 64 * MIB), (HIGH_RAM, 4 * GIB)]);
+            assert_eq!(ram.resident().unwrap(), 64 * MIB);
+            let last = HIGH_RAM + 4 * GIB - 2 * MIB;
+            ram.write_obj(7_u64, GuestAddress(last)).unwrap();
+            assert!(ram.resident().unwrap() > 64 * MIB);
+            ram.discard(last..last + 2 * MIB).unwrap();
+            assert_eq!(ram.read_obj::<u64>(GuestAddress(last)).unwrap(), 0);
+            assert_eq!(ram.read_obj::<u64>(GuestAddress(0)).unwrap(), 0);
         }
     }
 
