@@ -138,12 +138,15 @@ impl Connection {
 
     /// Takes a packet of the guest's, whose data is `data`.
     pub(super) fn take(&mut self, header: &Header, data: &mut Buffers) -> Result<Fate, Violation> {
+        if header.operation == Operation::Reset {
+            // Its figures may be nobody's: it need not come from a socket.
+            return Ok(self.leave());
+        }
         self.credit.learn(header)?;
         if self.credit.available() > 0 {
             self.credit_wanted = false;
         }
         match (self.state, header.operation) {
-            (_, Operation::Reset) => return Ok(self.leave()),
             (State::Asked, Operation::Response) => return Ok(self.open()),
             (State::Open, Operation::Data) => return self.send(data),
             (State::Open, Operation::Shutdown) => return Ok(self.shut_down(header.flags)),
