@@ -1,9 +1,11 @@
-//! A number that only grows: counted by a worker, read by whoever wants to
-//! know, at any time.
+//! A counter: a number that only grows, and orders nothing.
+//!
+//! Workers count; anybody may look, at any time, and sees each number as it
+//! was a moment ago. An addition costs one locked instruction.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How often something happened, or how much of it.
+/// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -13,8 +15,11 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Adds to it.
     pub(crate) fn add(&self, amount: u64) {
         self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub(crate) fn increment(&self) {
+        self.add(1);
     }
 }

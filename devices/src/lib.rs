@@ -13,14 +13,17 @@
 pub mod balloon;
 pub mod block;
 pub mod bus;
+pub mod clock;
 pub mod console;
 pub mod counter;
+pub mod histogram;
 pub mod interrupt;
 pub mod log_limit;
 pub mod memory;
 pub mod net;
 pub mod pci;
 pub mod platform;
+pub mod rate_limit;
 pub mod reactor;
 pub mod rng;
 pub mod thread;

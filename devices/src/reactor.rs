@@ -106,6 +106,12 @@ impl<W> fmt::Debug for Refused<W> {
     }
 }
 
+impl<W> From<Refused<W>> for ReactorError {
+    fn from(refused: Refused<W>) -> Self {
+        refused.reason
+    }
+}
+
 /// What the event manager holds: a worker, erased.
 struct Slot {
     worker: Box<dyn Worker>,

@@ -6,12 +6,12 @@
 //! on the reactor. One `getrandom` and nothing else is called for a request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 
+use crate::counter::Counter;
 use crate::reactor::{Attached, ReactorError, ReactorHandle, Readiness, Source, Token, Worker};
 use crate::virtio::buffers::Buffers;
 use crate::virtio::chain::Chain;
@@ -30,26 +30,26 @@ const QUEUE_SIZE: u16 = 256;
 /// What an entropy device has done.
 #[derive(Debug, Default)]
 pub struct RngCounters {
-    requests: AtomicU64,
-    bytes: AtomicU64,
-    unfilled: AtomicU64,
+    requests: Counter,
+    bytes: Counter,
+    unfilled: Counter,
 }
 
 impl RngCounters {
     /// Requests that got random bytes.
     pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
+        self.requests.get()
     }
 
     /// Random bytes given.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        self.bytes.get()
     }
 
     /// Requests that got nothing: malformed, without a buffer to write to, or
     /// before the host's kernel had gathered entropy.
     pub fn unfilled(&self) -> u64 {
-        self.unfilled.load(Ordering::Relaxed)
+        self.unfilled.get()
     }
 
     fn count(&self, bytes: u32) {
@@ -58,8 +58,8 @@ impl RngCounters {
         } else {
             &self.unfilled
         };
-        counter.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(u64::from(bytes), Ordering::Relaxed);
+        counter.increment();
+        self.bytes.add(u64::from(bytes));
     }
 }
 

@@ -8,6 +8,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use crate::exit::ExitStatus;
+use crate::printable::printable;
 
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,10 +85,11 @@ impl Error {
 
     /// The whole story for a person: the message, its reasons, the remedy.
     pub fn report(&self) -> String {
-        let mut report = self.what.clone();
+        // Names of files and what the kernel says of them may hold anything.
+        let mut report = printable(&self.what);
         let mut source = self.source();
         while let Some(error) = source {
-            report += &format!(": {error}");
+            report += &format!(": {}", printable(&error.to_string()));
             source = error.source();
         }
         if let Some(remedy) = &self.remedy {
@@ -124,6 +126,7 @@ mod tests {
             "cannot open kernel /k: no such file\n  try: another path"
         );
         assert_eq!(error.to_string(), "cannot open kernel /k");
+        assert_eq!(Error::host("a\x1b[31mb").report(), "a[31mb");
         assert_eq!(error.exit_status(), ExitStatus::Configuration);
     }
 }

@@ -31,6 +31,20 @@ Exit status:
   4  the guest crashed
   5  ended from outside: Ctrl-A x, or SIGINT, SIGTERM or SIGHUP";
 
+impl ExitStatus {
+    /// What a process that ended with `code` means by it.
+    pub fn from_code(code: i32) -> Self {
+        match code {
+            0 => Self::Success,
+            2 => Self::Configuration,
+            3 => Self::Host,
+            4 => Self::GuestCrash,
+            5 => Self::Ended,
+            _ => Self::Unexpected,
+        }
+    }
+}
+
 impl From<ExitStatus> for ExitCode {
     fn from(status: ExitStatus) -> Self {
         Self::from(status as u8)
@@ -52,6 +66,7 @@ mod tests {
             ExitStatus::Ended,
         ] {
             assert!(HELP.contains(&format!("\n  {}  ", status as u8)));
+            assert_eq!(ExitStatus::from_code(status as i32), status);
         }
     }
 }

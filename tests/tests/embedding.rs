@@ -36,6 +36,7 @@ fn start(command: &str) -> (Vm, Transcript) {
         .console(ConsoleConfig {
             input: None,
             output: output.into(),
+            escapes: false,
         })
         .device(DeviceConfig::Rng)
         .device(DeviceConfig::Block(BlockConfig {

@@ -30,6 +30,7 @@ fn machine(words: &str, disk: &DiskFile) -> (VmBuilder, Transcript) {
         .console(ConsoleConfig {
             input: None,
             output: output.into(),
+            escapes: false,
         })
         .device(DeviceConfig::Rng)
         .device(DeviceConfig::Block(BlockConfig {

@@ -100,7 +100,7 @@ impl Network {
             mac: GUEST_MAC.parse::<MacAddress>().unwrap(),
             mtu: None,
         };
-        let net = Net::new(Box::new(tap()), options, reactor.handle());
+        let net = Net::new(Box::new(tap()), options, reactor.handle()).unwrap();
         let counters = net.counters();
         let driver = FakeDriver::started(net, features);
         wait_until_up();

@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .console(ConsoleConfig {
             input: None,
             output: std::io::stdout().as_fd().try_clone_to_owned()?,
+            escapes: false,
         })
         .device(DeviceConfig::Rng);
     if let Some(initrd) = initrd {

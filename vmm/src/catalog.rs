@@ -82,7 +82,7 @@ fn block(config: BlockConfig, reactor: &ReactorHandle) -> Result<Made> {
     let name = format!("disk {}", config.id);
     let (disk, engine) = open_disk(config.file, config.options).map_err(Error::device(&name))?;
     log::info!("{name} uses {engine}");
-    let device = Block::new(disk, config.id, reactor.clone());
+    let device = Block::new(disk, config.id, reactor.clone()).map_err(Error::device(&name))?;
     Ok((name, boxed(device), DeviceHandle::None))
 }
 
@@ -90,6 +90,7 @@ fn net(config: NetConfig, reactor: &ReactorHandle) -> Result<Made> {
     let name = format!("network interface {}", config.options.mac);
     let tap = Tap::from_fd(config.tap).map_err(Error::device(&name))?;
     let device = Net::new(Box::new(tap), config.options, reactor.clone());
+    let device = device.map_err(Error::device(&name))?;
     Ok((name, boxed(device), DeviceHandle::None))
 }
 

@@ -5,6 +5,7 @@
 //! nothing.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 
 use boot::smbios::Identity;

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt;
 
 use crate::cpu::crash::Crash;
+use crate::device_name::DeviceName;
 use crate::error::{Error, ErrorKind};
 
 /// Why a machine stopped. It does not run again.
@@ -45,6 +46,19 @@ impl StopReason {
             reason,
         }
     }
+
+    /// Its name where programs read it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::PowerOff => "power-off",
+            Self::Reset => "reset",
+            Self::ResetFailed { .. } => "reset-failed",
+            Self::Watchdog => "watchdog",
+            Self::UserQuit => "user-quit",
+            Self::Stopped => "stopped",
+            Self::Crashed(_) => "crashed",
+        }
+    }
 }
 
 impl fmt::Display for StopReason {
@@ -78,6 +92,10 @@ pub enum Event {
     ResetRequested,
     /// The guest starts anew. A paused machine stays paused.
     Restarted,
+    /// A device was plugged in.
+    DeviceAttached(DeviceName),
+    /// A device is gone, and its descriptor closed.
+    DeviceDetached(DeviceName),
     /// The machine stopped. No event follows.
     Stopped(StopReason),
 }

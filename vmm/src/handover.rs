@@ -11,6 +11,7 @@
 //! or error, is refused.
 
 mod inheritance;
+mod registration;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -26,6 +27,8 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::config::VmConfig;
 use inheritance::Inheritance;
 use wire::Wire;
+
+pub use registration::{End, Registration, now_ms};
 
 /// Changes with the format, [`wire`].
 const VERSION: u32 = 2;
@@ -43,6 +46,13 @@ pub struct Handover {
     /// Where the machine's [`Statistics`](crate::Statistics) are to be
     /// written, as JSON, when it has stopped.
     pub report: Option<OwnedFd>,
+    /// Where operators connect, a listening Unix stream socket.
+    pub api: Option<OwnedFd>,
+    /// The far end of a [served](crate::config::ConsoleConfig::served)
+    /// console, for whoever attaches to it over the control socket.
+    pub console: Option<OwnedFd>,
+    /// How others on this host hear of the machine's life.
+    pub registration: Option<Registration>,
 }
 
 /// Why a handover failed.
@@ -89,7 +99,7 @@ impl Handover {
     /// The host has no memory or descriptor left.
     pub fn send(self) -> Result<OwnedFd, HandoverError> {
         let asked_ns = monotonic_ns().saturating_sub(nanoseconds(self.asked.elapsed()));
-        let wire = Wire::from_config(self.config, asked_ns, self.report)?;
+        let wire = Wire::from_handover(self, asked_ns)?;
         let mut memfd =
             File::from(memfd_create("plinth-vm", MemfdFlags::empty()).map_err(io::Error::from)?);
         memfd.write_all(&serde_json::to_vec(&wire)?)?;
@@ -117,11 +127,23 @@ impl Handover {
         let now = Instant::now();
         let asked = now.checked_sub(since).unwrap_or(now);
         let report = wire.report.map(|fd| inheritance.adopt(fd)).transpose()?;
+        let api = wire.api.map(|fd| inheritance.adopt(fd)).transpose()?;
+        let console = wire
+            .console_far
+            .map(|fd| inheritance.adopt(fd))
+            .transpose()?;
+        let registration = match &wire.registration {
+            Some(registration) => Some(registration.adopt(&mut inheritance)?),
+            None => None,
+        };
         let config = wire.into_config(&mut inheritance)?;
         Ok(Self {
             config,
             asked,
             report,
+            api,
+            console,
+            registration,
         })
     }
 }

@@ -8,8 +8,10 @@
 //! What this crate does to the process that embeds it: it installs a handler,
 //! which does nothing, for the first real-time signal (`SIGRTMIN`), once, to
 //! interrupt vCPU threads. It changes no other signal's disposition, sets no
-//! logger, and never exits the process.
+//! logger, and never exits the process; [`process`] is for programs that ask
+//! for more.
 
+pub mod api;
 mod attach;
 mod blueprint;
 mod builder;
@@ -29,7 +31,9 @@ mod memory;
 mod operator;
 mod parts;
 mod platform;
+pub mod process;
 mod statistics;
+mod timestamp;
 mod vm;
 
 pub use builder::VmBuilder;

@@ -5,26 +5,24 @@
 //! the [`Handover`] is read from. Its exit statuses are `plinth run`'s.
 
 mod logger;
-mod terminal;
-mod termination;
 
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{OwnedFd, RawFd};
 use std::process::ExitCode;
-use std::sync::{Arc, Weak};
 
 use anyhow::Context;
 use devices::thread;
+use vmm::api::Server;
 use vmm::config::DeviceConfig;
-use vmm::handover::Handover;
-use vmm::{ErrorKind, Statistics, StopReason, Vm, VmBuilder, VmConfig};
-
-use terminal::RawTerminal;
-use termination::TerminationSignals;
+use vmm::handover::{End, Handover, Registration};
+use vmm::process::terminal::RawTerminal;
+use vmm::process::termination::TerminationSignals;
+use vmm::{ErrorKind, Operator, Statistics, StopReason, VmBuilder, VmConfig};
 
 /// Exit statuses, as `plinth run --help` lists them.
 mod status {
+    pub(crate) const SUCCESS: u8 = 0;
     pub(crate) const UNEXPECTED: u8 = 1;
     pub(crate) const CONFIGURATION: u8 = 2;
     pub(crate) const HOST: u8 = 3;
@@ -33,18 +31,28 @@ mod status {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(reason) => end(&reason),
-        Err(error) => {
-            eprintln!("plinth: {error:#}");
-            let error = error.downcast_ref::<vmm::Error>();
-            ExitCode::from(status_of(error.map(vmm::Error::kind)))
+    logger::start();
+    let (registration, end) = match take_over() {
+        Ok(mut handover) => {
+            let mut registration = handover.registration.take();
+            let outcome = run(handover, registration.as_mut());
+            (
+                registration,
+                outcome.map_or_else(|e| failed(&e), |r| end(&r)),
+            )
         }
+        Err(error) => (None, failed(&error)),
+    };
+    let status = end.status;
+    if let Some(registration) = registration
+        && let Err(error) = registration.ended(&end)
+    {
+        log::error!("how the machine ended cannot be written down: {error}");
     }
+    ExitCode::from(status)
 }
 
-fn run() -> anyhow::Result<StopReason> {
-    logger::start();
+fn take_over() -> anyhow::Result<Handover> {
     let number: RawFd = std::env::args()
         .nth(1)
         .and_then(|number| number.parse().ok())
@@ -52,17 +60,40 @@ fn run() -> anyhow::Result<StopReason> {
     // SAFETY: the sender left this descriptor open for this process alone,
     // which has opened none yet.
     #[allow(unsafe_code)]
-    let handover = unsafe { Handover::receive(number) }?;
+    Ok(unsafe { Handover::receive(number) }?)
+}
+
+fn run(
+    handover: Handover,
+    mut registration: Option<&mut Registration>,
+) -> anyhow::Result<StopReason> {
+    if let Some(registration) = &registration {
+        let left = registration.leave_session();
+        left.context("the machine cannot have a session of its own")?;
+    }
     // Before any thread: they all are to leave these signals alone.
     let signals = TerminationSignals::block().context("signals cannot be waited for")?;
     let terminal = raw_terminal(&handover.config)?;
     let paused = VmBuilder::from_config(handover.config)
         .asked_at(handover.asked)
         .build()?;
-    let vm = Arc::new(paused.start()?);
-    stop_on(signals, Arc::downgrade(&vm))?;
+    let server = handover
+        .api
+        .map(|listener| Server::spawn(listener, &paused.operator(), handover.console))
+        .transpose()?;
+    let vm = match paused.start() {
+        // A client was quicker.
+        Err(vmm::Error::Stopped) => return Ok(StopReason::Stopped),
+        started => started?,
+    };
+    stop_on(signals, vm.operator())?;
+    if let Some(registration) = &mut registration {
+        registration.entered();
+    }
     let reason = vm.wait();
     drop(terminal);
+    // Whoever waits for the end over the socket has it now.
+    drop(server);
     if let Some(report) = handover.report
         && let Err(error) = write_report(report, &vm.statistics())
     {
@@ -86,11 +117,11 @@ fn raw_terminal(config: &VmConfig) -> anyhow::Result<Option<RawTerminal>> {
 }
 
 /// Has a termination signal stop the machine, if it is still there.
-fn stop_on(signals: TerminationSignals, vm: Weak<Vm>) -> anyhow::Result<()> {
+fn stop_on(signals: TerminationSignals, operator: Operator) -> anyhow::Result<()> {
     let wait = move || {
-        if let (Ok(name), Some(vm)) = (signals.wait(), vm.upgrade()) {
+        if let Ok(name) = signals.wait() {
             log::info!("{name} stops the machine");
-            let _ = vm.stop();
+            let _ = operator.stop();
         }
     };
     let thread = thread::builder("signals");
@@ -105,20 +136,29 @@ fn write_report(report: OwnedFd, statistics: &Statistics) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Says how the machine ended, where that is not what the user expects.
-fn end(reason: &StopReason) -> ExitCode {
-    match reason {
-        StopReason::PowerOff | StopReason::Reset => ExitCode::SUCCESS,
+/// How the machine ended; said aloud where that is not what the user expects.
+fn end(reason: &StopReason) -> End {
+    let status = match reason {
+        StopReason::PowerOff | StopReason::Reset => status::SUCCESS,
         StopReason::Crashed(_) | StopReason::Watchdog => {
             eprintln!("plinth: {reason}");
-            ExitCode::from(status::CRASHED)
+            status::CRASHED
         }
         StopReason::ResetFailed { kind, .. } => {
             eprintln!("plinth: {reason}");
-            ExitCode::from(status_of(Some(*kind)))
+            status_of(Some(*kind))
         }
-        _ => ExitCode::from(status::ENDED),
-    }
+        _ => status::ENDED,
+    };
+    End::now(status, reason.to_string())
+}
+
+/// A machine that could not be started or run.
+fn failed(error: &anyhow::Error) -> End {
+    let message = format!("{error:#}");
+    eprintln!("plinth: {message}");
+    let error = error.downcast_ref::<vmm::Error>();
+    End::now(status_of(error.map(vmm::Error::kind)), message)
 }
 
 fn status_of(kind: Option<ErrorKind>) -> u8 {

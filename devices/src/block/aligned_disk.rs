@@ -8,10 +8,12 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
+use super::capacity::Capacity;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
 use crate::memory::Ram;
 use crate::virtio::buffers::Buffers;
@@ -170,6 +172,10 @@ impl Disk for AlignedDisk {
         }
     }
 
+    fn capacity(&self) -> Arc<Capacity> {
+        self.inner.capacity()
+    }
+
     fn submit(&mut self, slot: Slot, operation: Operation) {
         let transfers = matches!(operation.kind, OperationKind::Read | OperationKind::Write);
         // What the disk will refuse goes straight to it.
@@ -203,8 +209,8 @@ impl Disk for AlignedDisk {
         }
     }
 
-    fn ready_fd(&self) -> Option<RawFd> {
-        self.inner.ready_fd()
+    fn wakers(&self) -> Vec<RawFd> {
+        self.inner.wakers()
     }
 
     fn wait(&mut self, deadline: Instant) {

@@ -4,12 +4,14 @@
 //! here what that can do.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FallocateFlags, OFlags, StatxFlags};
 
+use super::capacity::{self, Capacity};
 use super::disk::{DiskInfo, OperationKind};
 use super::error::BlockError;
 
@@ -23,8 +25,11 @@ const PAGE: u32 = 4096;
 /// A file that can be a disk.
 #[derive(Debug)]
 pub(super) struct Backing {
-    file: File,
-    pub(super) info: DiskInfo,
+    file: Arc<File>,
+    capacity: Arc<Capacity>,
+    blocks: Blocks,
+    read_only: bool,
+    can_discard: bool,
 }
 
 impl Backing {
@@ -40,44 +45,54 @@ impl Backing {
                 .map_err(|errno| BlockError::NoDirect(errno.into()))?;
         }
         let blocks = Blocks::of(&file, direct)?;
-        let capacity = (&file)
-            .seek(SeekFrom::End(0))
-            .map_err(BlockError::Inspect)?;
-        if capacity == 0 {
+        let size = capacity::size_of(&file).map_err(BlockError::Inspect)?;
+        if size == 0 {
             return Err(BlockError::Empty);
         }
-        if !capacity.is_multiple_of(u64::from(blocks.logical)) {
+        if !size.is_multiple_of(u64::from(blocks.logical)) {
             return Err(BlockError::BadSize {
-                size: capacity,
+                size,
                 block: blocks.logical,
             });
         }
-        let can_discard = !read_only && can_punch(&file, capacity);
+        let can_discard = !read_only && can_punch(&file, size);
+        let file = Arc::new(file);
         Ok(Self {
+            capacity: Arc::new(Capacity::new(size, blocks.logical, &file)),
             file,
-            info: DiskInfo {
-                capacity,
-                logical_block: blocks.logical,
-                physical_block: blocks.physical,
-                buffer_alignment: blocks.buffers,
-                read_only,
-                can_discard,
-                // Engines know better.
-                depth: 1,
-            },
+            blocks,
+            read_only,
+            can_discard,
         })
     }
 
     /// Makes durable what was written.
     pub(super) fn sync(&self) -> io::Result<()> {
-        match self.info.read_only {
+        match self.read_only {
             true => Ok(()),
-            false => Ok(rustix::fs::fdatasync(&self.file)?),
+            false => Ok(rustix::fs::fdatasync(&*self.file)?),
         }
     }
 
     pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    pub(super) fn capacity(&self) -> &Arc<Capacity> {
+        &self.capacity
+    }
+
+    /// The disk as an engine offers it that takes on `depth` operations.
+    pub(super) fn info(&self, depth: usize) -> DiskInfo {
+        DiskInfo {
+            capacity: self.capacity.get(),
+            logical_block: self.blocks.logical,
+            physical_block: self.blocks.physical,
+            buffer_alignment: self.blocks.buffers,
+            read_only: self.read_only,
+            can_discard: self.can_discard,
+            depth,
+        }
     }
 }
 
@@ -100,6 +115,7 @@ pub(super) fn fallocate_flags(kind: OperationKind) -> Option<FallocateFlags> {
 }
 
 /// Block sizes and buffer alignment of a file.
+#[derive(Debug)]
 struct Blocks {
     logical: u32,
     physical: u32,
@@ -181,10 +197,11 @@ mod tests {
     #[test]
     fn a_file_of_whole_sectors_is_a_disk() {
         let backing = open(sized(3 * 512), false).unwrap();
-        assert_eq!(backing.info.capacity, 3 * 512);
-        assert_eq!(backing.info.logical_block, 512);
-        assert!(backing.info.physical_block.is_power_of_two());
-        assert_eq!(backing.info.buffer_alignment, 1);
+        let info = backing.info(1);
+        assert_eq!(info.capacity, 3 * 512);
+        assert_eq!(info.logical_block, 512);
+        assert!(info.physical_block.is_power_of_two());
+        assert_eq!(info.buffer_alignment, 1);
         assert_eq!(
             backing.file().metadata().unwrap().len(),
             3 * 512,
@@ -225,6 +242,7 @@ mod tests {
             Err(BlockError::NotWritable)
         ));
         let backing = open(reader(), true).unwrap();
-        assert!(backing.info.read_only && !backing.info.can_discard);
+        let info = backing.info(1);
+        assert!(info.read_only && !info.can_discard);
     }
 }

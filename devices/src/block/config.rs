@@ -12,8 +12,14 @@ use super::request::{
 /// Where the driver chooses between writeback and writethrough.
 pub(super) const WRITEBACK: usize = offset_of!(Layout, wce);
 
+/// Where the disk's size lies, in sectors.
+const CAPACITY: usize = offset_of!(Layout, capacity);
+
+/// A configuration space.
+pub(super) type Space = [u8; size_of::<Layout>()];
+
 /// The space of `disk`, in writeback mode.
-pub(super) fn config_space(disk: &DiskInfo) -> [u8; size_of::<Layout>()] {
+pub(super) fn config_space(disk: &DiskInfo) -> Space {
     let mut space = [0; size_of::<Layout>()];
     let mut put = |offset: usize, field: &[u8]| {
         space[offset..offset + field.len()].copy_from_slice(field);
@@ -23,10 +29,6 @@ pub(super) fn config_space(disk: &DiskInfo) -> [u8; size_of::<Layout>()] {
     // §5.2.4: sizes of the topology are in logical blocks, 16 bits.
     let min_io = u16::try_from(per_block).unwrap_or(0);
     let block_sectors = disk.physical_block / 512;
-    put(
-        offset_of!(Layout, capacity),
-        &(disk.capacity / SECTOR).to_le_bytes(),
-    );
     put(
         offset_of!(Layout, size_max),
         &MAX_SEGMENT_SIZE.to_le_bytes(),
@@ -63,7 +65,13 @@ pub(super) fn config_space(disk: &DiskInfo) -> [u8; size_of::<Layout>()] {
         );
         put(offset_of!(Layout, write_zeroes_may_unmap), &[1]);
     }
+    put_capacity(&mut space, disk.capacity);
     space
+}
+
+/// Puts the size of the disk into its space, in bytes.
+pub(super) fn put_capacity(space: &mut Space, capacity: u64) {
+    space[CAPACITY..CAPACITY + 8].copy_from_slice(&(capacity / SECTOR).to_le_bytes());
 }
 
 #[cfg(test)]

@@ -1,24 +1,9 @@
 //! What a disk has done so far, counted by its worker and read by whoever
 //! wants to know, at any time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::disk::OperationKind;
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// The count so far.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn add(&self, amount: u64) {
-        self.0.fetch_add(amount, Ordering::Relaxed);
-    }
-}
+use crate::counter::Counter;
+use crate::histogram::Histogram;
 
 /// Requests by kind and outcome. Only what succeeded counts under its kind.
 #[derive(Debug, Default)]
@@ -45,6 +30,35 @@ pub struct Counters {
     pub refused: Counter,
     /// Chains returned unused: malformed, or without room for a status.
     pub malformed: Counter,
+    /// How long the disk's operations took.
+    pub latency: Latency,
+}
+
+/// Time from when a worker took a request on until it answered it, whatever
+/// the outcome; what limits held it up for is part of it. A worker reads the
+/// clock once for all the requests that it takes on or answers together.
+#[derive(Debug, Default)]
+pub struct Latency {
+    /// Of reads.
+    pub read: Histogram,
+    /// Of writes; in writethrough mode, until they were durable.
+    pub write: Histogram,
+    /// Of flushes that the driver asked for.
+    pub flush: Histogram,
+    /// Of discards and write-zeroes requests.
+    pub discard: Histogram,
+}
+
+impl Latency {
+    /// That of operations of `kind`.
+    pub(super) fn of(&self, kind: OperationKind) -> &Histogram {
+        match kind {
+            OperationKind::Read => &self.read,
+            OperationKind::Write => &self.write,
+            OperationKind::Flush => &self.flush,
+            OperationKind::Discard | OperationKind::WriteZeroes { .. } => &self.discard,
+        }
+    }
 }
 
 impl Counters {
@@ -56,11 +70,11 @@ impl Counters {
             OperationKind::Discard => (&self.discards, &self.cleared_bytes),
             OperationKind::WriteZeroes { .. } => (&self.zeroes, &self.cleared_bytes),
             OperationKind::Flush => {
-                self.flushes.add(1);
+                self.flushes.increment();
                 return;
             }
         };
-        operations.add(1);
+        operations.increment();
         bytes.add(len);
     }
 }

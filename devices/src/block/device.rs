@@ -9,16 +9,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH,
     VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_SIZE_MAX, VIRTIO_BLK_F_TOPOLOGY,
-    VIRTIO_BLK_F_WRITE_ZEROES, virtio_blk_config,
+    VIRTIO_BLK_F_WRITE_ZEROES,
 };
 use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
 
-use super::config::{WRITEBACK, config_space};
+use super::config::{Space, WRITEBACK, config_space, put_capacity};
 use super::counters::Counters;
 use super::disk::{Disk, DiskInfo};
+use super::handle::BlockHandle;
 use super::id::DiskId;
+use super::limited_disk::LimitedDisk;
 use super::severed_disk::SeveredDisk;
 use super::worker::BlockWorker;
+use crate::clock::{AlarmClock, Timer};
 use crate::reactor::{Attached, ReactorError, ReactorHandle};
 use crate::virtio::device::{
     Activation, DeviceInfo, STOP_PATIENCE, StartError, VirtioDevice, read_config_from,
@@ -29,11 +32,11 @@ const QUEUE_SIZE: u16 = 256;
 
 /// A virtio block device.
 pub struct Block {
-    id: DiskId,
     info: DiskInfo,
-    config: [u8; size_of::<virtio_blk_config>()],
+    /// What the driver reads, but for the disk's size.
+    config: Space,
     reactor: ReactorHandle,
-    counters: Arc<Counters>,
+    handle: BlockHandle,
     /// Shared with the worker, which looks at it for each write.
     writethrough: Arc<AtomicBool>,
     state: State,
@@ -49,22 +52,41 @@ enum State {
 
 impl Block {
     /// A device for `disk`, whose worker will run on `reactor`.
-    pub fn new(disk: Box<dyn Disk>, id: DiskId, reactor: ReactorHandle) -> Self {
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn new(disk: Box<dyn Disk>, id: DiskId, reactor: ReactorHandle) -> io::Result<Self> {
+        Self::with_clock(disk, id, reactor, Timer::new()?)
+    }
+
+    /// The same, with limits that go by `clock`.
+    pub(super) fn with_clock(
+        disk: Box<dyn Disk>,
+        id: DiskId,
+        reactor: ReactorHandle,
+        clock: impl AlarmClock + 'static,
+    ) -> io::Result<Self> {
         let info = disk.info();
-        Self {
-            id,
+        let handle = BlockHandle::new(id, disk.capacity());
+        let disk = LimitedDisk::new(disk, handle.limiter().gate(clock)?);
+        Ok(Self {
             info,
             config: config_space(&info),
             reactor,
-            counters: Arc::default(),
+            handle,
             writethrough: Arc::default(),
-            state: State::Stopped(disk),
-        }
+            state: State::Stopped(Box::new(disk)),
+        })
     }
 
     /// What the device has done so far.
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.counters)
+        Arc::clone(self.handle.counters())
+    }
+
+    /// To watch and change the device while it runs.
+    pub fn handle(&self) -> BlockHandle {
+        self.handle.clone()
     }
 
     /// Settles the cache mode for what the driver negotiated (§5.2.5.2,
@@ -107,7 +129,9 @@ impl VirtioDevice for Block {
     }
 
     fn read_config(&self, offset: u64, data: &mut [u8]) {
-        read_config_from(&self.config, offset, data);
+        let mut config = self.config;
+        put_capacity(&mut config, self.handle.capacity());
+        read_config_from(&config, offset, data);
     }
 
     fn write_config(&mut self, offset: u64, data: &[u8]) {
@@ -133,13 +157,14 @@ impl VirtioDevice for Block {
         let worker = BlockWorker::new(
             queue,
             disk,
-            self.id,
+            self.handle.id(),
             Arc::clone(&self.writethrough),
-            Arc::clone(&self.counters),
+            self.counters(),
         );
         match self.reactor.attach(worker) {
             Ok(attached) => {
                 self.state = State::Running(attached);
+                self.handle.driver_came(activation.interrupt);
                 Ok(())
             }
             Err(refused) => {
@@ -151,9 +176,15 @@ impl VirtioDevice for Block {
     }
 
     fn sever(&mut self) -> io::Result<()> {
-        let severed = State::Stopped(Box::new(SeveredDisk::new(self.info)));
+        let capacity = Arc::clone(self.handle.shared_capacity());
+        let severed = State::Stopped(Box::new(SeveredDisk::new(self.info, capacity)));
         match std::mem::replace(&mut self.state, severed) {
-            State::Stopped(mut disk) => disk.sync(),
+            State::Stopped(mut disk) => {
+                let synced = disk.sync();
+                drop(disk);
+                self.handle.wait_for_resize();
+                synced
+            }
             // Whoever has the disk may still write to it.
             other => {
                 self.state = other;
@@ -163,6 +194,7 @@ impl VirtioDevice for Block {
     }
 
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
+        self.handle.driver_left();
         match std::mem::replace(&mut self.state, State::Lost) {
             State::Running(worker) => {
                 let (queue, disk) = worker.detach(STOP_PATIENCE)?.into_parts();
@@ -180,7 +212,9 @@ impl VirtioDevice for Block {
 impl Drop for Block {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
-            log::error!("disk {}: {error}", self.id);
+            log::error!("disk {}: {error}", self.handle.id());
         }
+        self.state = State::Lost;
+        self.handle.wait_for_resize();
     }
 }

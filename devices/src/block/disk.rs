@@ -7,18 +7,21 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::capacity::Capacity;
 use crate::virtio::buffers::Buffers;
 
 /// Which operation a completion belongs to: below [`DiskInfo::depth`], and
 /// used by one operation at a time.
 pub type Slot = usize;
 
-/// What a disk is. Constant while it is open, sizes in bytes.
+/// What a disk is, sizes in bytes. Constant while it is open, but for its
+/// capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskInfo {
-    /// Size, a multiple of `logical_block`.
+    /// Size at the moment, a multiple of `logical_block`. It may grow.
     pub capacity: u64,
     /// What offsets and lengths must be multiples of; at least 512.
     pub logical_block: u32,
@@ -124,6 +127,9 @@ pub trait Disk: Send {
     /// Sizes and abilities.
     fn info(&self) -> DiskInfo;
 
+    /// The size, to be followed as it grows.
+    fn capacity(&self) -> Arc<Capacity>;
+
     /// Takes on an operation; its outcome is a completion in `slot`, not
     /// necessarily in order. It may begin only with the next [`start`].
     ///
@@ -134,17 +140,19 @@ pub trait Disk: Send {
     /// operations.
     fn start(&mut self);
 
-    /// The next operation that is done. After `None`, [`ready_fd`] becomes
-    /// readable when there is another.
+    /// The next operation that is done. After `None`, one of the [`wakers`]
+    /// becomes readable when there may be another.
     ///
-    /// [`ready_fd`]: Disk::ready_fd
+    /// [`wakers`]: Disk::wakers
     fn next_completion(&mut self) -> Option<Completion>;
 
-    /// Becomes readable with completions; `None` if operations are done as
-    /// soon as they are started.
-    fn ready_fd(&self) -> Option<RawFd>;
+    /// Become readable when operations are done or can go on: then the worker
+    /// calls [`start`](Disk::start) and collects. Edges count; nobody reads
+    /// them. None if operations are done as soon as they are started.
+    fn wakers(&self) -> Vec<RawFd>;
 
-    /// Waits until an operation in flight is done, or `deadline`.
+    /// Waits until an operation in flight is done, or `deadline`. For who
+    /// cannot do anything else: nothing is held back any more.
     fn wait(&mut self, deadline: Instant);
 
     /// Makes everything durable that is done, and waits for it. Called with

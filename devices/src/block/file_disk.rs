@@ -9,9 +9,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::backing::{Backing, fallocate_flags};
+use super::capacity::Capacity;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
 use crate::virtio::buffers::Buffers;
 
@@ -25,8 +27,7 @@ pub(super) struct FileDisk {
 }
 
 impl FileDisk {
-    pub(super) fn new(mut backing: Backing) -> Self {
-        backing.info.depth = DEPTH;
+    pub(super) fn new(backing: Backing) -> Self {
         Self {
             backing,
             done: VecDeque::with_capacity(DEPTH),
@@ -34,7 +35,7 @@ impl FileDisk {
     }
 
     fn perform(&self, operation: &mut Operation) -> io::Result<()> {
-        self.backing.info.check(operation)?;
+        self.info().check(operation)?;
         let file = self.backing.file();
         match operation.kind {
             OperationKind::Read => self.transfer(operation, read_at),
@@ -70,7 +71,11 @@ impl FileDisk {
 
 impl Disk for FileDisk {
     fn info(&self) -> DiskInfo {
-        self.backing.info
+        self.backing.info(DEPTH)
+    }
+
+    fn capacity(&self) -> Arc<Capacity> {
+        Arc::clone(self.backing.capacity())
     }
 
     fn submit(&mut self, slot: Slot, mut operation: Operation) {
@@ -88,8 +93,8 @@ impl Disk for FileDisk {
         self.done.pop_front()
     }
 
-    fn ready_fd(&self) -> Option<RawFd> {
-        None
+    fn wakers(&self) -> Vec<RawFd> {
+        Vec::new()
     }
 
     fn wait(&mut self, _: Instant) {}

@@ -3,7 +3,8 @@
 //! From the guest inwards: the [`device`] front and its worker; a request is
 //! parsed into an operation on a [`disk`], which an engine carries out that
 //! was chosen when the file was [opened](open). Whoever opens the file
-//! [`lock`]s it.
+//! [`lock`]s it. A [`handle`] limits, resizes and watches the device while it
+//! runs.
 //!
 //! System calls on the data path, per batch of requests: the reactor's
 //! `epoll_wait`, one `io_uring_enter` to begin them all, one `write` to the
@@ -14,10 +15,12 @@
 //! `io_uring_enter`. The synchronous engine makes one `preadv`, `pwritev`,
 //! `fdatasync` or `fallocate` per request instead.
 
+pub mod capacity;
 pub mod counters;
 pub mod device;
 pub mod disk;
 pub mod error;
+pub mod handle;
 pub mod id;
 pub mod lock;
 pub mod open;
@@ -26,6 +29,7 @@ mod aligned_disk;
 mod backing;
 mod config;
 mod file_disk;
+mod limited_disk;
 mod request;
 mod ring;
 mod severed_disk;

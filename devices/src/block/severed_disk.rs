@@ -4,21 +4,25 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::capacity::Capacity;
 use super::disk::{Completion, Disk, DiskInfo, Operation, Slot};
 
 /// A disk that is gone.
 pub(super) struct SeveredDisk {
     info: DiskInfo,
+    capacity: Arc<Capacity>,
     done: VecDeque<Completion>,
 }
 
 impl SeveredDisk {
-    /// In place of a disk with `info`.
-    pub(super) fn new(info: DiskInfo) -> Self {
+    /// In place of a disk with `info` and `capacity`.
+    pub(super) fn new(info: DiskInfo, capacity: Arc<Capacity>) -> Self {
         Self {
             info,
+            capacity,
             done: VecDeque::with_capacity(info.depth),
         }
     }
@@ -27,6 +31,10 @@ impl SeveredDisk {
 impl Disk for SeveredDisk {
     fn info(&self) -> DiskInfo {
         self.info
+    }
+
+    fn capacity(&self) -> Arc<Capacity> {
+        Arc::clone(&self.capacity)
     }
 
     fn submit(&mut self, slot: Slot, operation: Operation) {
@@ -43,8 +51,8 @@ impl Disk for SeveredDisk {
         self.done.pop_front()
     }
 
-    fn ready_fd(&self) -> Option<RawFd> {
-        None
+    fn wakers(&self) -> Vec<RawFd> {
+        Vec::new()
     }
 
     fn wait(&mut self, _: Instant) {}

@@ -8,6 +8,7 @@ use std::ops::{Index, IndexMut};
 
 use super::disk::{OperationKind, Slot};
 use super::request::Reply;
+use crate::clock::Nanos;
 use crate::memory::Ram;
 use crate::virtio::chain::Chain;
 
@@ -24,6 +25,8 @@ pub(super) struct Pending {
     pub(super) reply: Reply,
     pub(super) kind: OperationKind,
     pub(super) len: u64,
+    /// When it was taken on.
+    pub(super) since: Nanos,
     /// What it asked for is done and is being made durable.
     pub(super) syncing: bool,
 }

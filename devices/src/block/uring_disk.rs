@@ -9,6 +9,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::backing::{Backing, fallocate_flags};
+use super::capacity::Capacity;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
 use super::ring::{DEPTH, FILE, Ring};
 use crate::virtio::device::STOP_PATIENCE;
@@ -36,9 +38,8 @@ pub(super) struct UringDisk {
 }
 
 impl UringDisk {
-    pub(super) fn new(mut backing: Backing, ring: Ring) -> Self {
+    pub(super) fn new(backing: Backing, ring: Ring) -> Self {
         let depth = usize::from(DEPTH);
-        backing.info.depth = depth;
         Self {
             ring: ring.ring,
             ready: ring.ready,
@@ -108,11 +109,15 @@ impl Operation {
 
 impl Disk for UringDisk {
     fn info(&self) -> DiskInfo {
-        self.backing.info
+        self.backing.info(self.in_flight.len())
+    }
+
+    fn capacity(&self) -> Arc<Capacity> {
+        Arc::clone(self.backing.capacity())
     }
 
     fn submit(&mut self, slot: Slot, operation: Operation) {
-        if let Err(error) = self.backing.info.check(&operation) {
+        if let Err(error) = self.info().check(&operation) {
             self.refused.push(Completion {
                 slot,
                 data: operation.data,
@@ -164,8 +169,8 @@ impl Disk for UringDisk {
         }
     }
 
-    fn ready_fd(&self) -> Option<RawFd> {
-        Some(self.ready.as_raw_fd())
+    fn wakers(&self) -> Vec<RawFd> {
+        vec![self.ready.as_raw_fd()]
     }
 
     fn wait(&mut self, deadline: Instant) {

@@ -15,11 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use super::capacity::Capacity;
 use super::counters::Counters;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
 use super::id::DiskId;
 use super::request::{Command, Reply, Request, Status};
 use super::slots::{Pending, Slots};
+use crate::clock::{self, Nanos};
 use crate::log_limit::LogLimit;
 use crate::reactor::{Readiness, Source, Token, Worker};
 use crate::virtio::queue::{Queue, QueueFault};
@@ -46,12 +48,15 @@ pub(super) struct BlockWorker {
     queue: Queue,
     disk: Box<dyn Disk>,
     info: DiskInfo,
+    capacity: Arc<Capacity>,
     id: DiskId,
     slots: Slots,
     /// Whether writes are to be durable before they are answered.
     writethrough: Arc<AtomicBool>,
     counters: Arc<Counters>,
     errors: LogLimit,
+    /// When the requests at hand were taken on, once there are any.
+    accepting: Option<Nanos>,
     /// Requests were answered since the driver was last notified.
     answered: bool,
     /// The driver broke the queue: it is left alone until a reset.
@@ -73,13 +78,15 @@ impl BlockWorker {
         queue.kick_again();
         Self {
             queue,
-            disk,
             info,
+            capacity: disk.capacity(),
+            disk,
             id,
             slots,
             writethrough,
             counters,
             errors: LogLimit::default(),
+            accepting: None,
             answered: false,
             broken: false,
         }
@@ -117,6 +124,7 @@ impl BlockWorker {
 
     /// Takes on requests.
     fn accept(&mut self, budget: &mut u32) -> Result<End, QueueFault> {
+        self.accepting = None;
         loop {
             let Some(slot) = self.slots.vacant() else {
                 return Ok(End::Full);
@@ -140,9 +148,11 @@ impl BlockWorker {
 
     /// Begins the request in `slot`, or answers it at once.
     fn begin(&mut self, slot: Slot) -> Result<(), QueueFault> {
+        // A driver uses new space as soon as it has heard of it.
+        self.info.capacity = self.capacity.get();
         let chain = &mut self.slots[slot].chain;
         let Ok(Request { reply, command }) = Request::parse(chain, &self.info) else {
-            self.counters.malformed.add(1);
+            self.counters.malformed.increment();
             return self.answer(slot, 0);
         };
         let id = self.id.as_bytes();
@@ -163,11 +173,13 @@ impl BlockWorker {
 
     /// Hands the request in `slot` to the disk, together with its buffers.
     fn submit(&mut self, slot: Slot, reply: Reply, kind: OperationKind, offset: u64, len: u64) {
+        let since = *self.accepting.get_or_insert_with(clock::now);
         let entry = &mut self.slots[slot];
         entry.pending = Some(Pending {
             reply,
             kind,
             len,
+            since,
             syncing: false,
         });
         let data = match kind {
@@ -184,7 +196,7 @@ impl BlockWorker {
     }
 
     fn refuse(&self, reply: Reply, status: Status) -> u32 {
-        self.counters.refused.add(1);
+        self.counters.refused.increment();
         reply.send(status, 0)
     }
 
@@ -195,8 +207,10 @@ impl BlockWorker {
         loop {
             self.disk.start();
             let mut follow_up = false;
+            let mut now = None;
             while let Some(completion) = self.disk.next_completion() {
-                match self.complete(completion) {
+                let now = *now.get_or_insert_with(clock::now);
+                match self.complete(completion, now) {
                     Ok(submitted) => follow_up |= submitted,
                     // Collect the others all the same: their slots are only
                     // then free of the disk.
@@ -215,9 +229,9 @@ impl BlockWorker {
         Ok(answered)
     }
 
-    /// Answers the request that `completion` is of. Returns true if instead
-    /// it was submitted again, to be made durable first.
-    fn complete(&mut self, completion: Completion) -> Result<bool, QueueFault> {
+    /// Answers the request that `completion` is of, at `now`. Returns true if
+    /// instead it was submitted again, to be made durable first.
+    fn complete(&mut self, completion: Completion, now: Nanos) -> Result<bool, QueueFault> {
         let Completion { slot, data, result } = completion;
         let pending = self.slots[slot].pending.take();
         let mut pending = pending.expect("a completion is of an operation in flight");
@@ -233,6 +247,8 @@ impl BlockWorker {
             OperationKind::Read => chain.writable = data,
             _ => chain.readable = data,
         }
+        let latency = self.counters.latency.of(pending.kind);
+        latency.record(now.saturating_sub(pending.since));
         let written = match result {
             Ok(()) => self.succeed(pending),
             Err(error) => self.fail(pending, &error),
@@ -253,7 +269,7 @@ impl BlockWorker {
     }
 
     fn fail(&mut self, pending: Pending, error: &io::Error) -> u32 {
-        self.counters.disk_errors.add(1);
+        self.counters.disk_errors.increment();
         let (id, kind) = (self.id, pending.kind);
         self.errors.warn(|| format!("disk {id}: {kind:?}: {error}"));
         let status = match error.kind() {
@@ -293,7 +309,8 @@ impl Worker for BlockWorker {
             token,
         };
         let mut sources = vec![source(self.queue.kick_fd(), KICK)];
-        sources.extend(self.disk.ready_fd().map(|fd| source(fd, COMPLETION)));
+        let wakers = self.disk.wakers().into_iter();
+        sources.extend(wakers.map(|fd| source(fd, COMPLETION)));
         sources
     }
 

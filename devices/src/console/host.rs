@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
 use super::buffer::ConsoleBuffer;
 use super::input::ConsoleInput;
 use super::line::Line;
@@ -17,10 +19,35 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 /// The host's descriptors of a console.
 #[derive(Debug)]
 pub struct ConsoleEnds {
-    /// What the guest reads, if anything; Ctrl-A is an escape in it.
+    /// What the guest reads, if anything.
     pub input: Option<OwnedFd>,
     /// Where the guest's output goes.
     pub output: OwnedFd,
+    /// Whether Ctrl-A in the input begins an escape sequence, as it must where
+    /// there is no other way to end the machine.
+    pub escapes: bool,
+}
+
+impl ConsoleEnds {
+    /// A console for whoever holds its far end, such as the server of a
+    /// control socket; and that far end.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn served() -> io::Result<(Self, OwnedFd)> {
+        let (near, far) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
+        let console = Self {
+            input: Some(near.try_clone()?),
+            output: near,
+            escapes: false,
+        };
+        Ok((console, far))
+    }
 }
 
 /// Why a console has no host's end.
@@ -58,7 +85,7 @@ impl ConsoleHost {
         let output = ConsoleOutput::new(buffer.clone(), ends.output)?;
         let input = ends
             .input
-            .map(|host| ConsoleInput::new(host, line, buffer.clone(), quit))
+            .map(|host| ConsoleInput::new(host, line, buffer.clone(), quit, ends.escapes))
             .transpose()?;
         Ok(Self {
             output: Some(attach(output, reactor)?),

@@ -33,13 +33,14 @@ pub struct ConsoleInput {
     output: ConsoleBuffer,
     /// What Ctrl-A x does.
     quit: Box<dyn Fn() + Send>,
-    escape: Escape,
+    /// None where every byte is the guest's.
+    escape: Option<Escape>,
     ended: bool,
 }
 
 impl ConsoleInput {
-    /// A worker that reads `host` for `line`. Help appears in `output`, and
-    /// Ctrl-A x calls `quit`, which must not block.
+    /// A worker that reads `host` for `line`. If `escapes` are looked for, help
+    /// appears in `output`, and Ctrl-A x calls `quit`, which must not block.
     ///
     /// # Errors
     /// The process has no descriptor left.
@@ -48,6 +49,7 @@ impl ConsoleInput {
         line: impl Line + 'static,
         output: ConsoleBuffer,
         quit: impl Fn() + Send + 'static,
+        escapes: bool,
     ) -> io::Result<Self> {
         let host = Descriptor::new(host)?;
         Ok(Self {
@@ -57,7 +59,7 @@ impl ConsoleInput {
             line: Box::new(line),
             output,
             quit: Box::new(quit),
-            escape: Escape::default(),
+            escape: escapes.then(Escape::default),
             ended: false,
         })
     }
@@ -74,7 +76,11 @@ impl ConsoleInput {
     }
 
     fn typed(&mut self, bytes: &[u8]) {
-        self.escape.parse(bytes, |typed| match typed {
+        let Some(escape) = &mut self.escape else {
+            let _ = self.line.receive(bytes);
+            return;
+        };
+        escape.parse(bytes, |typed| match typed {
             Typed::Byte(byte) => drop(self.line.receive(&[byte])),
             Typed::Break => self.line.receive_break(),
             Typed::Help => self.output.write(HELP.as_bytes()),
@@ -145,11 +151,15 @@ mod tests {
     }
 
     fn fixture(host: OwnedFd) -> (ConsoleInput, Fixture) {
+        fixture_with(host, true)
+    }
+
+    fn fixture_with(host: OwnedFd, escapes: bool) -> (ConsoleInput, Fixture) {
         let output = ConsoleBuffer::new().unwrap();
         let guest = Serial::new(InterruptLine::new().unwrap(), output.clone()).unwrap();
         let (sender, quits) = channel();
         let quit = move || sender.send(()).unwrap();
-        let input = ConsoleInput::new(host, guest.clone(), output.clone(), quit).unwrap();
+        let input = ConsoleInput::new(host, guest.clone(), output.clone(), quit, escapes).unwrap();
         let fixture = Fixture {
             guest,
             output,
@@ -225,6 +235,16 @@ mod tests {
         let mut help = Vec::new();
         f.output.take(&mut help, 10_000);
         assert_eq!(help, HELP.as_bytes());
+    }
+
+    #[test]
+    fn without_escapes_every_byte_is_the_guest_s() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let (mut input, mut f) = fixture_with(reader.into(), false);
+        writer.write_all(b"\x01x\x01\x01").unwrap();
+        input.ready(INPUT);
+        assert_eq!(f.read(4), b"\x01x\x01\x01");
+        assert!(f.quits.try_recv().is_err());
     }
 
     #[test]

@@ -3,26 +3,7 @@
 //! The worker counts; anybody may look, at any time. Counters only grow, and
 //! survive resets.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// A number that grows. It orders nothing.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// The number now.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    pub(super) fn increment(&self) {
-        self.add(1);
-    }
-}
+use crate::counter::Counter;
 
 /// The counters of one device.
 #[derive(Debug, Default)]

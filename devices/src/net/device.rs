@@ -8,6 +8,8 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_NET;
 use virtio_bindings::virtio_net::{VIRTIO_NET_F_MAC, VIRTIO_NET_F_MRG_RXBUF, VIRTIO_NET_F_MTU};
 
 use super::counters::Counters;
+use super::handle::NetHandle;
+use super::limited_port::LimitedPort;
 use super::mac::MacAddress;
 use super::mtu::Mtu;
 use super::offloads::Offloads;
@@ -16,6 +18,7 @@ use super::receive::{Receive, ReceiveMode};
 use super::severed_port::SeveredPort;
 use super::transmit::Transmit;
 use super::worker::NetWorker;
+use crate::clock::{AlarmClock, Timer};
 use crate::reactor::{Attached, ReactorError, ReactorHandle};
 use crate::virtio::device::{
     Activation, DeviceInfo, STOP_PATIENCE, StartError, VirtioDevice, read_config_from,
@@ -50,25 +53,53 @@ pub struct Net {
     port: Option<Box<dyn Port>>,
     running: Option<Attached<NetWorker>>,
     reactor: ReactorHandle,
-    counters: Arc<Counters>,
+    handle: NetHandle,
 }
 
 impl Net {
     /// A stopped device on `port`, whose worker will run on `reactor`.
-    pub fn new(port: Box<dyn Port>, options: NetOptions, reactor: ReactorHandle) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn new(
+        port: Box<dyn Port>,
+        options: NetOptions,
+        reactor: ReactorHandle,
+    ) -> io::Result<Self> {
+        let clocks = [Timer::new()?, Timer::new()?];
+        Self::with_clocks(port, options, reactor, clocks)
+    }
+
+    /// The same, with limits that go by `clocks`, of which receiving and
+    /// transmitting take one each.
+    pub(super) fn with_clocks<C: AlarmClock + 'static>(
+        port: Box<dyn Port>,
+        options: NetOptions,
+        reactor: ReactorHandle,
+        clocks: [C; 2],
+    ) -> io::Result<Self> {
+        let handle = NetHandle::default();
+        let [receive, transmit] = clocks;
+        let receive = handle.receive().gate(receive)?;
+        let transmit = handle.transmit().gate(transmit)?;
+        Ok(Self {
             options,
             offloads: port.offloads(),
-            port: Some(port),
+            port: Some(Box::new(LimitedPort::new(port, receive, transmit))),
             running: None,
             reactor,
-            counters: Arc::default(),
-        }
+            handle,
+        })
     }
 
     /// The device's counters, to look at while it runs.
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.counters)
+        Arc::clone(self.handle.counters())
+    }
+
+    /// To watch and change the device while it runs.
+    pub fn handle(&self) -> NetHandle {
+        self.handle.clone()
     }
 
     fn features(&self) -> u64 {

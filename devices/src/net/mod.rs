@@ -3,7 +3,8 @@
 //! [`device`] is the front, `worker` runs on a reactor and moves packets
 //! between the two queues and a [`port`]: `transmit` from the driver,
 //! `receive` to it through the buffers that the driver has [`posted`]. The
-//! usual port is a [`tap`].
+//! usual port is a [`tap`]. A [`handle`] limits and watches the device while
+//! it runs.
 //!
 //! The cost in system calls: one `writev` for a packet from the guest, one
 //! `readv` for a packet to it, straight from and to guest memory; for each
@@ -16,7 +17,9 @@
 
 pub mod counters;
 pub mod device;
+pub mod handle;
 pub mod header;
+mod limited_port;
 pub mod mac;
 pub mod mtu;
 pub mod offloads;

@@ -5,17 +5,34 @@
 //! [`header`](super::header) in front.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use super::offloads::Offloads;
 use super::posted::Posted;
 use crate::virtio::buffers::Buffers;
+
+/// What became of a packet that a port was to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Sent {
+    /// It is on its way.
+    Gone,
+    /// It has to wait: it is to be sent again when one of the port's
+    /// [`wakers`](Port::wakers) is ready, and nothing before it.
+    NotYet,
+}
 
 /// Where packets come from and go to. Never blocks.
 pub trait Port: Send {
     /// Becomes readable when packets arrive, edge by edge, for as long as the
     /// port lives.
     fn arrivals(&self) -> BorrowedFd<'_>;
+
+    /// Become readable when a port that held packets back does not any more,
+    /// in either direction. Edges count; nobody reads them.
+    fn wakers(&self) -> Vec<RawFd> {
+        Vec::new()
+    }
 
     /// The offloads that the port can carry, in both directions; constant.
     fn offloads(&self) -> Offloads;
@@ -26,19 +43,19 @@ pub trait Port: Send {
     /// The port cannot carry them.
     fn set_offloads(&mut self, offloads: Offloads) -> io::Result<()>;
 
-    /// Sends a packet.
+    /// Sends a packet, or says that it has to wait.
     ///
     /// # Errors
     /// The packet is lost. `InvalidInput`: its header makes no sense.
     /// `WouldBlock`: the port is busy. Else the port failed.
-    fn send(&mut self, packet: &Buffers) -> io::Result<()>;
+    fn send(&mut self, packet: &Buffers) -> io::Result<Sent>;
 
     /// Receives a packet into `posted` and returns its length in bytes, which
     /// may exceed the driver's buffers by what `posted` has to spare. Bytes 10
     /// and 11, the header's number of buffers, are left undefined.
     ///
     /// # Errors
-    /// Nothing was received. `WouldBlock`: there is nothing. Else the port
+    /// Nothing was received. `WouldBlock`: there is nothing yet. Else the port
     /// failed.
     fn receive(&mut self, posted: &mut Posted) -> io::Result<usize>;
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::offloads::Offloads;
-use super::port::Port;
+use super::port::{Port, Sent};
 use super::posted::Posted;
 use crate::virtio::buffers::Buffers;
 
@@ -44,7 +44,7 @@ impl Port for SeveredPort {
         Ok(())
     }
 
-    fn send(&mut self, _: &Buffers) -> io::Result<()> {
+    fn send(&mut self, _: &Buffers) -> io::Result<Sent> {
         Err(io::Error::from_raw_os_error(libc::ENODEV))
     }
 

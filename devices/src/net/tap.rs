@@ -16,7 +16,7 @@ use libc::{
 use super::header;
 use super::offloads::Offloads;
 use super::packet_fd::PacketFd;
-use super::port::Port;
+use super::port::{Port, Sent};
 use super::posted::Posted;
 use super::tap_ioctl;
 use crate::virtio::buffers::Buffers;
@@ -135,8 +135,8 @@ impl Port for Tap {
         Ok(tap_ioctl::set_offloads(&self.packets, flags(offloads))?)
     }
 
-    fn send(&mut self, packet: &Buffers) -> io::Result<()> {
-        self.packets.send(packet)
+    fn send(&mut self, packet: &Buffers) -> io::Result<Sent> {
+        self.packets.send(packet).map(|()| Sent::Gone)
     }
 
     fn receive(&mut self, posted: &mut Posted) -> io::Result<usize> {

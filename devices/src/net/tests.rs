@@ -1,6 +1,8 @@
 //! The network device driven through its transport by a fake driver, with
 //! one end of a packet socket as its port and the test at the other.
 
+mod limits;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,7 +24,7 @@ use super::counters::Counters;
 use super::header::{LARGEST_PACKET, SIZE, plain};
 use super::offloads::Offloads;
 use super::packet_fd::PacketFd;
-use super::port::Port;
+use super::port::{Port, Sent};
 use super::posted::Posted;
 use super::{Mtu, Net, NetOptions};
 use crate::reactor::Reactor;
@@ -80,10 +82,10 @@ impl Port for Wire {
         state.offloads = offloads;
         Ok(())
     }
-    fn send(&mut self, packet: &Buffers) -> io::Result<()> {
+    fn send(&mut self, packet: &Buffers) -> io::Result<Sent> {
         match self.state.lock().unwrap().send_error.take() {
             Some(kind) => Err(kind.into()),
-            None => self.packets.send(packet),
+            None => self.packets.send(packet).map(|()| Sent::Gone),
         }
     }
     fn receive(&mut self, posted: &mut Posted) -> io::Result<usize> {
@@ -137,7 +139,7 @@ fn net_with_mtu(mtu: Option<u16>) -> (Net, World) {
         mtu: mtu.map(|bytes| Mtu::new(bytes).unwrap()),
     };
     let net = Net::new(Box::new(port), options, world.reactor.handle());
-    (net, world)
+    (net.unwrap(), world)
 }
 
 fn net() -> (Net, World) {

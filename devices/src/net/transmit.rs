@@ -2,14 +2,17 @@
 //!
 //! A packet goes out or is dropped and counted; either way its buffers go
 //! back at once, so a guest cannot stop the queue, and a port that is down
-//! does not stop the guest.
+//! does not stop the guest. Only a port that has a packet wait stops the
+//! queue: that packet and those behind it stay with the driver, which sees its
+//! ring fill up and slows down, as it would before a slow wire.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use super::counters::{Counter, Counters};
+use super::counters::Counters;
 use super::header::{self, LARGEST_PACKET};
-use super::port::Port;
+use super::port::{Port, Sent};
+use crate::counter::Counter;
 use crate::virtio::chain::Chain;
 use crate::virtio::queue::{Queue, QueueFault};
 
@@ -20,6 +23,8 @@ const BATCH: usize = 64;
 pub(super) struct Transmit {
     queue: Queue,
     chain: Chain,
+    /// The packet in `chain` has to wait for the port.
+    waiting: bool,
     counters: Arc<Counters>,
     faults_counted: u64,
 }
@@ -30,6 +35,7 @@ impl Transmit {
             chain: Chain::new(queue.ram()),
             faults_counted: queue.faults(),
             queue,
+            waiting: false,
             counters,
         }
     }
@@ -38,14 +44,16 @@ impl Transmit {
         &self.queue
     }
 
-    /// Sends until the driver has no packet, or it is the turn of others.
+    /// Sends until the driver has no packet, the port has one wait, or it is
+    /// the turn of others.
     pub(super) fn run(&mut self, port: &mut dyn Port) -> Result<(), QueueFault> {
         self.queue.disable_notification()?;
         for _ in 0..BATCH {
-            let popped = self.queue.pop(&mut self.chain)?;
-            self.count_faults();
-            if popped {
-                self.send(port);
+            if self.waiting || self.pop()? {
+                self.waiting = self.send(port) == Sent::NotYet;
+                if self.waiting {
+                    return self.queue.notify();
+                }
                 self.queue.push(self.chain.head(), 0)?;
             } else if self.queue.enable_notification()? {
                 self.queue.disable_notification()?;
@@ -57,19 +65,28 @@ impl Transmit {
         self.queue.notify()
     }
 
-    fn send(&self, port: &mut dyn Port) {
+    fn pop(&mut self) -> Result<bool, QueueFault> {
+        let popped = self.queue.pop(&mut self.chain)?;
+        self.count_faults();
+        Ok(popped)
+    }
+
+    /// Sends the packet in the chain. One that is dropped is gone.
+    fn send(&self, port: &mut dyn Port) -> Sent {
         let len = self.chain.readable.len();
         match self.try_send(port) {
-            Ok(()) => {
+            Ok(Sent::Gone) => {
                 self.counters.transmit.packets.increment();
                 self.counters.transmit.bytes.add(len - header::SIZE as u64);
             }
+            Ok(Sent::NotYet) => return Sent::NotYet,
             Err(dropped) => dropped.increment(),
         }
+        Sent::Gone
     }
 
     /// Sends the packet in the chain, or names the counter for why not.
-    fn try_send(&self, port: &mut dyn Port) -> Result<(), &Counter> {
+    fn try_send(&self, port: &mut dyn Port) -> Result<Sent, &Counter> {
         let packet = &self.chain.readable;
         let drops = &self.counters.transmit;
         if packet.len() < header::SIZE as u64 {
@@ -91,6 +108,13 @@ impl Transmit {
         let new = faults - self.faults_counted;
         self.counters.transmit.malformed.add(new);
         self.faults_counted = faults;
+    }
+
+    /// Puts a packet that waits back, to be popped again after a pause.
+    pub(super) fn release(&mut self) {
+        if std::mem::take(&mut self.waiting) {
+            self.queue.unpop();
+        }
     }
 
     pub(super) fn into_queue(self) -> Queue {

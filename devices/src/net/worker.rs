@@ -1,8 +1,8 @@
 //! The worker of a network device: two queues and a port, on a reactor.
 //!
-//! Three descriptors wake it: the driver's notifications for either queue,
-//! and the port when packets arrive. A broken queue ends its work until the
-//! driver resets the device.
+//! What wakes it: the driver's notifications for either queue, and the port
+//! when packets arrive or need not wait any more. A broken queue ends its work
+//! until the driver resets the device.
 
 use std::os::fd::AsRawFd;
 use std::time::Instant;
@@ -16,6 +16,7 @@ use crate::virtio::queue::Queue;
 const RECEIVE_KICK: Token = 0;
 const TRANSMIT_KICK: Token = 1;
 const ARRIVAL: Token = 2;
+const GO_ON: Token = 3;
 
 pub(super) struct NetWorker {
     receive: Receive,
@@ -41,6 +42,9 @@ impl NetWorker {
     }
 
     fn run_receive(&mut self) {
+        if self.broken {
+            return;
+        }
         if let Err(fault) = self.receive.run(&mut *self.port) {
             self.broken = true;
             self.receive.queue().needs_reset(fault);
@@ -48,6 +52,9 @@ impl NetWorker {
     }
 
     fn run_transmit(&mut self) {
+        if self.broken {
+            return;
+        }
         if let Err(fault) = self.transmit.run(&mut *self.port) {
             self.broken = true;
             self.transmit.queue().needs_reset(fault);
@@ -57,29 +64,34 @@ impl NetWorker {
 
 impl Worker for NetWorker {
     fn sources(&self) -> Vec<Source> {
-        [
+        let mut wakers = vec![
             (self.receive.queue().kick_fd(), RECEIVE_KICK),
             (self.transmit.queue().kick_fd(), TRANSMIT_KICK),
             (self.port.arrivals().as_raw_fd(), ARRIVAL),
-        ]
-        .map(|(fd, token)| Source {
+        ];
+        wakers.extend(self.port.wakers().into_iter().map(|fd| (fd, GO_ON)));
+        let source = |(fd, token)| Source {
             fd,
             readiness: Readiness::Readable,
             token,
-        })
-        .to_vec()
+        };
+        wakers.into_iter().map(source).collect()
     }
 
     fn ready(&mut self, token: Token) {
         match token {
-            _ if self.broken => {}
+            RECEIVE_KICK | ARRIVAL => self.run_receive(),
             TRANSMIT_KICK => self.run_transmit(),
-            _ => self.run_receive(),
+            _ => {
+                self.run_receive();
+                self.run_transmit();
+            }
         }
     }
 
     fn drain(&mut self, _: Instant) -> bool {
         self.receive.release();
+        self.transmit.release();
         true
     }
 }

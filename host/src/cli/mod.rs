@@ -6,6 +6,8 @@
 mod completions;
 mod doctor;
 mod run;
+mod usage;
+mod vm;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -26,6 +28,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Vm(vm::Vm),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
@@ -34,8 +37,10 @@ enum Command {
 /// clap's message and status 2.
 pub fn main() -> ExitCode {
     let asked = Instant::now();
-    let result = match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|error| usage::readable(error).exit());
+    let result = match cli.command {
         Command::Run(run) => run.execute(asked),
+        Command::Vm(vm) => vm.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(&mut Cli::command()),
     };

@@ -1,6 +1,7 @@
-//! `plinth run`: starts a virtual machine and becomes its process.
+//! `plinth run`: starts a virtual machine, and becomes its process or leaves
+//! it running.
 
-use std::fs::File;
+use std::mem;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use clap::Args;
 use vmm::{CommandLine, Identity, MemoryConfig, MemoryLayout};
 
 use crate::error::Error;
-use crate::exit;
+use crate::exit::{self, ExitStatus};
 use crate::launch::outputs::{self, Named};
 use crate::launch::{self, Specification, process};
 use crate::option::backing::BackingOption;
@@ -22,16 +23,33 @@ use crate::option::on_reset::OnResetOption;
 use crate::option::transport::TransportOption;
 use crate::option::vsock::VsockOption;
 use crate::option::{size, smbios};
+use crate::registry::Registry;
+use crate::registry::name::VmName;
+use crate::registry::record::Record;
 
 use super::Outcome;
 
-/// Run a virtual machine in the foreground
+/// Run a virtual machine, in the foreground or on its own
 ///
 /// On the console, Ctrl-A x ends the machine, Ctrl-A c sends a break, and
 /// Ctrl-A h lists these keys.
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct Run {
+    /// What `plinth vm` is to call the machine [default: one is made up]
+    ///
+    /// A living machine's name is refused; one that has ended gives its name
+    /// up.
+    #[arg(long, value_name = "NAME")]
+    name: Option<VmName>,
+
+    /// Leave the machine running on its own, and print its name
+    ///
+    /// The command ends when the guest has been entered, or says why it was
+    /// not.
+    #[arg(long)]
+    detach: bool,
+
     /// Kernel: an uncompressed ELF (vmlinux) or a bzImage (vmlinuz)
     #[arg(long, value_name = "FILE")]
     kernel: PathBuf,
@@ -111,13 +129,15 @@ pub(super) struct Run {
     #[arg(long, value_name = "VSOCK")]
     vsock: Option<VsockOption>,
 
-    /// Where the guest's console goes: stdio, file=PATH or none, and
+    /// Where the guest's console goes: stdio, socket, file=PATH or none, and
     /// [,device=serial|virtio]
     ///
-    /// The serial port (ttyS0) shows a boot from its first line; the virtio
-    /// console (hvc0) costs the guest less. A comma in PATH is written as two.
-    #[arg(long, value_name = "CONSOLE", default_value = "stdio")]
-    console: ConsoleOption,
+    /// `socket` keeps it for `plinth vm console`, and is the default with
+    /// --detach; without, it is stdio. The serial port (ttyS0) shows a boot
+    /// from its first line; the virtio console (hvc0) costs the guest less. A
+    /// comma in PATH is written as two.
+    #[arg(long, value_name = "CONSOLE")]
+    console: Option<ConsoleOption>,
 
     /// What becomes of the machine when its guest resets itself
     #[arg(long, value_name = "WHAT", default_value = "reboot")]
@@ -134,14 +154,49 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Returns only if the machine was not started.
+    /// In the foreground, returns only if the machine was not started.
     pub(super) fn execute(self, asked: Instant) -> Outcome {
         let program = process::program()?;
+        self.check_console()?;
         self.check_outputs()?;
-        let report = self.report.clone();
-        let config = launch::prepare(self.specification())?;
-        let report = report.map(create_report).transpose()?;
-        Err(process::become_machine(program, config, asked, report))
+        let (name, detach) = (self.name.clone(), self.detach);
+        let mut launch = launch::prepare(self.specification())?;
+        let record = Record::now(detach, mem::take(&mut launch.disks));
+        let machine = Registry::of_this_user().create(name, record)?;
+        launch.begin_outputs()?;
+        if !detach {
+            return Err(process::become_machine(&program, launch, machine, asked));
+        }
+        let name = machine.name().clone();
+        let status = process::detach(&program, launch, machine, asked)?;
+        if status == ExitStatus::Success {
+            println!("{name}");
+        }
+        Ok(status)
+    }
+
+    fn check_console(&self) -> Result<(), Error> {
+        let end = self.console.as_ref().map(|console| &console.end);
+        if self.detach && end == Some(&ConsoleEnd::Stdio) {
+            return Err(Error::configuration(
+                "a detached machine's console cannot be this terminal",
+            )
+            .remedy("--console socket, and plinth vm console"));
+        }
+        Ok(())
+    }
+
+    /// Where the console goes if nothing was said.
+    fn default_console(&self) -> ConsoleOption {
+        let end = if self.detach {
+            ConsoleEnd::Socket
+        } else {
+            ConsoleEnd::Stdio
+        };
+        ConsoleOption {
+            end,
+            ..ConsoleOption::default()
+        }
     }
 
     /// What is written must be none of what is read.
@@ -150,7 +205,8 @@ impl Run {
         inputs.extend(self.initrd.iter().map(|path| ("initrd", path.as_path())));
         inputs.extend(self.disks.iter().map(|disk| ("disk", disk.path.as_path())));
         let mut written: Vec<Named<'_>> = Vec::new();
-        if let ConsoleEnd::File(path) = &self.console.end {
+        let console = self.console.as_ref().map(|console| &console.end);
+        if let Some(ConsoleEnd::File(path)) = console {
             written.push(("console file", path));
         }
         written.extend(
@@ -163,12 +219,14 @@ impl Run {
 
     fn specification(self) -> Specification {
         let backing = self.memory_backing.into();
+        let console = self.default_console();
+        let console = self.console.unwrap_or(console);
         Specification {
             kernel: self.kernel,
             initrd: self.initrd,
             command_line: self
                 .cmdline
-                .unwrap_or_else(|| default_command_line(&self.console)),
+                .unwrap_or_else(|| default_command_line(&console)),
             protocol: self.boot.into(),
             cpus: self.cpus.count,
             max_cpus: self.cpus.max,
@@ -183,8 +241,9 @@ impl Run {
             disks: self.disks,
             nets: self.nets,
             vsock: self.vsock,
-            console: self.console,
+            console,
             on_reset: self.on_reset.into(),
+            report: self.report,
             identity: self.smbios.unwrap_or_else(smbios::default_identity),
         }
     }
@@ -193,15 +252,4 @@ impl Run {
 fn default_command_line(console: &ConsoleOption) -> CommandLine {
     let text = console.device.command_line();
     CommandLine::new(text).expect("a word is a command line")
-}
-
-fn create_report(path: PathBuf) -> Result<File, Error> {
-    File::create(&path).map_err(|error| {
-        Error::configuration(format!(
-            "report file '{}' cannot be written to",
-            path.display()
-        ))
-        .because(error)
-        .remedy("another path with --report")
-    })
 }

@@ -81,6 +81,10 @@ fn judge(sight: Sight) -> Finding {
     let (version, machine) = match sight.device {
         Ok(seen) => seen,
         Err(Errno::NOENT) => return absent(sight.processor),
+        // Permission would be of no use.
+        Err(Errno::ACCESS | Errno::PERM) if sight.processor == Processor::Nothing => {
+            return paravirtualised();
+        }
         Err(Errno::ACCESS | Errno::PERM) => {
             return missing(
                 "this user may not open /dev/kvm".into(),
@@ -115,19 +119,20 @@ fn judge(sight: Sight) -> Finding {
     let virtualization = match sight.processor {
         Processor::Intel => "Intel VMX",
         Processor::Amd => "AMD SVM",
-        Processor::Nothing => {
-            return missing(
-                "/dev/kvm is there, but the processor shows neither vmx nor svm: this is a \
-                 paravirtualised KVM (PVM), which runs only kernels built for it and no unmodified \
-                 kernel"
-                    .into(),
-                "a host with hardware virtualization, or an emulated one inside this host",
-            );
-        }
+        Processor::Nothing => return paravirtualised(),
     };
     Finding::ok(
         NAME,
         format!("usable, API version {version}, {virtualization}"),
+    )
+}
+
+fn paravirtualised() -> Finding {
+    Finding::missing(
+        NAME,
+        "/dev/kvm is there, but the processor shows neither vmx nor svm: this is a \
+         paravirtualised KVM (PVM), which runs only kernels built for it and no unmodified kernel",
+        "a host with hardware virtualization, or an emulated one inside this host",
     )
 }
 
@@ -184,6 +189,10 @@ mod tests {
         let finding = judged(Ok((12, Ok(()))), Processor::Nothing);
         assert_eq!(finding.level, Level::Missing);
         assert!(finding.detail.contains("paravirtualised KVM (PVM)"));
+        // Also to those who may not open it: permission would be no help.
+        for errno in [Errno::ACCESS, Errno::PERM] {
+            assert_eq!(judged(Err(errno), Processor::Nothing), finding);
+        }
     }
 
     #[test]

@@ -7,6 +7,13 @@ use super::finding::Finding;
 
 const NAME: &str = "tap";
 
+/// What gives a user the device: a group of its own kind, by a rule that
+/// lasts, rather than a mode that gives it to everybody until the next boot.
+pub const PERMISSION: &str = "\
+    echo 'KERNEL==\"tun\", GROUP=\"kvm\", MODE=\"0660\", OPTIONS+=\"static_node=net/tun\"' | \
+    sudo tee /etc/udev/rules.d/80-tun.rules && sudo udevadm control --reload && \
+    sudo udevadm trigger /dev/net/tun && sudo usermod -aG kvm $USER, then log in again";
+
 /// Bit of CAP_NET_ADMIN (linux/capability.h).
 const CAP_NET_ADMIN: u64 = 1 << 12;
 
@@ -31,11 +38,9 @@ fn judge(opened: Result<(), io::ErrorKind>, administrator: bool, own: &[String])
             "/dev/net/tun does not exist: guests have no network",
             "sudo modprobe tun",
         ),
-        Err(io::ErrorKind::PermissionDenied) => Finding::missing(
-            NAME,
-            "this user may not open /dev/net/tun",
-            "sudo chmod 0666 /dev/net/tun",
-        ),
+        Err(io::ErrorKind::PermissionDenied) => {
+            Finding::missing(NAME, "this user may not open /dev/net/tun", PERMISSION)
+        }
         Err(error) => Finding::missing(
             NAME,
             format!("/dev/net/tun cannot be opened: {error}"),
@@ -101,7 +106,7 @@ mod tests {
     fn a_device_that_cannot_be_opened_is_missing() {
         for (kind, remedy) in [
             (io::ErrorKind::NotFound, "modprobe"),
-            (io::ErrorKind::PermissionDenied, "chmod"),
+            (io::ErrorKind::PermissionDenied, "usermod -aG kvm $USER"),
             (io::ErrorKind::Other, "modprobe"),
         ] {
             let finding = judge(Err(kind), true, &[]);

@@ -10,7 +10,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -19,18 +19,51 @@ use vmm::config::ConsoleConfig;
 use crate::error::Error;
 use crate::option::console::ConsoleEnd;
 
-/// Opens the console; none means that the guest has none. A file is
-/// made if there is none and emptied if there is one.
+use super::outputs::Output;
+
+/// An open console.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// The machine's end, if the guest has a console.
+    pub config: Option<ConsoleConfig>,
+    /// The file that is going to be emptied for it, if it is one.
+    pub file: Option<Output>,
+    /// The far end, if it is the control socket that has it.
+    pub far: Option<OwnedFd>,
+}
+
+/// Opens the console.
 ///
 /// # Errors
 /// The file cannot be written to.
-pub fn open(end: &ConsoleEnd) -> Result<Option<ConsoleConfig>, Error> {
+pub fn open(end: &ConsoleEnd) -> Result<Opened, Error> {
+    let unusable =
+        |error| Error::unexpected("standard input and output cannot be used").because(error);
     match end {
-        ConsoleEnd::None => Ok(None),
-        ConsoleEnd::Stdio => stdio().map(Some).map_err(|error| {
-            Error::unexpected("standard input and output cannot be used").because(error)
+        ConsoleEnd::None => Ok(Opened::default()),
+        ConsoleEnd::Stdio => Ok(Opened {
+            config: Some(stdio().map_err(unusable)?),
+            ..Opened::default()
         }),
-        ConsoleEnd::File(path) => file(path).map(Some),
+        ConsoleEnd::Socket => {
+            let pair = ConsoleConfig::served();
+            let (config, far) = pair.map_err(|error| {
+                Error::unexpected("the console for the control socket").because(error)
+            })?;
+            Ok(Opened {
+                config: Some(config),
+                far: Some(far),
+                ..Opened::default()
+            })
+        }
+        ConsoleEnd::File(path) => {
+            let (config, output) = file(path)?;
+            Ok(Opened {
+                config: Some(config),
+                file: Some(output),
+                ..Opened::default()
+            })
+        }
     }
 }
 
@@ -42,6 +75,7 @@ fn stdio() -> io::Result<ConsoleConfig> {
     Ok(ConsoleConfig {
         input: Some(io::stdin().as_fd().try_clone_to_owned()?),
         output,
+        escapes: true,
     })
 }
 
@@ -61,7 +95,7 @@ fn reopened(fd: BorrowedFd<'_>) -> Option<File> {
         .ok()
 }
 
-fn file(path: &Path) -> Result<ConsoleConfig, Error> {
+fn file(path: &Path) -> Result<(ConsoleConfig, Output), Error> {
     let refused = |error: io::Error| {
         Error::configuration(format!(
             "console file '{}' cannot be written to",
@@ -70,17 +104,13 @@ fn file(path: &Path) -> Result<ConsoleConfig, Error> {
         .because(error)
         .remedy("another path with --console file=PATH")
     };
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
-        .map_err(refused)?;
-    Ok(ConsoleConfig {
+    let output = Output::open(path).map_err(refused)?;
+    let config = ConsoleConfig {
         input: None,
-        output: file.into(),
-    })
+        output: output.file().map_err(refused)?.into(),
+        escapes: false,
+    };
+    Ok((config, output))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use vmm::config::BlockConfig;
 
 use crate::error::Error;
 use crate::option::disk::DiskOption;
+use crate::shell::quoted;
 
 use super::holder;
 
@@ -38,8 +39,16 @@ pub fn open_all(options: Vec<DiskOption>) -> Result<Vec<BlockConfig>, Error> {
     Ok(disks)
 }
 
+/// Opens one disk, for a machine that has others already.
+///
+/// # Errors
+/// It cannot be opened, has no usable size, or is in use.
+pub fn open_one(option: DiskOption, id: DiskId) -> Result<BlockConfig, Error> {
+    open(option, id, &[])
+}
+
 /// The identity of a disk if the user gave none.
-fn numbered(number: usize) -> DiskId {
+pub fn numbered(number: usize) -> DiskId {
     let id = format!("disk{number}");
     id.parse()
         .expect("a short word and a number have at most 20 characters")
@@ -100,7 +109,7 @@ fn check_size(option: &DiskOption, mut file: &File) -> Result<(), Error> {
     let size = file
         .seek(SeekFrom::End(0))
         .map_err(|error| refused(option, "cannot be measured").because(error))?;
-    let path = option.path.display();
+    let path = quoted(&option.path);
     if size == 0 {
         return Err(
             refused(option, "is empty").remedy(format!("giving it a size: truncate -s 1G {path}"))
@@ -163,7 +172,7 @@ fn unopened(option: &DiskOption, error: io::Error) -> Error {
         Some(Errno::ISDIR) => refused.remedy("a disk image or a block device"),
         Some(Errno::NOENT) => refused.remedy(format!(
             "making it: truncate -s 1G {}",
-            option.path.display()
+            quoted(&option.path)
         )),
         _ => refused,
     }

@@ -17,6 +17,13 @@ pub struct Holder {
     command: String,
 }
 
+impl Holder {
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {} ({})", self.pid, self.command.escape_debug())

@@ -2,10 +2,10 @@
 //! before anything runs.
 //!
 //! `plinth run` hands over a [`Specification`]; [`prepare`] opens every file
-//! and device that it names and answers with a [`VmConfig`], which holds
-//! descriptors; [`process`] becomes the machine's own process with it. Only
-//! what leaves no trace happens on the way, and the console file, which may
-//! be made, comes last: a refusal leaves nothing half done.
+//! and device that it names and answers with a [`Launch`], which holds
+//! descriptors; [`process`] is or starts the machine's own process with it.
+//! Only what leaves no trace happens on the way: a refusal leaves nothing half
+//! done.
 
 pub mod console;
 pub mod disk;
@@ -19,7 +19,10 @@ pub mod outputs;
 pub mod process;
 pub mod vsock;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{self, Path, PathBuf};
 
 use vmm::config::{BlockConfig, BootConfig, DeviceConfig, NetConfig, TransportKind};
 use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, OnReset, Protocol, VmConfig};
@@ -29,6 +32,8 @@ use crate::option::console::{ConsoleDevice, ConsoleOption};
 use crate::option::disk::DiskOption;
 use crate::option::net::NetOption;
 use crate::option::vsock::VsockOption;
+
+use outputs::Output;
 
 /// A virtual machine as the user asked for it: valid values, names of files.
 #[derive(Clone, Debug)]
@@ -63,6 +68,52 @@ pub struct Specification {
     pub on_reset: OnReset,
     /// What the guest reads about its machine.
     pub identity: Identity,
+    /// Where figures about the run are written.
+    pub report: Option<PathBuf>,
+}
+
+/// A virtual machine that can be launched, open descriptors and valid values.
+#[derive(Debug)]
+pub struct Launch {
+    /// The machine.
+    pub config: VmConfig,
+    /// Where figures about the run are written.
+    pub report: Option<File>,
+    /// The far end of its console, if the control socket is to serve it.
+    pub console: Option<OwnedFd>,
+    /// The files of its disks, by the disks' names.
+    pub disks: BTreeMap<String, PathBuf>,
+    outputs: Vec<Output>,
+}
+
+impl Launch {
+    /// A machine with neither disks' files nor files that it writes to.
+    #[cfg(test)]
+    pub(crate) fn new(config: VmConfig) -> Self {
+        Self {
+            config,
+            report: None,
+            console: None,
+            disks: BTreeMap::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Empties the files that the machine writes to, as the last thing that
+    /// happens before it runs.
+    ///
+    /// # Errors
+    /// One cannot be emptied.
+    pub fn begin_outputs(&mut self) -> Result<(), Error> {
+        for output in self.outputs.drain(..) {
+            output.begin().map_err(|error| {
+                Error::configuration("the console's or the report's file cannot be emptied")
+                    .because(error)
+                    .remedy("another file")
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// Each device has a place of its own, and so have the source of random numbers
@@ -111,7 +162,7 @@ fn check_names(disks: &[BlockConfig], nets: &[NetConfig]) -> Result<(), Error> {
 /// # Errors
 /// Something is not there, not permitted, in use or of the wrong kind, or
 /// this host has no usable KVM. Nothing has been changed then.
-pub fn prepare(mut specification: Specification) -> Result<VmConfig, Error> {
+pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
     memory::check(&specification.memory)?;
     if specification.balloon {
         memory::check_balloon(&specification.memory)?;
@@ -125,10 +176,25 @@ pub fn prepare(mut specification: Specification) -> Result<VmConfig, Error> {
         None => None,
     };
     kernel::check(&specification, &kernel, initrd.as_ref())?;
+    let paths: Vec<PathBuf> = specification
+        .disks
+        .iter()
+        .map(|disk| path::absolute(&disk.path).unwrap_or_else(|_| disk.path.clone()))
+        .collect();
     let disks = disk::open_all(specification.disks)?;
     let nets = net::open_all(specification.nets)?;
     check_names(&disks, &nets)?;
     let kvm = kvm::open()?;
+    let vsock = specification.vsock.as_ref().map(vsock::open).transpose()?;
+    let console = console::open(&specification.console.end)
+        .inspect_err(|_| vsock.iter().for_each(vsock::remove))?;
+    let report = specification.report.as_deref();
+    let report = report
+        .map(open_report)
+        .transpose()
+        .inspect_err(|_| vsock.iter().for_each(vsock::remove))?;
+    let names = disks.iter().map(|disk| disk.id.to_string());
+    let names_and_paths = names.zip(paths).collect();
     let mut devices: Vec<_> = disks
         .into_iter()
         .map(DeviceConfig::Block)
@@ -136,18 +202,15 @@ pub fn prepare(mut specification: Specification) -> Result<VmConfig, Error> {
         .chain([DeviceConfig::Rng])
         .chain(specification.balloon.then_some(DeviceConfig::Balloon))
         .collect();
-    let vsock = specification.vsock.as_ref().map(vsock::open).transpose()?;
-    let console = console::open(&specification.console.end)
-        .inspect_err(|_| vsock.iter().for_each(vsock::remove))?;
     devices.extend(vsock.map(DeviceConfig::Vsock));
     let serial = match specification.console.device {
-        ConsoleDevice::Serial => console,
+        ConsoleDevice::Serial => console.config,
         ConsoleDevice::Virtio => {
-            devices.extend(console.map(DeviceConfig::Console));
+            devices.extend(console.config.map(DeviceConfig::Console));
             None
         }
     };
-    Ok(VmConfig {
+    let config = VmConfig {
         kvm: kvm.into(),
         boot: BootConfig {
             kernel,
@@ -164,5 +227,25 @@ pub fn prepare(mut specification: Specification) -> Result<VmConfig, Error> {
         on_reset: specification.on_reset,
         transport: specification.transport,
         devices,
+    };
+    let (report, report_file) = report.unzip();
+    Ok(Launch {
+        config,
+        report,
+        console: console.far,
+        disks: names_and_paths,
+        outputs: console.file.into_iter().chain(report_file).collect(),
+    })
+}
+
+fn open_report(path: &Path) -> Result<(File, Output), Error> {
+    let output = Output::open(path).and_then(|output| Ok((output.file()?, output)));
+    output.map_err(|error| {
+        Error::configuration(format!(
+            "report file '{}' cannot be written to",
+            path.display()
+        ))
+        .because(error)
+        .remedy("another path with --report")
     })
 }

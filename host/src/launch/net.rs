@@ -2,14 +2,17 @@
 
 use std::error::Error as _;
 use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
 
 use devices::net::tap_open::{TapOpenError, open_tap};
 use vmm::config::NetConfig;
 use vmm::{DeviceName, MacAddress, NetOptions};
 
+use crate::doctor::tap::PERMISSION;
 use crate::error::Error;
 use crate::option::net::NetOption;
+use crate::shell::word;
 
 use super::holder;
 
@@ -49,8 +52,24 @@ pub fn open_all(options: Vec<NetOption>) -> Result<Vec<NetConfig>, Error> {
     Ok(interfaces)
 }
 
+/// Attaches to one tap, for a machine that has other interfaces already.
+///
+/// # Errors
+/// It cannot be attached to.
+pub fn open_one(option: &NetOption, name: DeviceName) -> Result<NetConfig, Error> {
+    let host = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    Ok(NetConfig {
+        name,
+        tap: open(&option.tap)?,
+        options: NetOptions {
+            mac: option.mac.unwrap_or_else(|| derived(&host, &option.tap)),
+            mtu: option.mtu,
+        },
+    })
+}
+
 /// What an interface is called if the user did not say.
-fn numbered(number: usize) -> DeviceName {
+pub fn numbered(number: usize) -> DeviceName {
     let name = format!("net{number}");
     name.parse().expect("a number is short and printable")
 }
@@ -68,19 +87,24 @@ fn open(tap: &str) -> Result<OwnedFd, Error> {
 /// The same refusal with a remedy, and with who holds the tap.
 fn refused(error: TapOpenError, by: impl FnOnce() -> String) -> Error {
     match error {
+        TapOpenError::BadName { .. } => {
+            Error::configuration(error.to_string()).remedy("the name of a tap: ip tuntap list")
+        }
         TapOpenError::Busy { name } => {
             Error::configuration(format!("tap '{name}' is in use {}", by()))
                 .remedy("ending that process, or another tap")
         }
         TapOpenError::Missing { name } => {
+            let word = word(&name);
             Error::configuration(format!("tap '{name}' does not exist")).remedy(format!(
-                "sudo ip tuntap add dev {name} mode tap user $USER && sudo ip link set {name} up"
+                "sudo ip tuntap add dev {word} mode tap user $USER && sudo ip link set {word} up"
             ))
         }
         TapOpenError::NotPermitted { name } => {
+            let word = word(&name);
             Error::configuration(format!("tap '{name}' belongs to another user")).remedy(format!(
-                "sudo ip tuntap del dev {name} mode tap && \
-                 sudo ip tuntap add dev {name} mode tap user $USER && sudo ip link set {name} up"
+                "sudo ip tuntap del dev {word} mode tap && \
+                 sudo ip tuntap add dev {word} mode tap user $USER && sudo ip link set {word} up"
             ))
         }
         TapOpenError::NotATap { name } => Error::configuration(format!(
@@ -88,9 +112,13 @@ fn refused(error: TapOpenError, by: impl FnOnce() -> String) -> Error {
         ))
         .remedy("the name of a tap: ip tuntap list"),
         TapOpenError::NoDriver { name, source } => {
+            let remedy = match source.kind() {
+                io::ErrorKind::PermissionDenied => PERMISSION,
+                _ => "sudo modprobe tun",
+            };
             Error::host(format!("/dev/net/tun cannot be opened for tap '{name}'"))
                 .because(source)
-                .remedy("sudo modprobe tun, and permission to read and write it")
+                .remedy(remedy)
         }
         other => {
             let error = Error::configuration(other.to_string());
@@ -106,7 +134,6 @@ fn refused(error: TapOpenError, by: impl FnOnce() -> String) -> Error {
 mod tests {
     use super::*;
     use crate::exit::ExitStatus;
-    use std::io;
 
     #[test]
     fn each_obstacle_has_its_message_and_status() {
@@ -130,6 +157,26 @@ mod tests {
                 },
                 ExitStatus::Host,
                 ["tap 'tap0': why", "modprobe tun"],
+            ),
+            (
+                TapOpenError::NoDriver {
+                    name: name(),
+                    source: io::ErrorKind::PermissionDenied.into(),
+                },
+                ExitStatus::Host,
+                ["permission denied", "GROUP=\"kvm\""],
+            ),
+            (
+                TapOpenError::BadName {
+                    name: "sixteen-bytes-aa".into(),
+                },
+                ExitStatus::Configuration,
+                ["is not the name of an interface", "try: the name of a tap"],
+            ),
+            (
+                TapOpenError::Missing { name: "a;b".into() },
+                ExitStatus::Configuration,
+                ["tap 'a;b' does not exist", "tuntap add dev 'a;b' mode"],
             ),
             (
                 TapOpenError::Other {

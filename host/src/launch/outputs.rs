@@ -1,10 +1,11 @@
 //! Files that a machine's run writes beside its disks: a console file and a
 //! report. They are emptied first, so they must be nothing else that the
-//! machine uses.
+//! machine uses, and nothing may be refused any more by then.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
@@ -42,9 +43,93 @@ fn same_file(one: &Path, other: &Path) -> bool {
     }
 }
 
+/// A file that is going to be written. Until it is [begun](Self::begin),
+/// nothing has changed in it, and dropped before that, it leaves no trace.
+#[derive(Debug)]
+pub struct Output {
+    file: File,
+    /// Its path, if it was made for this.
+    made: Option<PathBuf>,
+}
+
+impl Output {
+    /// Opens `path` for writing, without waiting for a reader if it is a pipe,
+    /// and makes a file if there is none.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        match options.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened.map(|file| Self { file, made: None }),
+        }
+        // A link to nothing is not ours to remove.
+        let made = fs::symlink_metadata(path).is_err();
+        let file = options.create(true).open(path)?;
+        Ok(Self {
+            file,
+            made: made.then(|| path.to_owned()),
+        })
+    }
+
+    /// The open file, once more.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Empties the file, if it is one: from now on it is the machine's.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn begin(mut self) -> io::Result<()> {
+        self.made = None;
+        if self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if let Some(path) = self.made.take() {
+            // An empty file is left behind at worst.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_output_changes_nothing_until_it_is_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = directory.path().join("old");
+        let new = directory.path().join("new");
+        fs::write(&old, "kept").unwrap();
+        drop(Output::open(&old).unwrap());
+        drop(Output::open(&new).unwrap());
+        assert_eq!(fs::read_to_string(&old).unwrap(), "kept");
+        assert!(!new.exists());
+
+        Output::open(&old).unwrap().begin().unwrap();
+        Output::open(&new).unwrap().begin().unwrap();
+        assert_eq!(fs::read_to_string(&old).unwrap(), "");
+        assert!(new.exists());
+        Output::open(Path::new("/dev/null"))
+            .unwrap()
+            .begin()
+            .unwrap();
+    }
 
     #[test]
     fn an_output_is_recognized_by_any_name() {

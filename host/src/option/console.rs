@@ -1,4 +1,4 @@
-//! The guest's console: `stdio`, `file=PATH` or `none`, and
+//! The guest's console: `stdio`, `socket`, `file=PATH` or `none`, and
 //! `,device=serial|virtio`.
 
 use std::path::PathBuf;
@@ -22,6 +22,8 @@ pub enum ConsoleEnd {
     /// This terminal, both ways.
     #[default]
     Stdio,
+    /// Whoever attaches with `plinth vm console`, both ways.
+    Socket,
     /// Output goes to a file; there is no input.
     File(PathBuf),
     /// The guest has no console.
@@ -55,9 +57,14 @@ impl FromStr for ConsoleOption {
         let (end, rest) = split_first(text);
         let end = match (end.as_str(), end.strip_prefix("file=")) {
             ("stdio", _) => ConsoleEnd::Stdio,
+            ("socket", _) => ConsoleEnd::Socket,
             ("none", _) => ConsoleEnd::None,
             (_, Some(path)) if !path.is_empty() => ConsoleEnd::File(path.into()),
-            _ => return Err(Invalid::new("a console is stdio, file=PATH or none")),
+            _ => {
+                return Err(Invalid::new(
+                    "a console is stdio, socket, file=PATH or none",
+                ));
+            }
         };
         let mut device = ConsoleDevice::default();
         if let Some(rest) = rest {
@@ -96,8 +103,9 @@ mod tests {
     }
 
     #[test]
-    fn there_are_three_ends() {
+    fn there_are_four_ends() {
         assert_eq!(parse("stdio"), serial(ConsoleEnd::Stdio));
+        assert_eq!(parse("socket"), serial(ConsoleEnd::Socket));
         assert_eq!(parse("none"), serial(ConsoleEnd::None));
         let file = ConsoleEnd::File("a,b=c".into());
         assert_eq!(parse("file=a,,b=c"), serial(file));

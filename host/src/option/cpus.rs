@@ -40,7 +40,11 @@ impl FromStr for CpusOption {
     }
 }
 
-fn number(text: &str) -> Result<CpuCount, Invalid> {
+/// A number of vCPUs.
+///
+/// # Errors
+/// It is none that a guest can have.
+pub fn number(text: &str) -> Result<CpuCount, Invalid> {
     let count: u64 = text
         .parse()
         .map_err(|_| Invalid::new(format!("a number of vCPUs is from 1 to {}", CpuCount::MAX)))?;

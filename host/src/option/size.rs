@@ -40,7 +40,11 @@ fn fixed(text: &str) -> Result<MemoryLayout, Invalid> {
     })
 }
 
-fn bytes(text: &str) -> Result<u64, Invalid> {
+/// A number of bytes, written in the same way.
+///
+/// # Errors
+/// It is no size, or more than can be counted.
+pub fn bytes(text: &str) -> Result<u64, Invalid> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
@@ -65,7 +69,7 @@ fn bytes(text: &str) -> Result<u64, Invalid> {
     let number: Option<u64> = number.parse().ok();
     number
         .and_then(|number| number.checked_mul(1 << shift))
-        .ok_or_else(|| Invalid::new("no machine has that much memory"))
+        .ok_or_else(|| Invalid::new("nothing has that many bytes"))
 }
 
 /// An amount of memory for a person: in the largest unit that divides it.
@@ -122,7 +126,7 @@ mod tests {
             ("512", "512M is MiB"),
             ("63M", "from 64 MiB"),
             ("67108865", "whole number of MiB"),
-            ("99999999T", "no machine"),
+            ("99999999T", "nothing has"),
             ("512M,max=256M", "larger by a multiple of 128 MiB"),
             ("512M,max=600M", "larger by a multiple of 128 MiB"),
             ("512M,max=big", "whole number"),
@@ -133,7 +137,7 @@ mod tests {
             ),
             ("512M,", "empty"),
             (",max=1G", "whole number"),
-            ("99999999999999999999", "no machine"),
+            ("99999999999999999999", "nothing has"),
         ] {
             let error = memory(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");

@@ -376,6 +376,66 @@ fn a_bad_vsock_or_console_device() {
 }
 
 #[test]
+fn a_refused_report_leaves_the_console_file_as_it_was() {
+    let f = Fixture::new();
+    let log = f.path("log");
+    std::fs::write(&log, "an earlier run").unwrap();
+    let console = format!("file={}", log.display());
+    let run = f.run_on(&console, &["--report", "/nonexistent/r"]);
+    if plinth(&["doctor"]).code == HOST {
+        run.refused(HOST, &["no guest can run here"]);
+    } else {
+        run.refused(CONFIGURATION, &["report file '/nonexistent/r' cannot be"]);
+    }
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "an earlier run");
+}
+
+#[test]
+fn a_value_does_not_hide_the_reason() {
+    let f = Fixture::new();
+    let long = "9".repeat(5000);
+    for (arguments, why) in [
+        (["--memory", long.as_str()], "bytes"),
+        (["--cpus", "\x1b[2J\n"], "1 to 64"),
+        (["--cmdline", long.as_str()], "shorten it"),
+        (["--unknown\x1b[2J", "x"], "unexpected argument"),
+    ] {
+        let run = f.run(&arguments);
+        run.refused(CONFIGURATION, &[why]);
+        assert!(
+            run.err.len() < 1000 && !run.err.contains('\x1b'),
+            "{}",
+            run.err
+        );
+    }
+}
+
+#[test]
+fn a_remedy_can_be_pasted_into_a_shell() {
+    let f = Fixture::new();
+    let disk = f.path("my disk");
+    f.run(&["--disk", disk.to_str().unwrap()]).refused(
+        CONFIGURATION,
+        &[&format!("truncate -s 1G '{}'", disk.display())],
+    );
+    f.run(&["--net", "tap=sixteen-bytes-aa"])
+        .refused(CONFIGURATION, &["is not the name of an interface", "try: "]);
+}
+
+#[test]
+fn a_machines_name_and_a_detached_ones_console() {
+    let f = Fixture::new();
+    for name in ["", "../x", "a b", ".lock"] {
+        f.run(&[&format!("--name={name}")])
+            .refused(CONFIGURATION, &["--name", "letters, digits"]);
+    }
+    f.run_on("stdio", &["--detach"]).refused(
+        CONFIGURATION,
+        &["cannot be this terminal", "--console socket"],
+    );
+}
+
+#[test]
 fn a_bad_smbios_field() {
     let f = Fixture::new();
     f.run(&["--smbios", "uuid=1"])

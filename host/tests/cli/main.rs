@@ -5,4 +5,8 @@ mod bad_input;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
 mod plinth;
+#[cfg(test)]
+mod vm;

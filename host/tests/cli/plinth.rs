@@ -1,8 +1,11 @@
 //! Runs the built `plinth` and looks at what it says.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use crate::machine::RUNTIME;
 
 /// What a run of `plinth` left.
 pub(crate) struct Run {
@@ -27,12 +30,29 @@ impl Run {
 
 /// Runs `plinth` with `arguments`, and with a VM process that does nothing.
 pub(crate) fn plinth<S: AsRef<OsStr>>(arguments: &[S]) -> Run {
-    let output = Command::new(env!("CARGO_BIN_EXE_plinth"))
+    let machines = tempfile::tempdir().unwrap();
+    plinth_in(machines.path(), arguments)
+}
+
+/// The same, with the runtime directories of machines below `machines`.
+pub(crate) fn plinth_in<S: AsRef<OsStr>>(machines: &Path, arguments: &[S]) -> Run {
+    plinth_with(machines, arguments, b"")
+}
+
+/// The same, with `input` in a pipe.
+pub(crate) fn plinth_with<S: AsRef<OsStr>>(machines: &Path, arguments: &[S], input: &[u8]) -> Run {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_plinth"))
         .args(arguments)
         .env("PLINTH_VMM", "/bin/true")
-        .stdin(Stdio::null())
-        .output()
+        .env("PLINTH_RUNTIME_DIR", machines.join(RUNTIME))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    // Few commands read any, and those that do not may have ended.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let output = child.wait_with_output().unwrap();
     let Output {
         status,
         stdout,

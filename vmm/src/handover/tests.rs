@@ -120,6 +120,7 @@ fn console(input: bool) -> ConsoleConfig {
     ConsoleConfig {
         input: input.then(|| file().into()),
         output: file().into(),
+        escapes: input,
     }
 }
 
@@ -150,7 +151,7 @@ fn config() -> impl Strategy<Value = VmConfig> {
         1u64..=64,
         memory(),
         identity(),
-        any::<Option<bool>>(),
+        any::<Option<(bool, bool)>>(),
         any::<bool>(),
         prop::collection::vec(device, 0..4),
     )
@@ -167,7 +168,10 @@ fn config() -> impl Strategy<Value = VmConfig> {
                 max_cpus: rtc.then(|| CpuCount::new(cpus).unwrap()),
                 memory,
                 identity,
-                console: serial.map(console),
+                console: serial.map(|(input, escapes)| ConsoleConfig {
+                    escapes,
+                    ..console(input)
+                }),
                 rtc,
                 transport: match rtc {
                     true => TransportKind::Pci,
@@ -238,12 +242,26 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_field_arrives(config in config(), reported in any::<bool>()) {
+    fn every_field_arrives(
+        config in config(),
+        reported in any::<bool>(),
+        served in any::<bool>(),
+        registered in any::<Option<bool>>(),
+    ) {
         let sent = (text(&config), files(&config));
         let asked = Instant::now() - Duration::from_secs(5);
         let report = reported.then(|| OwnedFd::from(file()));
         let report_number = report.as_ref().map(AsRawFd::as_raw_fd);
-        let memfd = Handover { config, asked, report }.send().unwrap();
+        let api = served.then(|| OwnedFd::from(file()));
+        let console = served.then(|| OwnedFd::from(file()));
+        let registration = registered.map(|detached| Registration {
+            lock: file().into(),
+            end: file().into(),
+            detached: detached.then(|| file().into()),
+        });
+        let life = text(&(&api, &console, &registration));
+        let handover = Handover { config, asked, report, api, console, registration };
+        let memfd = handover.send().unwrap();
         prop_assert!(sent.1.keys().chain(&report_number).all(|fd| inherited(*fd)));
         prop_assert!(inherited(memfd.as_raw_fd()));
 
@@ -251,6 +269,7 @@ proptest! {
         let received = unsafe { Handover::receive(memfd.into_raw_fd()) }.unwrap();
         prop_assert_eq!((text(&received.config), files(&received.config)), sent);
         prop_assert_eq!(received.report.as_ref().map(AsRawFd::as_raw_fd), report_number);
+        prop_assert_eq!(text(&(&received.api, &received.console, &received.registration)), life);
         let late = received.asked.saturating_duration_since(asked);
         let early = asked.saturating_duration_since(received.asked);
         prop_assert!(late.max(early) < Duration::from_secs(60), "{late:?} {early:?}");
@@ -268,6 +287,7 @@ fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
     let fd = || file().into_raw_fd();
     let mut value = serde_json::json!({
         "version": VERSION, "asked_ns": 0, "report": null,
+        "api": null, "console_far": null, "registration": null,
         "kvm": fd(), "kernel": fd(), "initrd": null,
         "command_line": "", "protocol": "auto", "cpus": 1, "max_cpus": null,
         "memory": {

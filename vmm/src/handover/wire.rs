@@ -7,7 +7,7 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::RawFd;
 
 use boot::smbios::{Identity, Text};
 use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
@@ -18,7 +18,7 @@ use devices::vsock::GuestCid;
 use serde::{Deserialize, Serialize};
 
 use super::inheritance::{Inheritance, bequeath};
-use super::{HandoverError, VERSION};
+use super::{Handover, HandoverError, Registration, VERSION};
 use crate::config::{
     BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, OnReset, TransportKind,
     VmConfig, VsockConfig,
@@ -33,6 +33,9 @@ pub(super) struct Wire {
     /// `CLOCK_MONOTONIC`, in nanoseconds.
     pub(super) asked_ns: u64,
     pub(super) report: Option<RawFd>,
+    pub(super) api: Option<RawFd>,
+    pub(super) console_far: Option<RawFd>,
+    pub(super) registration: Option<WireRegistration>,
     kvm: RawFd,
     kernel: RawFd,
     initrd: Option<RawFd>,
@@ -47,6 +50,14 @@ pub(super) struct Wire {
     transport: WireTransport,
     on_reset: WireOnReset,
     devices: Vec<WireDevice>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WireRegistration {
+    lock: RawFd,
+    end: RawFd,
+    detached: Option<RawFd>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -92,6 +103,7 @@ struct WireIdentity {
 struct WireConsole {
     input: Option<RawFd>,
     output: RawFd,
+    escapes: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -172,11 +184,8 @@ impl Wire {
     }
 
     /// Bequeathes all descriptors.
-    pub(super) fn from_config(
-        config: VmConfig,
-        asked_ns: u64,
-        report: Option<OwnedFd>,
-    ) -> Result<Self, HandoverError> {
+    pub(super) fn from_handover(handover: Handover, asked_ns: u64) -> Result<Self, HandoverError> {
+        let config = handover.config;
         let boot = config.boot;
         let memory = config.memory;
         let identity = config.identity;
@@ -185,7 +194,13 @@ impl Wire {
         Ok(Self {
             version: VERSION,
             asked_ns,
-            report: report.map(bequeath).transpose()?,
+            report: handover.report.map(bequeath).transpose()?,
+            api: handover.api.map(bequeath).transpose()?,
+            console_far: handover.console.map(bequeath).transpose()?,
+            registration: handover
+                .registration
+                .map(WireRegistration::bequeath)
+                .transpose()?,
             kvm: bequeath(config.kvm)?,
             kernel: bequeath(boot.kernel)?,
             initrd: boot.initrd.map(bequeath).transpose()?,
@@ -293,6 +308,28 @@ impl Wire {
     }
 }
 
+impl WireRegistration {
+    fn bequeath(registration: Registration) -> io::Result<Self> {
+        Ok(Self {
+            lock: bequeath(registration.lock)?,
+            end: bequeath(registration.end)?,
+            detached: registration.detached.map(bequeath).transpose()?,
+        })
+    }
+
+    pub(super) fn adopt(
+        &self,
+        inheritance: &mut Inheritance,
+    ) -> Result<Registration, HandoverError> {
+        let mut fd = |number| inheritance.adopt(number);
+        Ok(Registration {
+            lock: fd(self.lock)?,
+            end: fd(self.end)?,
+            detached: self.detached.map(&mut fd).transpose()?,
+        })
+    }
+}
+
 impl WireIdentity {
     fn into_identity(self) -> Result<Identity, HandoverError> {
         let text = |text: String| Text::new(text).map_err(bad("SMBIOS text"));
@@ -312,6 +349,7 @@ impl WireConsole {
         Ok(Self {
             input: console.input.map(bequeath).transpose()?,
             output: bequeath(console.output)?,
+            escapes: console.escapes,
         })
     }
 
@@ -320,6 +358,7 @@ impl WireConsole {
         Ok(ConsoleConfig {
             input: self.input.map(&mut fd).transpose()?,
             output: fd(self.output)?,
+            escapes: self.escapes,
         })
     }
 }

@@ -183,7 +183,7 @@ mod tests {
         let config = config(GIB);
         let balloon = Balloon::new(256 * MIB, reactor.handle()).unwrap();
         let growth = Mem::new(config.layout.growth().unwrap(), reactor.handle()).unwrap();
-        let handles = vec![
+        let handles = [
             DeviceHandle::Balloon(balloon.handle()),
             DeviceHandle::Mem(growth.handle()),
         ];

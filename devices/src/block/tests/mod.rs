@@ -5,8 +5,10 @@
 
 mod direct;
 mod hostile;
+mod limits;
 mod order;
 mod requests;
+mod resize;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,6 +19,7 @@ use virtio_bindings::virtio_blk::{VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT};
 use super::counters::Counters;
 use super::device::Block;
 use super::disk::Disk;
+use super::handle::BlockHandle;
 use super::open::{DiskOptions, EngineChoice, open_disk};
 use super::request::Status;
 use crate::reactor::Reactor;
@@ -53,13 +56,14 @@ fn pattern(sector: u64, len: u64) -> Vec<u8> {
 fn device(disk: Box<dyn Disk>) -> (Block, Reactor) {
     let reactor = Reactor::spawn("test").unwrap();
     let block = Block::new(disk, "test-disk".parse().unwrap(), reactor.handle());
-    (block, reactor)
+    (block.unwrap(), reactor)
 }
 
 /// A driver with a block device. The driver goes first, then the reactor.
 struct Bench {
     driver: FakeDriver,
     counters: Arc<Counters>,
+    handle: BlockHandle,
     _reactor: Reactor,
 }
 
@@ -70,8 +74,13 @@ impl Bench {
 
     fn with_features(disk: Box<dyn Disk>, features: u64) -> Self {
         let (block, reactor) = device(disk);
+        Self::on_device(block, reactor, features)
+    }
+
+    fn on_device(block: Block, reactor: Reactor, features: u64) -> Self {
         Self {
             counters: block.counters(),
+            handle: block.handle(),
             driver: FakeDriver::started(block, features),
             _reactor: reactor,
         }

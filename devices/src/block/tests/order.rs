@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use virtio_bindings::virtio_blk::VIRTIO_BLK_T_FLUSH;
+use virtio_bindings::virtio_mmio::VIRTIO_MMIO_STATUS;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::*;
+use crate::block::capacity::Capacity;
 use crate::block::disk::{Completion, DiskInfo, Operation, OperationKind, Slot};
 use crate::virtio::transport::RegisterMap;
 
@@ -43,6 +45,7 @@ struct HeldDisk {
     shared: Arc<Shared>,
     arrivals: mpsc::Sender<(Slot, OperationKind, u64)>,
     depth: usize,
+    capacity: Arc<Capacity>,
 }
 
 fn held_disk(depth: usize) -> (Box<dyn Disk>, Control) {
@@ -56,6 +59,12 @@ fn held_disk(depth: usize) -> (Box<dyn Disk>, Control) {
         shared: Arc::clone(&shared),
         arrivals,
         depth,
+        // Of a disk that never grows.
+        capacity: Arc::new(Capacity::new(
+            1 << 20,
+            512,
+            &Arc::new(tempfile::tempfile().unwrap()),
+        )),
     };
     let control = Control {
         shared,
@@ -91,7 +100,7 @@ impl Control {
 impl Disk for HeldDisk {
     fn info(&self) -> DiskInfo {
         DiskInfo {
-            capacity: 1 << 20,
+            capacity: self.capacity.get(),
             logical_block: 512,
             physical_block: 4096,
             buffer_alignment: 1,
@@ -99,6 +108,9 @@ impl Disk for HeldDisk {
             can_discard: true,
             depth: self.depth,
         }
+    }
+    fn capacity(&self) -> Arc<Capacity> {
+        Arc::clone(&self.capacity)
     }
     fn submit(&mut self, slot: Slot, operation: Operation) {
         let arrival = (slot, operation.kind, operation.offset);
@@ -112,13 +124,13 @@ impl Disk for HeldDisk {
     fn next_completion(&mut self) -> Option<Completion> {
         self.shared.state.lock().unwrap().done.pop()
     }
-    fn ready_fd(&self) -> Option<RawFd> {
+    fn wakers(&self) -> Vec<RawFd> {
         let deaf = self.shared.deaf.load(Ordering::Acquire);
-        Some(if deaf {
+        vec![if deaf {
             RawFd::MAX
         } else {
             self.shared.ready.as_raw_fd()
-        })
+        }]
     }
     fn wait(&mut self, _: Instant) {
         std::thread::yield_now();
@@ -287,8 +299,8 @@ fn a_disk_that_never_finishes_is_given_up_at_the_deadline() {
     // Waits as long as a driver would.
     assert!(bench.driver.transport.pause().is_err());
     assert!(bench.driver.needs_reset());
-    // The disk is lost: setting the device up again cannot help.
-    bench.driver.start(u64::MAX);
+    // The disk is lost: a reset is not completed.
+    bench.driver.write(VIRTIO_MMIO_STATUS, 0);
     assert!(bench.driver.needs_reset());
 }
 

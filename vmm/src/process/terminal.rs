@@ -20,7 +20,7 @@ use rustix::termios::{
 
 /// A terminal in raw mode. Dropping it restores the terminal.
 #[derive(Debug)]
-pub(crate) struct RawTerminal(Arc<Saved>);
+pub struct RawTerminal(Arc<Saved>);
 
 /// What is to be restored; nothing once it has been.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl RawTerminal {
     ///
     /// # Errors
     /// The terminal refuses.
-    pub(crate) fn enter(fd: impl AsFd) -> io::Result<Option<Self>> {
+    pub fn enter(fd: impl AsFd) -> io::Result<Option<Self>> {
         let fd = fd.as_fd();
         if !isatty(fd) || in_background(fd) {
             return Ok(None);

@@ -21,7 +21,7 @@ const SIGNALS: [(libc::c_int, &str); 3] = [
 
 /// Where termination signals arrive.
 #[derive(Debug)]
-pub(crate) struct TerminationSignals(OwnedFd);
+pub struct TerminationSignals(OwnedFd);
 
 impl TerminationSignals {
     /// Blocks the signals in this thread and in those that it starts from now
@@ -29,7 +29,7 @@ impl TerminationSignals {
     ///
     /// # Errors
     /// The process has no descriptor left.
-    pub(crate) fn block() -> io::Result<Self> {
+    pub fn block() -> io::Result<Self> {
         let set = create_sigset(&SIGNALS.map(|(signal, _)| signal))?;
         // SAFETY: `set` is initialised and lives through the call; nobody
         // wants the old mask.
@@ -52,7 +52,7 @@ impl TerminationSignals {
     ///
     /// # Errors
     /// The descriptor cannot be read, which does not happen.
-    pub(crate) fn wait(&self) -> io::Result<&'static str> {
+    pub fn wait(&self) -> io::Result<&'static str> {
         // struct signalfd_siginfo: 128 bytes that begin with the signal's
         // number (signalfd(2)).
         let mut info = [0; size_of::<libc::signalfd_siginfo>()];

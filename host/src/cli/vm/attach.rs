@@ -1,0 +1,149 @@
+//! `plinth vm attach`: gives a running machine a disk or a network interface.
+//!
+//! The file or tap is opened and locked here, and the open descriptor goes to
+//! the VM process, which opens nothing. The lock goes with it: it is released
+//! when the machine lets go of the device.
+
+use std::os::fd::AsFd;
+use std::path;
+
+use clap::{ArgGroup, Args};
+use serde_json::{Value, json};
+use vmm::{DeviceName, EngineChoice};
+
+use crate::client::request::Request;
+use crate::error::Error;
+use crate::exit::ExitStatus;
+use crate::launch::{disk, net};
+use crate::option::disk::DiskOption;
+use crate::option::net::NetOption;
+use crate::registry::name::VmName;
+
+use super::super::Outcome;
+use super::connection::Connection;
+
+/// Give a running machine a disk or a network interface
+///
+/// Prints the device's name, by which plinth vm detach takes it away again.
+///
+/// Examples:
+///   plinth vm attach web --disk /srv/data.img,id=data
+///   plinth vm attach web --net tap=tap1
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+#[command(group = ArgGroup::new("device").required(true).multiple(false).args(["disk", "net"]))]
+pub(super) struct Attach {
+    /// The machine
+    #[arg(value_name = "VM")]
+    name: VmName,
+
+    /// Disk: PATH[,readonly][,direct][,engine=io-uring|sync][,id=ID]
+    #[arg(long)]
+    disk: Option<DiskOption>,
+
+    /// Network interface: tap=NAME[,mac=MAC][,mtu=N][,id=NAME]
+    #[arg(long)]
+    net: Option<NetOption>,
+}
+
+impl Attach {
+    pub(super) fn execute(self) -> Outcome {
+        let mut connection = Connection::open(&self.name)?;
+        let names = device_names(&mut connection)?;
+        let device = match (self.disk, self.net) {
+            (Some(option), _) => attach_disk(&mut connection, option, &names)?,
+            (None, Some(option)) => attach_net(&mut connection, option, &names)?,
+            (None, None) => return Err(Error::configuration("neither --disk nor --net is given")),
+        };
+        println!("{device}");
+        Ok(ExitStatus::Success)
+    }
+}
+
+/// What the machine's devices are called.
+fn device_names(connection: &mut Connection) -> Result<Vec<String>, Error> {
+    let devices = connection.document(&Request::get("/v1/devices"))?;
+    let devices = devices.as_array().into_iter().flatten();
+    let names = devices.filter_map(|device| device["name"].as_str());
+    Ok(names.map(String::from).collect())
+}
+
+/// The first name of `numbered` that no device has.
+fn free<T: ToString>(names: &[String], numbered: fn(usize) -> T) -> T {
+    let mut candidates = (0..=names.len()).map(numbered);
+    let free = candidates.find(|name| !names.contains(&name.to_string()));
+    free.expect("one name more than there are devices")
+}
+
+fn attach_disk(
+    connection: &mut Connection,
+    option: DiskOption,
+    names: &[String],
+) -> Result<String, Error> {
+    let id = option.id.unwrap_or_else(|| free(names, disk::numbered));
+    let path = path::absolute(&option.path).unwrap_or_else(|_| option.path.clone());
+    let options = option.options;
+    let disk = disk::open_one(option, id)?;
+    let body = json!({
+        "kind": "disk",
+        "name": id.to_string(),
+        "readonly": options.read_only,
+        "direct": options.direct,
+        "engine": engine(options.engine),
+    });
+    let request = Request::post("/v1/devices")
+        .body(body)
+        .descriptor(disk.file.as_fd());
+    connection.ask(&request)?;
+    let name = id.to_string();
+    connection.registry.update(connection.name(), |record| {
+        record.disks.insert(name.clone(), path);
+    })?;
+    Ok(name)
+}
+
+fn attach_net(
+    connection: &mut Connection,
+    option: NetOption,
+    names: &[String],
+) -> Result<String, Error> {
+    let name: DeviceName = match &option.id {
+        Some(name) => name.clone(),
+        None => free(names, net::numbered),
+    };
+    let net = net::open_one(&option, name)?;
+    let mut body = json!({
+        "kind": "net",
+        "name": net.name.to_string(),
+        "mac": net.options.mac.to_string(),
+    });
+    if let Some(mtu) = net.options.mtu {
+        body["mtu"] = Value::from(mtu.get());
+    }
+    let request = Request::post("/v1/devices")
+        .body(body)
+        .descriptor(net.tap.as_fd());
+    connection.ask(&request)?;
+    Ok(net.name.to_string())
+}
+
+fn engine(engine: EngineChoice) -> &'static str {
+    match engine {
+        EngineChoice::Auto => "auto",
+        EngineChoice::IoUring => "io-uring",
+        EngineChoice::Sync => "sync",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_a_name_gets_the_first_that_is_free() {
+        let names = ["disk0", "net0", "disk2", "rng"].map(String::from);
+        assert_eq!(free(&names, disk::numbered).to_string(), "disk1");
+        assert_eq!(free(&names, net::numbered).to_string(), "net1");
+        assert_eq!(free(&[], disk::numbered).to_string(), "disk0");
+    }
+}

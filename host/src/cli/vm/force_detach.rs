@@ -1,0 +1,34 @@
+//! `plinth vm force-detach`: takes a device away whatever the guest says.
+
+use clap::Args;
+
+use crate::client::request::{Request, segment};
+use crate::registry::name::VmName;
+
+use super::super::Outcome;
+use super::connection::Connection;
+use super::detach::forget_disk;
+
+/// Take a device away from a machine without asking its guest
+///
+/// As if a cable were pulled: the guest sees errors in what it had in flight,
+/// and what it had not flushed to the disk may be lost. plinth vm detach asks
+/// the guest first.
+#[derive(Debug, Args)]
+pub(super) struct ForceDetach {
+    /// The machine
+    #[arg(value_name = "VM")]
+    name: VmName,
+
+    /// The device, as plinth vm show lists it
+    device: String,
+}
+
+impl ForceDetach {
+    pub(super) fn execute(self) -> Outcome {
+        let mut connection = Connection::open(&self.name)?;
+        let path = format!("/v1/devices/{}/force-detach", segment(&self.device));
+        connection.ask(&Request::post(path))?;
+        forget_disk(&connection, &self.device)
+    }
+}

@@ -1,0 +1,43 @@
+//! How a command prints what it found.
+
+use std::io::{self, Write};
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::exit::ExitStatus;
+
+use super::super::Outcome;
+
+/// The choice of a format.
+#[derive(Debug, Args)]
+pub(super) struct Output {
+    /// How to print it
+    #[arg(long = "output", value_name = "FORMAT", default_value = "table")]
+    pub(super) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Lines for a person
+    Table,
+    /// JSON for a program
+    Json,
+}
+
+/// Prints `text`.
+pub(super) fn print(text: &str) -> Outcome {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitStatus::Success),
+        Err(error) => Err(Error::unexpected("the output cannot be written").because(error)),
+        Ok(()) => Ok(ExitStatus::Success),
+    }
+}
+
+/// Prints `document`.
+pub(super) fn print_json(document: &Value) -> Outcome {
+    print(&format!("{document:#}\n"))
+}

@@ -1,0 +1,410 @@
+//! `plinth vm` against a machine that answers what a test says.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use devices::block::lock::{Access, lock};
+use host::registry::record::Record;
+
+use crate::machine::{DONE, Machines, answer};
+use crate::plinth::{Run, plinth_in, plinth_with};
+
+const CONFIGURATION: i32 = 2;
+
+const DEVICES: &str = r#"[{"name":"disk0","kind":"disk"},{"name":"net0","kind":"net"}]"#;
+const VM: &str = r#"{"state":"running","cpus":2,"memory_bytes":1073741824,
+    "devices":[{"name":"disk0","kind":"disk"}]}"#;
+
+fn detached() -> Record {
+    Record {
+        detached: true,
+        ..Record::default()
+    }
+}
+
+fn vm(machines: &Machines, arguments: &[&str]) -> Run {
+    plinth_in(machines.path(), &[&["vm"], arguments].concat())
+}
+
+/// The usual answers.
+fn usual(line: &str) -> String {
+    match line {
+        "GET /v1/vm" => answer("200 OK", VM),
+        "GET /v1/devices" => answer("200 OK", DEVICES),
+        "GET /v1/devices/disk0" => answer("200 OK", r#"{"name":"disk0","kind":"disk"}"#),
+        "GET /v1/devices/net0" => answer("200 OK", r#"{"name":"net0","kind":"net"}"#),
+        "POST /v1/devices" => answer("201 Created", r#"{"name":"new","kind":"disk"}"#),
+        "POST /v1/devices/disk0/resize" => answer("200 OK", r#"{"bytes":4096}"#),
+        _ if line.starts_with("GET") => answer(
+            "404 Not Found",
+            r#"{"error":{"code":"unknown-device","message":"there is no such device"}}"#,
+        ),
+        _ => DONE.into(),
+    }
+}
+
+#[test]
+fn an_unknown_machine_is_told_which_there_are() {
+    let machines = Machines::new();
+    for verb in [
+        &["show"][..],
+        &["pause"],
+        &["stop"],
+        &["kill"],
+        &["console"],
+        &["events"],
+        &["metrics"],
+        &["remove"],
+        &["detach", "d"],
+    ] {
+        let arguments = [&verb[..1], &["web"], &verb[1..]].concat();
+        vm(&machines, &arguments).refused(CONFIGURATION, &["there is no machine 'web'"]);
+    }
+    let _db = machines.start("db", detached(), usual);
+    vm(&machines, &["pause", "web"]).refused(CONFIGURATION, &["'web'", "try: one of db"]);
+    vm(&machines, &["pause", "../db"]).refused(CONFIGURATION, &["letters, digits"]);
+}
+
+#[test]
+fn machines_are_listed_with_what_they_say_of_themselves() {
+    let machines = Machines::new();
+    let empty = vm(&machines, &["list"]);
+    assert_eq!((empty.code, empty.out.as_str()), (0, ""));
+    let _web = machines.start("web", detached(), usual);
+    machines
+        .start("db", detached(), usual)
+        .end(Some("the guest crashed"));
+    machines.start("mail", detached(), usual).end(None);
+    let list = vm(&machines, &["list"]);
+    let lines: Vec<&str> = list.out.lines().collect();
+    assert_eq!(lines.len(), 4, "{}", list.out);
+    assert!(lines[0].starts_with("NAME  STATE"));
+    assert!(lines[1].starts_with("db    ended: the guest crashed"));
+    assert!(lines[2].contains("died without a word"));
+    assert!(lines[3].starts_with("web   running") && lines[3].contains("2     1 GiB"));
+
+    let list = vm(&machines, &["list", "--output", "json"]);
+    let list: serde_json::Value = serde_json::from_str(&list.out).unwrap();
+    assert_eq!(list[2]["name"], "web");
+    assert_eq!(list[2]["state"], "running");
+    assert_eq!(list[0]["end"]["message"], "the guest crashed");
+}
+
+#[test]
+fn a_machine_is_shown_alive_and_dead() {
+    let machines = Machines::new();
+    let disks = BTreeMap::from([("disk0".into(), PathBuf::from("/srv/d.img"))]);
+    let record = Record {
+        disks,
+        ..detached()
+    };
+    let web = machines.start("web", record, usual);
+    let show = vm(&machines, &["show", "web"]);
+    assert_eq!(show.code, 0, "{}", show.err);
+    for part in [
+        "running",
+        "1 GiB",
+        "disk0 (disk) /srv/d.img",
+        "web/api.sock",
+    ] {
+        assert!(show.out.contains(part), "{}", show.out);
+    }
+    web.end(Some("the guest crashed: triple fault"));
+    let show = vm(&machines, &["show", "web"]);
+    for part in ["ended: the guest crashed: triple fault", "  the last line"] {
+        assert!(show.out.contains(part), "{}", show.out);
+    }
+    vm(&machines, &["pause", "web"]).refused(
+        CONFIGURATION,
+        &["'web' has ended: the guest crashed", "plinth vm show web"],
+    );
+    assert_eq!(vm(&machines, &["remove", "web"]).code, 0);
+    vm(&machines, &["show", "web"]).refused(CONFIGURATION, &["no machine"]);
+}
+
+#[test]
+fn each_verb_asks_for_what_it_says() {
+    let machines = Machines::new();
+    let web = machines.start("web", detached(), usual);
+    for (arguments, expected) in [
+        (&["pause", "web"][..], &["POST /v1/vm/pause"][..]),
+        (&["resume", "web"], &["POST /v1/vm/resume"]),
+        (&["reset", "web"], &["POST /v1/vm/reset"]),
+        (
+            &["detach", "web", "a/b", "--deadline", "5s"],
+            &["POST /v1/devices/a%2Fb/detach {\"deadline_ms\":5000}"],
+        ),
+        (
+            &["force-detach", "web", "disk0"],
+            &["POST /v1/devices/disk0/force-detach"],
+        ),
+        (
+            &[
+                "limit",
+                "web",
+                "disk0",
+                "--iops",
+                "3000",
+                "--iops-burst",
+                "300",
+            ],
+            &[
+                "GET /v1/devices/disk0",
+                "PUT /v1/devices/disk0/limits \
+                 {\"operations_burst\":300,\"operations_per_second\":3000}",
+            ],
+        ),
+        (
+            &["limit", "web", "disk0", "--unlimited"],
+            &["GET /v1/devices/disk0", "PUT /v1/devices/disk0/limits {}"],
+        ),
+        (
+            &[
+                "limit",
+                "web",
+                "net0",
+                "--bandwidth",
+                "1M",
+                "--direction",
+                "transmit",
+            ],
+            &[
+                "GET /v1/devices/net0",
+                "PUT /v1/devices/net0/limits {\"transmit\":{\"bytes_per_second\":1048576}}",
+            ],
+        ),
+        (
+            &["limit", "web", "net0", "--unlimited"],
+            &[
+                "GET /v1/devices/net0",
+                "PUT /v1/devices/net0/limits {\"receive\":null,\"transmit\":null}",
+            ],
+        ),
+        (
+            &["resize", "web", "--memory", "2G"],
+            &["PUT /v1/memory {\"bytes\":2147483648}"],
+        ),
+        (
+            &["resize", "web", "--balloon", "0"],
+            &["PUT /v1/balloon {\"target_bytes\":0}"],
+        ),
+        (
+            &["resize", "web", "--cpus", "4"],
+            &["PUT /v1/cpus {\"count\":4}"],
+        ),
+    ] {
+        let run = vm(&machines, arguments);
+        assert_eq!(run.code, 0, "{arguments:?}: {}", run.err);
+        assert_eq!(web.lines(), expected);
+    }
+}
+
+#[test]
+fn bad_values_are_refused_before_anything_is_asked() {
+    let machines = Machines::new();
+    let web = machines.start("web", detached(), usual);
+    for (arguments, why) in [
+        (&["limit", "web", "d", "--iops", "0"][..], "from 1 to"),
+        (&["limit", "web", "d", "--iops", "-5"], "from 1 to"),
+        (
+            &["limit", "web", "d", "--iops", "99999999999999999999"],
+            "from 1 to",
+        ),
+        (&["limit", "web", "d", "--bandwidth", "0"], "from 1 byte"),
+        (
+            &["limit", "web", "d", "--bandwidth", "9999T"],
+            "from 1 byte",
+        ),
+        (&["limit", "web", "d", "--iops-burst", "5"], "--iops"),
+        (&["limit", "web", "d"], "--unlimited"),
+        (
+            &["limit", "web", "d", "--iops", "5", "--unlimited"],
+            "cannot be used",
+        ),
+        (
+            &["detach", "web", "d", "--deadline", "0s"],
+            "from 1ms to 1h",
+        ),
+        (&["stop", "web", "--deadline", "30"], "500ms, 30s or 2m"),
+        (&["resize", "web"], "--disk"),
+        (
+            &["resize", "web", "--disk", "d", "--size", "1000"],
+            "sectors",
+        ),
+        (
+            &["resize", "web", "--disk", "d", "--size", "-1G"],
+            "whole number",
+        ),
+        (&["resize", "web", "--size", "1G"], "--disk"),
+        (&["resize", "web", "--cpus", "0"], "1 to 64"),
+        (&["resize", "web", "--memory", "1"], "MiB"),
+        (&["attach", "web"], "--disk"),
+        (
+            &["attach", "web", "--net", "tap=t,mac=x"],
+            "a MAC address is",
+        ),
+    ] {
+        vm(&machines, arguments).refused(CONFIGURATION, &[why]);
+        assert_eq!(web.lines(), [""; 0], "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_refusal_of_the_machines_is_the_commands() {
+    let machines = Machines::new();
+    let refuse = |_: &str| {
+        let body = r#"{"error":{"code":"conflict","message":"the machine is paused already"}}"#;
+        answer("409 Conflict", body)
+    };
+    let _web = machines.start("web", detached(), refuse);
+    vm(&machines, &["pause", "web"]).refused(
+        CONFIGURATION,
+        &["machine 'web': the machine is paused already"],
+    );
+    let late = |_: &str| {
+        let body = r#"{"error":{"code":"guest-timeout","message":"the guest keeps 'data'"}}"#;
+        answer("504 Gateway Timeout", body)
+    };
+    let _db = machines.start("db", detached(), late);
+    vm(&machines, &["detach", "db", "data"]).refused(
+        1,
+        &["the guest keeps 'data'", "plinth vm force-detach db data"],
+    );
+}
+
+#[test]
+fn an_attached_disk_goes_over_with_its_lock() {
+    let machines = Machines::new();
+    let web = machines.start("web", detached(), usual);
+    let disk = machines.path().join("disk.img");
+    let file = File::create(&disk).unwrap();
+    file.set_len(1 << 20).unwrap();
+    let path = disk.to_str().unwrap();
+
+    let run = vm(&machines, &["attach", "web", "--disk", path]);
+    assert_eq!((run.code, run.out.as_str()), (0, "disk1\n"), "{}", run.err);
+    let passed = web.descriptors();
+    assert_eq!(
+        passed[0].metadata().unwrap().ino(),
+        file.metadata().unwrap().ino()
+    );
+    let lines = web.lines();
+    assert!(lines[1].starts_with("POST /v1/devices {"), "{lines:?}");
+    assert!(
+        lines[1].contains(r#""engine":"auto","kind":"disk","name":"disk1""#),
+        "{lines:?}"
+    );
+    assert!(vm(&machines, &["show", "web"]).out.contains("running"));
+
+    // The machine holds the lock now, and nobody else.
+    assert!(lock(&file, Access::Exclusive).is_err());
+    vm(&machines, &["attach", "web", "--disk", path])
+        .refused(CONFIGURATION, &["is in use by process"]);
+    drop(passed);
+    lock(&file, Access::Exclusive).unwrap();
+}
+
+#[test]
+fn a_disk_s_file_grows_and_never_shrinks() {
+    let machines = Machines::new();
+    let disk = machines.path().join("disk.img");
+    let file = File::create(&disk).unwrap();
+    file.set_len(8192).unwrap();
+    let disks = BTreeMap::from([("disk0".into(), disk.clone())]);
+    let web = machines.start(
+        "web",
+        Record {
+            disks,
+            ..detached()
+        },
+        usual,
+    );
+    let resize = |size| {
+        vm(
+            &machines,
+            &["resize", "web", "--disk", "disk0", "--size", size],
+        )
+    };
+
+    // A file of that name that the machine does not use is left alone.
+    resize("16K").refused(CONFIGURATION, &["is not the file that the machine uses"]);
+    lock(&file, Access::Exclusive).unwrap();
+    resize("4K").refused(CONFIGURATION, &["a disk never shrinks"]);
+    assert_eq!(file.metadata().unwrap().len(), 8192);
+    web.lines();
+
+    let run = resize("16K");
+    assert_eq!((run.code, run.out.as_str()), (0, "4 KiB\n"), "{}", run.err);
+    assert_eq!(file.metadata().unwrap().len(), 16384);
+    assert_eq!(
+        web.lines()[1],
+        "POST /v1/devices/disk0/resize {\"bytes\":16384}"
+    );
+    assert_eq!(vm(&machines, &["resize", "web", "--disk", "disk0"]).code, 0);
+    assert_eq!(web.lines()[1], "POST /v1/devices/disk0/resize {}");
+    vm(&machines, &["resize", "web", "--disk", "x", "--size", "1G"])
+        .refused(CONFIGURATION, &["there is no such device"]);
+}
+
+#[test]
+fn events_are_printed_until_the_machine_ends() {
+    let machines = Machines::new();
+    let events = |_: &str| {
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+         13\r\n{\"event\":\"paused\"}\n\r\n14\r\n{\"event\":\"resumed\"}\n\r\n0\r\n\r\n"
+            .to_owned()
+    };
+    let _web = machines.start("web", detached(), events);
+    let run = vm(&machines, &["events", "web"]);
+    assert_eq!(run.out, "{\"event\":\"paused\"}\n{\"event\":\"resumed\"}\n");
+    assert_eq!(run.code, 0);
+}
+
+#[test]
+fn metrics_are_printed_as_they_are() {
+    let machines = Machines::new();
+    let text = "# TYPE x counter\nx_total 1\n# EOF\n";
+    let _web = machines.start("web", detached(), move |_| answer("200 OK", text));
+    assert_eq!(vm(&machines, &["metrics", "web"]).out, text);
+}
+
+#[test]
+fn a_console_carries_a_pipe_both_ways() {
+    let machines = Machines::new();
+    let console = |_: &str| "HTTP/1.1 101 Switching Protocols\r\n\r\nlogin: ".to_owned();
+    let web = machines.start("web", detached(), console);
+    let run = plinth_with(machines.path(), &["vm", "console", "web"], b"root\x01d\n");
+    assert_eq!(run.out, "login: ");
+    assert_eq!(web.lines(), ["POST /v1/console"]);
+}
+
+#[test]
+fn every_verb_has_help_with_its_arguments() {
+    let machines = Machines::new();
+    let help = vm(&machines, &["--help"]);
+    for verb in [
+        "list",
+        "show",
+        "pause",
+        "resume",
+        "stop",
+        "kill",
+        "reset",
+        "attach",
+        "detach",
+        "force-detach",
+        "resize",
+        "limit",
+        "console",
+        "events",
+        "metrics",
+        "remove",
+    ] {
+        assert!(help.out.contains(&format!("\n  {verb} ")), "{}", help.out);
+        let run = vm(&machines, &[verb, "--help"]);
+        assert_eq!(run.code, 0);
+        assert!(run.out.contains("Usage: plinth vm "), "{}", run.out);
+    }
+}

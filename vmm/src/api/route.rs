@@ -1,0 +1,174 @@
+//! The list of what can be asked: each method and path, the command that it
+//! is, and the response that the command's reply becomes.
+
+use std::os::fd::OwnedFd;
+
+use super::body::Body;
+use super::call::{Action, Call, order};
+use super::console;
+use super::failure::{Code, Failure};
+use super::path::{matched, percent_decoded};
+use super::request::Head;
+use super::response::{Response, Status};
+use crate::command::Command;
+use crate::description::Description;
+
+/// Something that can be asked.
+pub(super) struct Route {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    lead: fn(Call<'_>) -> Result<Action, Failure>,
+}
+
+/// All of it.
+pub(super) const ROUTES: &[Route] = &[
+    route("GET", "/openapi.json", |call| call.plainly(document())),
+    route("GET", "/v1/vm", |call| {
+        call.describe(|description| Ok(Response::json(Status::OK, &description)))
+    }),
+    route("POST", "/v1/vm/pause", |call| {
+        call.plainly(order(Command::Pause))
+    }),
+    route("POST", "/v1/vm/resume", |call| {
+        call.plainly(order(Command::Resume))
+    }),
+    route("POST", "/v1/vm/kill", |call| {
+        call.plainly(order(Command::Stop))
+    }),
+    route("GET", "/v1/devices", |call| {
+        call.describe(|description| Ok(Response::json(Status::OK, &description.devices)))
+    }),
+    route("GET", "/v1/devices/{name}", |call| {
+        let name = call.name.clone();
+        call.describe(move |description| device(&description, &name))
+    }),
+    route("GET", "/v1/events", |call| call.plainly(Action::Events)),
+    route("POST", "/v1/console", |call| {
+        call.upgrades_to(console::PROTOCOL)?;
+        call.plainly(Action::Console)
+    }),
+];
+
+const fn route(
+    method: &'static str,
+    path: &'static str,
+    lead: fn(Call<'_>) -> Result<Action, Failure>,
+) -> Route {
+    Route { method, path, lead }
+}
+
+/// This interface's description.
+fn document() -> Action {
+    let document = include_bytes!("openapi.json");
+    Action::Respond(Response::of("application/json", document.to_vec()))
+}
+
+fn device(description: &Description, name: &str) -> Result<Response, Failure> {
+    let mut devices = description.devices.iter();
+    match devices.find(|device| device.name.to_string() == name) {
+        Some(device) => Ok(Response::json(Status::OK, device)),
+        None => Err(Failure::new(
+            Code::UnknownDevice,
+            format!("there is no device '{name}'; GET /v1/devices lists them"),
+        )),
+    }
+}
+
+/// What the request of `head` and `body` leads to. It takes the `descriptor`
+/// that came if it wants one.
+pub(super) fn lead(
+    head: &Head,
+    body: &[u8],
+    descriptor: &mut Option<OwnedFd>,
+) -> Result<Action, Failure> {
+    let path = &head.path;
+    let matching = || {
+        let found = |route: &'static Route| Some((route, matched(route.path, path)?));
+        ROUTES.iter().filter_map(found)
+    };
+    let Some((route, name)) = matching().find(|(route, _)| route.method == head.method) else {
+        let methods: Vec<_> = matching().map(|(route, _)| route.method).collect();
+        return Err(match methods[..] {
+            [] => Failure::new(
+                Code::UnknownPath,
+                format!("nothing has the path '{path}'; GET /openapi.json lists what has"),
+            ),
+            _ => Failure::method_not_allowed(&head.method, path, methods.join(", ")),
+        });
+    };
+    (route.lead)(Call {
+        name: percent_decoded(name)?,
+        body: Body::parse(body)?,
+        descriptor,
+        upgrade: head.upgrade.as_deref(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Reply;
+    use crate::description::{DeviceDescription, DeviceKind, State};
+    use proptest::prelude::*;
+
+    fn asked(method: &str, path: &str, body: &str) -> Result<Action, Failure> {
+        let head = Head {
+            method: method.into(),
+            path: path.into(),
+            len: 0,
+            body_len: body.len(),
+            close: false,
+            expects_continue: false,
+            upgrade: None,
+        };
+        lead(&head, body.as_bytes(), &mut None)
+    }
+
+    fn failure(method: &str, path: &str, body: &str) -> Failure {
+        asked(method, path, body).err().unwrap()
+    }
+
+    #[test]
+    fn a_device_is_found_by_its_name() {
+        let found = asked("GET", "/v1/devices/a%2Fb%3a", "").unwrap();
+        let Action::Ask(Command::Describe, translate) = found else {
+            panic!("it is a question to the machine");
+        };
+        let device = DeviceDescription {
+            name: "a/b:".parse().unwrap(),
+            kind: DeviceKind::Net,
+        };
+        let description = Description {
+            state: State::Paused,
+            cpus: 1,
+            max_cpus: 1,
+            memory_bytes: 1,
+            devices: vec![device.clone()],
+        };
+        let response = translate(Reply::Description(Box::new(description.clone())));
+        assert_eq!(response, Ok(Response::json(Status::OK, &device)));
+        let unknown = super::device(&description, "a").unwrap_err();
+        assert_eq!(unknown.code, Code::UnknownDevice);
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_from_what_is_used_wrongly() {
+        assert_eq!(failure("GET", "/v1", "").code, Code::UnknownPath);
+        let wrong = failure("DELETE", "/v1/vm", "");
+        assert_eq!(wrong.code, Code::MethodNotAllowed);
+        assert_eq!(wrong.allow.as_deref(), Some("GET"));
+        let escape = failure("GET", "/v1/devices/%", "");
+        assert_eq!(escape.code, Code::MalformedRequest);
+        let field = failure("POST", "/v1/vm/pause", r#"{"now":true}"#);
+        assert_eq!(field.code, Code::BadValue);
+        let not_upgraded = failure("POST", "/v1/console", "");
+        assert_eq!(not_upgraded.code, Code::MalformedRequest);
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_leads_somewhere_or_is_refused(path in "(/|v1|vm|devices|%|\\PC){0,9}") {
+            let _ = asked("GET", &path, "");
+        }
+    }
+}
