@@ -5,7 +5,6 @@
 //! nothing.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::OwnedFd;
 
 use boot::smbios::Identity;
