@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::memory::{Backing, MemoryConfig};
 use crate::operator::Operator;
 use crate::parts::Assemble;
-use crate::platform::Console;
+use crate::platform::SerialConsole;
 use crate::statistics::BootClock;
 use crate::vm::{PausedVm, Vm};
 
@@ -184,13 +184,15 @@ impl VmBuilder {
 
         let channel = ControlChannel::new();
         let reactor = Reactor::spawn("io").map_err(Error::host("the I/O thread"))?;
-        let console = config.console.map(|console| {
-            let user = channel.reporter(None).request_sender();
-            Console::new(console, &reactor.handle(), &user)
-        });
+        let user = channel.reporter(None).request_sender();
+        let console = config
+            .console
+            .map(|console| SerialConsole::new(console, &reactor.handle(), &user));
         let devices = config.devices.into_iter();
-        let devices =
-            devices.map(|device| catalog::make(device, &reactor.handle(), &config.memory.layout));
+        let devices = devices.map(|device| {
+            let memory = &config.memory.layout;
+            catalog::make(device, &reactor.handle(), memory, &user)
+        });
         let devices = devices.collect::<Result<_>>()?;
         let clock = Arc::new(BootClock::new(asked));
         let counters: Vec<Arc<VcpuCounters>> =
@@ -203,6 +205,7 @@ impl VmBuilder {
             rtc: config.rtc,
             transport: config.transport,
             console: console.transpose()?,
+            user,
             counters: counters.clone(),
             clock: Arc::clone(&clock),
             reactor,

@@ -60,3 +60,4 @@ pub use devices::net::device::NetOptions;
 pub use devices::net::mac::MacAddress;
 pub use devices::net::mtu::Mtu;
 pub use devices::rate_limit::{Limit, Limits};
+pub use devices::vsock::{GuestCid, SocketStem};
