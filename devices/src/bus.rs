@@ -88,7 +88,11 @@ impl Bus {
     /// still reach it.
     pub fn remove(&self, base: u64) {
         let mut claims = self.claims.write().unwrap_or_else(PoisonError::into_inner);
-        claims.retain(|claim| claim.base != base);
+        let at = claims.iter().position(|claim| claim.base == base);
+        let removed = at.map(|at| claims.remove(at));
+        // A device that goes with its claim may take others off the bus.
+        drop(claims);
+        drop(removed);
     }
 
     /// Reads `data.len()` bytes at `address`; ones where no device is.

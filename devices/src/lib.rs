@@ -1,5 +1,5 @@
 //! Device models for a virtual machine: buses, PCI, platform devices, virtio
-//! transports, block, net, rng, balloon, hot-plugged memory, sockets.
+//! transports, block, net, rng, balloon, hot-plugged memory, sockets, consoles.
 //!
 //! This crate knows neither KVM nor how a guest is booted. It meets the
 //! machine through three small things: a [`bus`] that carries register
@@ -14,6 +14,7 @@ pub mod balloon;
 pub mod block;
 pub mod bus;
 pub mod clock;
+pub mod console;
 pub mod counter;
 pub mod histogram;
 pub mod interrupt;
@@ -27,5 +28,6 @@ pub mod reactor;
 pub mod rng;
 pub mod thread;
 pub mod virtio;
+pub mod virtio_console;
 pub mod virtio_mem;
 pub mod vsock;

@@ -18,12 +18,16 @@ use crate::package::Package;
 
 /// What a guest needs to use plinth's devices and a root disk. ext4 asks for
 /// its checksum by name, so depmod does not list it.
-pub const GUEST_MODULES: [&str; 9] = [
+pub const GUEST_MODULES: [&str; 13] = [
     "virtio_mmio",
     "virtio_pci",
+    "virtio_console",
     "virtio_blk",
     "virtio_net",
     "virtio_rng",
+    "virtio_balloon",
+    "virtio_mem",
+    "vmw_vsock_virtio_transport",
     "wdat_wdt",
     "pvpanic_mmio",
     "crc32c_generic",
@@ -78,6 +82,8 @@ fn assemble(init: &Path, busybox: &Path, modules: Option<&ModuleTree>) -> Result
         let mut archive = Archive::new(Vec::new());
         // The kernel opens the console for init before devtmpfs is mounted.
         archive.character_device("dev/console", 0o600, (5, 1))?;
+        // Where the console needs a module, init starts with this instead.
+        archive.character_device("dev/null", 0o666, (1, 3))?;
         archive.file("init", 0o755, &init)?;
         archive.symlink("bin/guest", "../init")?;
         // busybox finds its other commands in itself, without links.

@@ -5,7 +5,7 @@
 //!
 //! This library is what the tests are told with: a [`Guest`], what it boots
 //! ([`images`], [`BareKernel`]), and its surroundings ([`DiskFile`],
-//! [`Network`], [`Terminal`]). Whatever goes wrong here is a failed test, so
+//! [`Network`], [`Vsock`], [`Terminal`]). Whatever goes wrong here is a failed test, so
 //! everything panics with a message instead of returning an error.
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
@@ -21,6 +21,7 @@ mod running;
 mod stream;
 mod terminal;
 mod transcript;
+mod vsock;
 
 pub use bare_kernel::BareKernel;
 pub use disk::DiskFile;
@@ -31,6 +32,7 @@ pub use running::Running;
 pub use stream::{Stream, Tally};
 pub use terminal::Terminal;
 pub use transcript::Transcript;
+pub use vsock::{Vsock, converse};
 
 /// No wait takes this long, even where everything is emulated twice: a boot
 /// to a login, the longest of all, takes a tenth of it.

@@ -32,6 +32,38 @@ fn a_long_line_arrives_whole() {
     outcome.says("9e4e6e2c4f734d9878747f09adf0b999");
 }
 
+/// The same console by another device.
+fn on_hvc0() -> Guest {
+    Guest::new()
+        .argument("--console", "stdio,device=virtio")
+        .word("console=hvc0")
+}
+
+#[test]
+fn a_virtio_console_takes_what_is_typed_and_loses_nothing() {
+    let mut guest = on_hvc0().start();
+    guest.wait_for("plinth-init: shell");
+    guest.type_in("stty -icanon -echo; echo ready; head -c 6000 | md5sum\n");
+    guest.wait_for("ready\n");
+    for _ in 0..1000 {
+        guest.type_in("abcdef");
+    }
+    guest.wait_for("9e4e6e2c4f734d9878747f09adf0b999");
+    guest.type_in("seq 1 5000; exit\n");
+    let outcome = guest.end().ends_with(0);
+    let lines = outcome.console.lines();
+    let numbers = lines.filter_map(|line| line.parse::<u32>().ok());
+    assert!(numbers.eq(1..=5000), "{outcome}");
+}
+
+#[test]
+fn ctrl_a_x_ends_a_machine_with_a_virtio_console() {
+    let mut guest = on_hvc0().start();
+    guest.wait_for("plinth-init: shell");
+    guest.type_in("\u{1}x");
+    guest.end().ends_with(5);
+}
+
 #[test]
 fn ctrl_a_x_ends_the_machine() {
     let mut guest = Guest::new().start();

@@ -13,6 +13,7 @@ use boot::smbios::Identity;
 use boot::{BootPlan, CpuCount, Machine, MmioDevice, PciHost, SlotSet};
 use devices::bus::Bus;
 use devices::memory::Ram;
+use devices::platform::request::RequestSender;
 use devices::platform::watchdog::Watchdog;
 use devices::reactor::Reactor;
 use devices::thread;
@@ -30,7 +31,7 @@ use crate::memory::live::LiveMemory;
 use crate::memory::load::{Files, load};
 use crate::memory::{MemoryConfig, ram, slots};
 use crate::parts::{Assemble, Parts};
-use crate::platform::{self, Console, GuestEvents, WatchdogClock};
+use crate::platform::{self, GuestEvents, SerialConsole, WatchdogClock};
 use crate::statistics::BootClock;
 
 /// What a machine is built from, dropped from top to bottom.
@@ -44,7 +45,9 @@ pub(crate) struct Blueprint {
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) generation_id: Option<[u8; 16]>,
     pub(crate) transport: TransportKind,
-    pub(crate) console: Option<Console>,
+    pub(crate) console: Option<SerialConsole>,
+    /// Where a console's user ends the machine.
+    pub(crate) user: RequestSender,
     /// One for each vCPU that there may ever be.
     pub(crate) counters: Vec<Arc<VcpuCounters>>,
     pub(crate) clock: Arc<BootClock>,
@@ -107,7 +110,8 @@ impl Assemble for Blueprint {
     }
 
     fn make(&self, config: DeviceConfig) -> Result<NamedDevice> {
-        catalog::make(config, &self.reactor.handle(), &self.memory.layout)
+        let memory = &self.memory.layout;
+        catalog::make(config, &self.reactor.handle(), memory, &self.user)
     }
 }
 

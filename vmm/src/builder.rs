@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::memory::{Backing, MemoryConfig};
 use crate::operator::Operator;
 use crate::parts::Assemble;
-use crate::platform::{self, Console};
+use crate::platform::{self, SerialConsole};
 use crate::statistics::BootClock;
 use crate::vm::{PausedVm, Vm};
 
@@ -201,13 +201,15 @@ impl VmBuilder {
 
         let channel = ControlChannel::new();
         let reactor = Reactor::spawn("io").map_err(Error::host("the I/O thread"))?;
-        let console = config.console.map(|console| {
-            let user = channel.reporter(None).request_sender();
-            Console::new(console, &reactor.handle(), &user)
-        });
+        let user = channel.reporter(None).request_sender();
+        let console = config
+            .console
+            .map(|console| SerialConsole::new(console, &reactor.handle(), &user));
         let devices = config.devices.into_iter();
-        let devices =
-            devices.map(|device| catalog::make(device, &reactor.handle(), &config.memory.layout));
+        let devices = devices.map(|device| {
+            let memory = &config.memory.layout;
+            catalog::make(device, &reactor.handle(), memory, &user)
+        });
         let devices = devices.collect::<Result<_>>()?;
         let watchdog = config.watchdog.then(platform::make_watchdog).transpose()?;
         let clock = Arc::new(BootClock::new(asked));
@@ -223,6 +225,7 @@ impl VmBuilder {
             generation_id: config.generation_id,
             transport: config.transport,
             console: console.transpose()?,
+            user,
             counters: counters.clone(),
             clock: Arc::clone(&clock),
             reactor,

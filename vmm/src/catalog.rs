@@ -4,16 +4,24 @@ use boot::MemoryLayout;
 use devices::balloon::device::Balloon;
 use devices::balloon::handle::BalloonHandle;
 use devices::block::device::Block;
+use devices::block::handle::BlockHandle;
 use devices::block::open::open_disk;
+use devices::console::buffer::ConsoleBuffer;
+use devices::console::host::ConsoleHost;
+use devices::console::size::ConsoleSize;
 use devices::net::device::Net;
+use devices::net::handle::NetHandle;
 use devices::net::tap::Tap;
+use devices::platform::request::{MachineRequest, RequestSender};
 use devices::reactor::ReactorHandle;
 use devices::rng::Rng;
 use devices::virtio::device::VirtioDevice;
+use devices::virtio_console::{Keyboard, VirtioConsole};
 use devices::virtio_mem::device::Mem;
 use devices::virtio_mem::handle::MemHandle;
+use devices::vsock::{HostEnd, Vsock};
 
-use crate::config::{BlockConfig, DeviceConfig, NetConfig};
+use crate::config::{BlockConfig, ConsoleConfig, DeviceConfig, NetConfig, VsockConfig};
 use crate::description::DeviceDescription;
 use crate::error::{Error, Result};
 
@@ -31,16 +39,19 @@ pub(crate) struct NamedDevice {
 pub(crate) enum DeviceHandle {
     /// There is nothing to operate.
     None,
+    Disk(BlockHandle),
+    Net(NetHandle),
     Balloon(BalloonHandle),
     Mem(MemHandle),
 }
 
 /// Makes the device that `config` describes, to work on `reactor`, for a
-/// machine with this `memory`.
+/// machine with this `memory`. What it wants of the machine goes to `requests`.
 pub(crate) fn make(
     config: DeviceConfig,
     reactor: &ReactorHandle,
     memory: &MemoryLayout,
+    requests: &RequestSender,
 ) -> Result<NamedDevice> {
     let description = config.description();
     let description = description.map_err(|error| Error::Config(error.to_string()))?;
@@ -53,6 +64,8 @@ pub(crate) fn make(
         }
         DeviceConfig::Balloon => balloon(reactor, memory)?,
         DeviceConfig::Mem => mem(reactor, memory)?,
+        DeviceConfig::Vsock(config) => vsock(config, reactor)?,
+        DeviceConfig::Console(config) => console(config, reactor, requests)?,
     };
     Ok(NamedDevice {
         name,
@@ -74,7 +87,8 @@ fn block(config: BlockConfig, reactor: &ReactorHandle) -> Result<Made> {
     let (disk, engine) = open_disk(config.file, config.options).map_err(Error::device(&name))?;
     log::info!("{name} uses {engine}");
     let device = Block::new(disk, config.id, reactor.clone()).map_err(Error::device(&name))?;
-    Ok((name, boxed(device), DeviceHandle::None))
+    let handle = DeviceHandle::Disk(device.handle());
+    Ok((name, boxed(device), handle))
 }
 
 fn net(config: NetConfig, reactor: &ReactorHandle) -> Result<Made> {
@@ -82,7 +96,8 @@ fn net(config: NetConfig, reactor: &ReactorHandle) -> Result<Made> {
     let tap = Tap::from_fd(config.tap).map_err(Error::device(&name))?;
     let device = Net::new(Box::new(tap), config.options, reactor.clone());
     let device = device.map_err(Error::device(&name))?;
-    Ok((name, boxed(device), DeviceHandle::None))
+    let handle = DeviceHandle::Net(device.handle());
+    Ok((name, boxed(device), handle))
 }
 
 fn balloon(reactor: &ReactorHandle, memory: &MemoryLayout) -> Result<Made> {
@@ -100,4 +115,29 @@ fn mem(reactor: &ReactorHandle, memory: &MemoryLayout) -> Result<Made> {
     let device = Mem::new(region, reactor.clone()).map_err(Error::device(name))?;
     let handle = DeviceHandle::Mem(device.handle());
     Ok((name.into(), boxed(device), handle))
+}
+
+fn vsock(config: VsockConfig, reactor: &ReactorHandle) -> Result<Made> {
+    let name = format!("vsock {}", config.cid);
+    let host = HostEnd::new(config.listener, config.directory, config.stem);
+    let host = host.map_err(Error::device(&name))?;
+    let device = Vsock::new(config.cid, host, reactor.clone()).map_err(Error::device(&name))?;
+    Ok((name, boxed(device), DeviceHandle::None))
+}
+
+fn console(
+    config: ConsoleConfig,
+    reactor: &ReactorHandle,
+    requests: &RequestSender,
+) -> Result<Made> {
+    let name = "virtio console";
+    let output = ConsoleBuffer::new().map_err(Error::device(name))?;
+    let keyboard = Keyboard::new().map_err(Error::device(name))?;
+    let size = ConsoleSize::of(&config.output);
+    let requests = requests.clone();
+    let quit = move || requests.send(MachineRequest::UserQuit);
+    let host = ConsoleHost::attach(config, &output, keyboard.clone(), quit, reactor)
+        .map_err(Error::device(name))?;
+    let device = VirtioConsole::new(output, keyboard, size, Some(host), reactor.clone());
+    Ok((name.into(), boxed(device), DeviceHandle::None))
 }

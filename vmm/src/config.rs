@@ -5,7 +5,6 @@
 //! nothing.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::OwnedFd;
 
 use boot::smbios::Identity;
@@ -14,11 +13,14 @@ use devices::block::id::DiskId;
 use devices::block::open::DiskOptions;
 use devices::net::device::NetOptions;
 use devices::pci::SLOTS;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use devices::vsock::{GuestCid, SocketStem};
 
 use crate::description::{DeviceDescription, DeviceKind};
 use crate::device_name::{BadDeviceName, DeviceName};
 use crate::memory::MemoryConfig;
+
+/// The host's side of a console.
+pub use devices::console::host::ConsoleEnds as ConsoleConfig;
 
 /// A machine to be built.
 #[derive(Debug)]
@@ -80,41 +82,6 @@ pub struct BootConfig {
     pub protocol: Protocol,
 }
 
-/// The host's side of the serial port.
-#[derive(Debug)]
-pub struct ConsoleConfig {
-    /// What the guest reads, if anything.
-    pub input: Option<OwnedFd>,
-    /// Where the guest's output goes.
-    pub output: OwnedFd,
-    /// Whether Ctrl-A in the input begins an escape sequence, as it must where
-    /// there is no other way to end the machine.
-    pub escapes: bool,
-}
-
-impl ConsoleConfig {
-    /// A console for whoever attaches to it over the control socket, and its
-    /// far end, which the control socket's [`Server`](crate::api::Server)
-    /// takes.
-    ///
-    /// # Errors
-    /// The process has no descriptor left.
-    pub fn served() -> io::Result<(Self, OwnedFd)> {
-        let (near, far) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            None,
-        )?;
-        let console = Self {
-            input: Some(near.try_clone()?),
-            output: near,
-            escapes: false,
-        };
-        Ok((console, far))
-    }
-}
-
 /// How a guest reaches virtio devices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TransportKind {
@@ -146,6 +113,10 @@ pub enum DeviceConfig {
     Net(NetConfig),
     /// A source of random numbers.
     Rng,
+    /// Streams between programs of the guest and of the host.
+    Vsock(VsockConfig),
+    /// A console that is no serial port.
+    Console(ConsoleConfig),
     /// A balloon, through which the guest hands memory back; at most one.
     Balloon,
     /// Memory that grows. Comes by itself with a
@@ -163,6 +134,8 @@ impl DeviceConfig {
             Self::Block(block) => (block.id.try_into()?, DeviceKind::Disk),
             Self::Net(net) => (net.name.clone(), DeviceKind::Net),
             Self::Rng => ("rng".parse()?, DeviceKind::Rng),
+            Self::Vsock(_) => ("vsock".parse()?, DeviceKind::Vsock),
+            Self::Console(_) => ("console".parse()?, DeviceKind::Console),
             Self::Balloon => ("balloon".parse()?, DeviceKind::Balloon),
             Self::Mem => ("mem".parse()?, DeviceKind::Mem),
         };
@@ -191,4 +164,17 @@ pub struct NetConfig {
     pub tap: OwnedFd,
     /// What the guest sees of it.
     pub options: NetOptions,
+}
+
+/// Streams between programs of the guest and of the host.
+#[derive(Debug)]
+pub struct VsockConfig {
+    /// The guest's address.
+    pub cid: GuestCid,
+    /// The listening Unix socket that host programs connect to.
+    pub listener: OwnedFd,
+    /// The directory that it is in, and that services of the host are in.
+    pub directory: OwnedFd,
+    /// What it is called there; a service's name is this, `_` and the port.
+    pub stem: SocketStem,
 }

@@ -52,6 +52,10 @@ pub enum DeviceKind {
     Net,
     /// A source of random numbers.
     Rng,
+    /// Streams between programs of the guest and of the host.
+    Vsock,
+    /// A console that is no serial port.
+    Console,
     /// A balloon.
     Balloon,
     /// Memory that grows.

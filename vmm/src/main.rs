@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use devices::thread;
 use vmm::api::Server;
+use vmm::config::DeviceConfig;
 use vmm::handover::{End, Handover, Registration};
 use vmm::process::terminal::RawTerminal;
 use vmm::process::termination::TerminationSignals;
@@ -104,8 +105,12 @@ fn run(
 
 /// The terminal that the guest's console reads from, if it is one.
 fn raw_terminal(config: &VmConfig) -> anyhow::Result<Option<RawTerminal>> {
-    let console = config.console.as_ref();
-    let Some(input) = console.and_then(|console| console.input.as_ref()) else {
+    let consoles = config.devices.iter().filter_map(|device| match device {
+        DeviceConfig::Console(console) => Some(console),
+        _ => None,
+    });
+    let mut consoles = config.console.iter().chain(consoles);
+    let Some(input) = consoles.find_map(|console| console.input.as_ref()) else {
         return Ok(None);
     };
     RawTerminal::enter(input).context("the terminal cannot be put into raw mode")

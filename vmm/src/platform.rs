@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use boot::{CpuCount, layout};
 use devices::bus::{Bus, BusDevice};
+use devices::console::buffer::ConsoleBuffer;
+use devices::console::host::ConsoleHost;
 use devices::interrupt::InterruptLine;
-use devices::platform::console::buffer::ConsoleBuffer;
-use devices::platform::console::input::ConsoleInput;
-use devices::platform::console::output::ConsoleOutput;
 use devices::platform::cpu_count::{self, CpuCountRegister};
 use devices::platform::events::{self, Event, EventRegister};
 use devices::platform::i8042::{self, I8042};
 use devices::platform::panic::PanicPort;
 use devices::platform::pci_slots::{self, PciSlots};
 use devices::platform::power::SleepRegisters;
-use devices::platform::request::RequestSender;
+use devices::platform::request::{MachineRequest, RequestSender};
 use devices::platform::reset::ResetRegister;
 use devices::platform::rtc::Rtc;
 use devices::platform::serial::Serial;
@@ -28,9 +27,6 @@ use crate::kvm::machine::KvmMachine;
 
 /// What the console is called in messages.
 const CONSOLE: &str = "the serial console";
-
-/// How long the last of the guest's output may take to be written.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Puts the ways to reset and power off, and a clock if `rtc`, on `ports`.
 pub(crate) fn add_fixed(ports: &Bus, requests: &RequestSender, rtc: bool) -> Result<()> {
@@ -166,14 +162,13 @@ fn insert(ports: &Bus, base: u64, len: u64, device: impl BusDevice + 'static) ->
 
 /// A serial port and the host's side of it, which outlive the guest's resets.
 /// Dropping it writes what the guest has sent so far.
-pub(crate) struct Console {
+pub(crate) struct SerialConsole {
     serial: Serial,
     line: InterruptLine,
-    output: Option<Attached<ConsoleOutput>>,
-    input: Option<Attached<ConsoleInput>>,
+    _host: ConsoleHost,
 }
 
-impl Console {
+impl SerialConsole {
     /// A serial port whose host's side is `config`. Its user ends the machine
     /// through `requests`.
     pub(crate) fn new(
@@ -185,26 +180,14 @@ impl Console {
         let line = InterruptLine::new().map_err(&failed)?;
         let buffer = ConsoleBuffer::new().map_err(&failed)?;
         let serial = Serial::new(line.clone(), buffer.clone()).map_err(&failed)?;
-        let output = ConsoleOutput::new(buffer.clone(), config.output).map_err(&failed)?;
-        let output = Some(attach(output, reactor, CONSOLE)?);
-        let input = match config.input {
-            Some(host) => {
-                let input = ConsoleInput::new(
-                    host,
-                    serial.clone(),
-                    buffer,
-                    requests.clone(),
-                    config.escapes,
-                );
-                Some(attach(input.map_err(&failed)?, reactor, CONSOLE)?)
-            }
-            None => None,
-        };
+        let requests = requests.clone();
+        let quit = move || requests.send(MachineRequest::UserQuit);
+        let host = ConsoleHost::attach(config, &buffer, serial.clone(), quit, reactor)
+            .map_err(Error::device(CONSOLE))?;
         Ok(Self {
             serial,
             line,
-            output,
-            input,
+            _host: host,
         })
     }
 
@@ -216,22 +199,8 @@ impl Console {
     }
 }
 
-/// Has `worker`, a side of the console, work on `reactor`.
+/// Has `worker` work on `reactor`.
 fn attach<W: Worker>(worker: W, reactor: &ReactorHandle, name: &str) -> Result<Attached<W>> {
     let attached = reactor.attach(worker).map_err(|refused| refused.reason);
     attached.map_err(Error::device(name))
-}
-
-impl Drop for Console {
-    fn drop(&mut self) {
-        // Input first: nobody is left to read it.
-        if let Some(input) = self.input.take() {
-            let _ = input.detach(Duration::ZERO);
-        }
-        if let Some(output) = self.output.take()
-            && let Err(error) = output.detach(FLUSH_PATIENCE)
-        {
-            log::warn!("the end of the console's output is lost: {error}");
-        }
-    }
 }

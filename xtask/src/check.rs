@@ -128,7 +128,7 @@ const MODELS: &[&str] = &[
     "balloon",
     "virtio_mem",
     "vsock",
-    "console",
+    "virtio_console",
 ];
 
 fn models_apart() -> Result<()> {

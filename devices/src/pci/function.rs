@@ -193,6 +193,18 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_is_taken_off_the_bus_takes_its_bar_with_it() {
+        let bus = Bus::default();
+        let (mut page, _) = plug(&bus, 7, 0xc000_0000);
+        enable(&mut page, 2);
+        let page = Arc::new(Mutex::new(page));
+        bus.insert(0xe000_8000, 4096, page).unwrap();
+        bus.remove(0xe000_8000);
+        assert_at(&bus, 0xe000_8000, NOBODY);
+        assert_at(&bus, 0xc000_0000, NOBODY);
+    }
+
+    #[test]
     fn a_bar_where_none_can_be_is_nowhere_until_it_is_moved() {
         let bus = Bus::default();
         let (mut first, _) = plug(&bus, 1, 0xc000_0000);

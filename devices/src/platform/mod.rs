@@ -5,7 +5,6 @@
 //! device that wants something of the machine as a whole, such as a power-off,
 //! sends a [`request::MachineRequest`].
 
-pub mod console;
 pub mod cpu_count;
 pub mod events;
 pub mod i8042;
@@ -27,7 +26,7 @@ mod tests {
 
     fn every_device() -> Vec<Box<dyn BusDevice>> {
         let (requests, _) = request::request_channel();
-        let output = console::buffer::ConsoleBuffer::new().unwrap();
+        let output = crate::console::buffer::ConsoleBuffer::new().unwrap();
         let serial = serial::Serial::new(InterruptLine::new().unwrap(), output).unwrap();
         let events = events::EventRegister::new(InterruptLine::new().unwrap());
         vec![

@@ -2,7 +2,7 @@
 //!
 //! The guest's side is a [`BusDevice`]; the host's side is the same value,
 //! cloned: what the guest sends goes into a [`ConsoleBuffer`], what it is to
-//! receive is handed to [`Serial::receive`]. Nothing is lost on the way in:
+//! receive comes through its [`Line`]. Nothing is lost on the way in:
 //! the FIFO is refilled as the guest reads, and a bounded queue stands behind
 //! it. This is the only file that names the vm-superio crate, which keeps the
 //! registers; it knows no break condition, and forgets that data is waiting
@@ -20,9 +20,9 @@ use vm_superio::{Trigger, serial::NoEvents};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use crate::bus::BusDevice;
+use crate::console::buffer::ConsoleBuffer;
+use crate::console::line::Line;
 use crate::interrupt::InterruptLine;
-
-use super::console::buffer::ConsoleBuffer;
 
 /// First port of COM1.
 pub const COM1_BASE: u64 = 0x3f8;
@@ -71,9 +71,9 @@ enum BreakState {
 }
 
 /// Tells vm-superio's interrupts to the line.
-struct Line(InterruptLine);
+struct Interrupt(InterruptLine);
 
-impl Trigger for Line {
+impl Trigger for Interrupt {
     type E = Infallible;
 
     fn trigger(&self) -> Result<(), Infallible> {
@@ -86,7 +86,7 @@ struct Uart {
     /// What new registers are made with.
     line: InterruptLine,
     output: ConsoleBuffer,
-    registers: vm_superio::Serial<Line, NoEvents, ConsoleBuffer>,
+    registers: vm_superio::Serial<Interrupt, NoEvents, ConsoleBuffer>,
     /// Capacity of the receive FIFO.
     fifo_len: usize,
     queue: VecDeque<Incoming>,
@@ -106,7 +106,7 @@ impl Serial {
     /// # Errors
     /// The process has no descriptor left.
     pub fn new(interrupt: InterruptLine, output: ConsoleBuffer) -> io::Result<Self> {
-        let registers = vm_superio::Serial::new(Line(interrupt.clone()), output.clone());
+        let registers = vm_superio::Serial::new(Interrupt(interrupt.clone()), output.clone());
         // Signalled from the start, so that whoever has input looks once.
         let room = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?;
         room.write(1)?;
@@ -128,24 +128,26 @@ impl Serial {
     pub fn reset(&self) {
         let mut uart = self.uart();
         let output = uart.output.clone();
-        uart.registers = vm_superio::Serial::new(Line(uart.line.clone()), output);
+        uart.registers = vm_superio::Serial::new(Interrupt(uart.line.clone()), output);
         uart.at_break = BreakState::None;
         uart.refill();
     }
 
-    /// How many bytes [`receive`](Self::receive) would take now. If that is
-    /// less than half the queue, [`room_event`](Self::room_event) is signalled
-    /// once half of it is free.
-    pub fn room(&self) -> usize {
+    /// Registers hold plain values: valid even if a holder panicked.
+    fn uart(&self) -> MutexGuard<'_, Uart> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line for Serial {
+    fn room(&self) -> usize {
         let mut uart = self.uart();
         let room = QUEUE_LEN.saturating_sub(uart.queue.len());
         uart.wants_room = room < QUEUE_LEN / 2;
         room
     }
 
-    /// Sends `bytes` to the guest and says how many of them were taken; the
-    /// rest found no room.
-    pub fn receive(&self, bytes: &[u8]) -> usize {
+    fn receive(&self, bytes: &[u8]) -> usize {
         let mut uart = self.uart();
         let taken = bytes.len().min(QUEUE_LEN.saturating_sub(uart.queue.len()));
         let incoming = bytes[..taken].iter().map(|&byte| Incoming::Byte(byte));
@@ -154,9 +156,7 @@ impl Serial {
         taken
     }
 
-    /// Sends a break to the guest, after the input that is already queued.
-    /// Lost when there is no room.
-    pub fn receive_break(&self) {
+    fn receive_break(&self) {
         let mut uart = self.uart();
         if uart.queue.len() < QUEUE_LEN {
             uart.queue.push_back(Incoming::Break);
@@ -164,15 +164,8 @@ impl Serial {
         }
     }
 
-    /// Signalled when there is room after there was little, and once at the
-    /// start.
-    pub fn room_event(&self) -> Arc<EventFd> {
+    fn room_event(&self) -> Arc<EventFd> {
         Arc::clone(&self.uart().room)
-    }
-
-    /// Registers hold plain values: valid even if a holder panicked.
-    fn uart(&self) -> MutexGuard<'_, Uart> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,16 +4,13 @@
 //! its turn, a buffer of the guest's for its next packet. It says what is to
 //! become of it; the [`switchboard`](super::switchboard) sees to that.
 
-use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
-
-use rustix::net::Shutdown;
 
 use super::credit::{Credit, Dishonest};
 use super::header::{HOST_CID, Header, Operation, STREAM, shutdown};
-use super::outbox::Outbox;
 use super::ports::Ports;
 use super::socket::Socket;
+use super::stream::{HostStream, Received};
 use super::watch::Change;
 use crate::virtio::buffers::Buffers;
 
@@ -69,16 +66,9 @@ pub(super) enum Turn {
 pub(super) struct Connection {
     cid: u64,
     ports: Ports,
-    socket: Socket,
+    host: HostStream,
     state: State,
     credit: Credit,
-    outbox: Outbox,
-    /// The socket may have something to be read.
-    readable: bool,
-    /// The host program sends nothing more.
-    ended: bool,
-    /// The host program takes nothing more.
-    deaf: bool,
     /// What the guest said it will not do any more, and what it was told of
     /// the host program ([`shutdown`]).
     guest_shutdown: u32,
@@ -99,13 +89,9 @@ impl Connection {
         Self {
             cid,
             ports,
-            socket,
+            host: HostStream::new(socket),
             state: State::Asking,
             credit: Credit::new(window),
-            outbox: Outbox::default(),
-            readable: false,
-            ended: false,
-            deaf: false,
             guest_shutdown: 0,
             told_shutdown: 0,
             credit_asked: false,
@@ -147,17 +133,20 @@ impl Connection {
 
     /// Whether something waits for the socket to take it.
     pub(super) fn wants_to_write(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.host.is_flushed()
     }
 
     /// Takes a packet of the guest's, whose data is `data`.
     pub(super) fn take(&mut self, header: &Header, data: &mut Buffers) -> Result<Fate, Violation> {
+        if header.operation == Operation::Reset {
+            // Its figures may be nobody's: it need not come from a socket.
+            return Ok(self.leave());
+        }
         self.credit.learn(header)?;
         if self.credit.available() > 0 {
             self.credit_wanted = false;
         }
         match (self.state, header.operation) {
-            (_, Operation::Reset) => return Ok(self.leave()),
             (State::Asked, Operation::Response) => return Ok(self.open()),
             (State::Open, Operation::Data) => return self.send(data),
             (State::Open, Operation::Shutdown) => return Ok(self.shut_down(header.flags)),
@@ -171,7 +160,7 @@ impl Connection {
     /// The guest resets the connection. What it sent before it closed its
     /// socket in good order still arrives.
     fn leave(&mut self) -> Fate {
-        if self.guest_shutdown & shutdown::SEND != 0 && !self.outbox.is_empty() {
+        if self.guest_shutdown & shutdown::SEND != 0 && !self.host.is_flushed() {
             self.state = State::Lingering;
             Fate::Lives
         } else {
@@ -183,11 +172,10 @@ impl Connection {
     fn open(&mut self) -> Fate {
         self.state = State::Open;
         let line = format!("OK {}\n", self.ports.host);
-        // Nothing was sent before, so there is room, unless the program has
-        // gone.
-        match self.socket.send(line.as_bytes()) {
-            Ok(sent) if sent == line.len() => Fate::Lives,
-            _ => Fate::EndsWithReset,
+        if self.host.send_line(&line) {
+            Fate::Lives
+        } else {
+            Fate::EndsWithReset
         }
     }
 
@@ -198,88 +186,39 @@ impl Connection {
         }
         let len = u32::try_from(data.len()).map_err(|_| Violation)?;
         self.credit.receive(len)?;
-        if self.outbox.is_empty() && !self.deaf && len > 0 {
-            let sent = self.socket.send_guest(data);
-            let sent = self.sent(sent);
-            data.skip(sent).expect("no more was sent than there is");
-        }
-        if self.deaf {
-            // Nobody will take it.
-            self.credit.forward(remaining(data));
-        } else if !data.is_empty() {
-            self.outbox.append(data);
-        }
+        self.credit.forward(self.host.send(data));
         Ok(Fate::Lives)
-    }
-
-    /// How much the host program took, given what the system call says.
-    fn sent(&mut self, result: io::Result<usize>) -> usize {
-        match result {
-            Ok(sent) => {
-                let count = u32::try_from(sent).expect("no more is sent than the window");
-                self.credit.forward(count);
-                sent
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            Err(_) => {
-                self.deaf = true;
-                0
-            }
-        }
     }
 
     /// The guest says what it will not do any more.
     fn shut_down(&mut self, flags: u32) -> Fate {
         self.guest_shutdown |= flags & shutdown::BOTH;
         if self.guest_shutdown & shutdown::RECEIVE != 0 {
-            self.socket.shut_down(Shutdown::Read);
-            self.ended = true;
+            self.host.stop_receiving();
         }
         self.when_sent()
     }
 
     /// Takes a change of the socket.
     pub(super) fn changed(&mut self, change: &Change) -> Fate {
-        self.readable |= change.readable;
-        if change.hung_up {
-            match self.state {
-                State::Asking => return Fate::Ends,
-                State::Asked => return Fate::EndsWithReset,
-                _ => self.deaf = true,
-            }
-        }
-        if change.writable {
-            self.write_outbox();
-        }
-        self.when_sent()
-    }
-
-    fn write_outbox(&mut self) {
-        while !self.outbox.is_empty() && !self.deaf {
-            let sent = self.socket.send(self.outbox.bytes());
-            match self.sent(sent) {
-                0 => break,
-                sent => self.outbox.take(sent),
-            }
-        }
-        if self.deaf {
-            let lost = self.outbox.bytes().len();
-            self.credit
-                .forward(u32::try_from(lost).expect("no more is kept than the window"));
-            self.outbox = Outbox::default();
+        self.credit.forward(self.host.changed(change));
+        match self.state {
+            State::Asking if change.hung_up => Fate::Ends,
+            State::Asked if change.hung_up => Fate::EndsWithReset,
+            _ => self.when_sent(),
         }
     }
 
     /// What follows once all that the guest sent has gone on.
     fn when_sent(&mut self) -> Fate {
-        if !self.outbox.is_empty() {
+        if !self.host.is_flushed() {
             return Fate::Lives;
         }
         if self.state == State::Lingering {
             return Fate::Ends;
         }
         if self.guest_shutdown & shutdown::SEND != 0 {
-            self.socket.shut_down(Shutdown::Write);
+            self.host.stop_sending();
         }
         // A reset is the answer to a guest that has done with both (§5.10.6.6).
         if self.guest_shutdown == shutdown::BOTH {
@@ -295,7 +234,7 @@ impl Connection {
             State::Asking | State::Answering => true,
             State::Asked | State::Lingering => false,
             State::Open => {
-                self.can_read() && (self.credit.available() > 0 || !self.credit_wanted)
+                self.host.can_receive() && (self.credit.available() > 0 || !self.credit_wanted)
                     || self.untold_shutdown() != 0
                     || self.credit_asked
                     || self.credit.is_worth_telling()
@@ -336,14 +275,10 @@ impl Connection {
         Turn::Nothing
     }
 
-    fn can_read(&self) -> bool {
-        self.readable && !self.ended
-    }
-
     /// Receives from the host program as much as the guest has room for, here
     /// and in its socket.
     fn read(&mut self, room: &mut Buffers) -> Turn {
-        if !self.can_read() {
+        if !self.host.can_receive() {
             return Turn::Nothing;
         }
         let available = self.credit.available();
@@ -355,28 +290,28 @@ impl Connection {
             return self.packet(Operation::CreditRequest);
         }
         room.truncate(available.into());
-        match self.socket.receive_guest(room) {
-            Ok(0) => {
-                self.ended = true;
-                Turn::Nothing
-            }
-            Ok(received) => {
-                let len = u32::try_from(received).expect("no more is received than available");
+        match self.host.receive(room) {
+            Received::Nothing => Turn::Nothing,
+            Received::Data(len) => {
                 self.credit.send(len);
                 Turn::Packet(self.header(Operation::Data, len))
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.readable = false;
-                Turn::Nothing
-            }
-            Err(_) => Turn::Last(self.header(Operation::Reset, 0)),
+            Received::Broken => Turn::Last(self.reset()),
         }
     }
 
     /// What the host program does not do any more and the guest does not know.
     fn untold_shutdown(&self) -> u32 {
-        let send = if self.ended { shutdown::SEND } else { 0 };
-        let receive = if self.deaf { shutdown::RECEIVE } else { 0 };
+        let send = if self.host.has_ended() {
+            shutdown::SEND
+        } else {
+            0
+        };
+        let receive = if self.host.is_deaf() {
+            shutdown::RECEIVE
+        } else {
+            0
+        };
         (send | receive) & !self.told_shutdown
     }
 
@@ -409,12 +344,8 @@ impl Connection {
     }
 }
 
-fn remaining(data: &Buffers) -> u32 {
-    u32::try_from(data.len()).expect("a packet's length is 32 bits")
-}
-
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.host.as_fd()
     }
 }

@@ -98,6 +98,14 @@ impl VirtioDevice for Vsock {
         }
     }
 
+    /// Programs of the host are hung up on, and nobody is there any more.
+    fn sever(&mut self) -> io::Result<()> {
+        if let Some(switchboard) = &mut self.switchboard {
+            switchboard.sever();
+        }
+        Ok(())
+    }
+
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
         let Some(attached) = self.running.take() else {
             return Ok(Vec::new());

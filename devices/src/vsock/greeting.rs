@@ -1,7 +1,8 @@
 //! The greeting of a host program: `CONNECT port\n`.
 //!
 //! Not a byte more than the line is read, since what follows is the guest's.
-//! A program that says something else is hung up on.
+//! A program that says something else is hung up on; one that says nothing
+//! keeps a connection's place in the pool until it leaves.
 
 use std::io;
 

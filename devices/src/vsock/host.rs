@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::str::FromStr;
 
+use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, connect, socket_with,
@@ -60,7 +61,8 @@ impl fmt::Display for SocketStem {
     }
 }
 
-/// The host's end.
+/// The host's end. Dropping it removes the machine's socket from the
+/// directory: nobody listens there any more.
 #[derive(Debug)]
 pub struct HostEnd {
     listener: OwnedFd,
@@ -102,6 +104,13 @@ impl HostEnd {
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         connect(&socket, &address)?;
         Ok(Socket::new(socket))
+    }
+}
+
+impl Drop for HostEnd {
+    fn drop(&mut self) {
+        // It may be gone already, or this process not be allowed to.
+        let _ = unlinkat(&self.directory, self.stem.as_str(), AtFlags::empty());
     }
 }
 

@@ -11,8 +11,7 @@
 //! the `switchboard`, which knows all connections and whose turn it is; a
 //! `connection` is one of them, with its `credit`. Data goes straight between
 //! guest memory and a Unix socket, one system call a packet. Only what a slow
-//! host program does not take at once is copied, into its connection's
-//! `outbox`, as far as the window goes that the connection was promised from
+//! host program does not take at once is copied, into its `stream`'s `outbox`, as far as the window goes that the connection was promised from
 //! the `pool`; so a slow program holds up nobody else.
 //!
 //! Invariants: all memory and all work per wake are bounded; every packet that
@@ -31,6 +30,7 @@ mod outbox;
 mod pool;
 mod ports;
 mod socket;
+mod stream;
 mod switchboard;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use super::cid::GuestCid;
-use super::connection::{Connection, Fate, Turn};
+use super::connection::{Connection, Fate, Turn, Violation};
 use super::counters::Counters;
 use super::greeting::{Greeting, Heard};
 use super::header::{HOST_CID, Header, Operation, STREAM};
@@ -35,7 +35,8 @@ const FIRST_PORT: u32 = 1 << 30;
 #[derive(Debug)]
 pub(super) struct Switchboard {
     cid: u64,
-    host: HostEnd,
+    /// None once it was let go of.
+    host: Option<HostEnd>,
     watch: Watch,
     changes: Vec<Change>,
     pool: Pool,
@@ -58,7 +59,7 @@ impl Switchboard {
         watch.add_listener(&host)?;
         Ok(Self {
             cid: cid.get().into(),
-            host,
+            host: Some(host),
             watch,
             changes: Vec::with_capacity(BATCH),
             pool: Pool::new(),
@@ -82,6 +83,13 @@ impl Switchboard {
         self.pool = Pool::new();
     }
 
+    /// Ends all connections and lets go of the host's end: there is nobody to
+    /// connect to any more, and nobody connects.
+    pub(super) fn sever(&mut self) {
+        self.clear();
+        self.host = None;
+    }
+
     /// The descriptor to wait for, for [`look`](Self::look).
     pub(super) fn fd(&self) -> RawFd {
         self.watch.fd()
@@ -103,7 +111,7 @@ impl Switchboard {
     pub(super) fn take(&mut self, header: &Header, data: &mut Buffers) {
         if header.source_cid != self.cid {
             // There is nobody to answer.
-            self.counters.faults.increment();
+            self.counters.faults.add(1);
             return;
         }
         let ports = Ports::of(header).filter(|_| header.kind == STREAM);
@@ -114,6 +122,8 @@ impl Switchboard {
             return match header.operation {
                 Operation::Request => self.connect(ports, header),
                 Operation::Reset => {}
+                Operation::Unknown(_) => self.refuse(header),
+                // It may have been right when the guest sent it.
                 _ => self.answer_with_reset(header),
             };
         };
@@ -123,18 +133,19 @@ impl Switchboard {
         let unanswered = connection.is_unanswered();
         let whole = data.len() >= header.len.into();
         data.truncate(header.len.into());
-        let fate = match connection.take(header, data) {
-            Ok(fate) if whole => fate,
-            _ => {
-                self.counters.faults.increment();
-                Fate::EndsWithReset
-            }
+        let taken = match whole {
+            true => connection.take(header, data),
+            false => Err(Violation),
         };
+        let fate = taken.unwrap_or_else(|_| {
+            self.counters.faults.add(1);
+            Fate::EndsWithReset
+        });
         if header.operation == Operation::Data {
             self.counters.sent_bytes.add(header.len.into());
         }
         if unanswered && fate == Fate::Ends {
-            self.counters.refused.increment();
+            self.counters.refused.add(1);
         }
         self.settle(ports, fate);
     }
@@ -142,9 +153,9 @@ impl Switchboard {
     /// Refuses a connection, or what cannot be.
     fn refuse(&mut self, header: &Header) {
         if header.operation == Operation::Request {
-            self.counters.refused.increment();
+            self.counters.refused.add(1);
         } else {
-            self.counters.faults.increment();
+            self.counters.faults.add(1);
         }
         self.answer_with_reset(header);
     }
@@ -160,14 +171,16 @@ impl Switchboard {
         let Some(window) = self.pool.take() else {
             return self.refuse(request);
         };
-        let connected = self.host.connect(ports.host).ok().and_then(|socket| {
+        let host = self.host.as_ref();
+        let socket = host.and_then(|host| host.connect(ports.host).ok());
+        let connected = socket.and_then(|socket| {
             let what = Watched::Connection(ports);
             self.watch.add(&socket, what).ok()?;
             Connection::to_host(self.cid, ports, socket, window, request).ok()
         });
         match connected {
             Some(connection) => {
-                self.counters.guest_connections.increment();
+                self.counters.guest_connections.add(1);
                 self.connections.insert(ports, connection);
                 self.settle(ports, Fate::Lives);
             }
@@ -201,7 +214,8 @@ impl Switchboard {
     /// Lets programs in; says whether there may be more.
     fn accept(&mut self) -> bool {
         for _ in 0..BATCH {
-            match self.host.accept() {
+            let accepted = self.host.as_ref().map_or(Ok(None), HostEnd::accept);
+            match accepted {
                 Ok(Some(socket)) => self.greet(socket),
                 Ok(None) => return false,
                 Err(error) => {
@@ -217,12 +231,12 @@ impl Switchboard {
     fn greet(&mut self, socket: Socket) {
         let Some(window) = self.pool.take() else {
             // Closed at once, the socket tells the program.
-            return self.counters.refused.increment();
+            return self.counters.refused.add(1);
         };
         let number = self.new_greeting();
         if self.watch.add(&socket, Watched::Greeting(number)).is_err() {
             self.pool.give_back(window);
-            return self.counters.refused.increment();
+            return self.counters.refused.add(1);
         }
         self.greetings.insert(number, Greeting { socket, window });
         self.hear(number);
@@ -248,7 +262,7 @@ impl Switchboard {
         let greeting = self.greetings.remove(&number).expect("it was there");
         let Heard::Port(guest) = heard else {
             self.pool.give_back(greeting.window);
-            return self.counters.refused.increment();
+            return self.counters.refused.add(1);
         };
         let ports = self.new_ports(guest);
         let Greeting { socket, window } = greeting;
@@ -258,9 +272,9 @@ impl Switchboard {
             .change(&socket, Watched::Connection(ports), false);
         if changed.is_err() {
             self.pool.give_back(window);
-            return self.counters.refused.increment();
+            return self.counters.refused.add(1);
         }
-        self.counters.host_connections.increment();
+        self.counters.host_connections.add(1);
         let connection = Connection::to_guest(self.cid, ports, socket, window);
         self.connections.insert(ports, connection);
         self.settle(ports, Fate::Lives);

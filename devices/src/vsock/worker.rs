@@ -116,10 +116,10 @@ impl VsockWorker {
     fn take(&mut self) {
         let mut header = [0; SIZE];
         if self.chain.readable.read(&mut header).is_err() {
-            self.counters.faults.increment();
+            self.counters.faults.add(1);
             return;
         }
-        self.counters.sent_packets.increment();
+        self.counters.sent_packets.add(1);
         let header = Header::parse(&header);
         self.switchboard.take(&header, &mut self.chain.readable);
     }
@@ -155,7 +155,7 @@ impl VsockWorker {
         let room = &mut self.chain.writable;
         if room.len() <= SIZE as u64 || room.move_front(SIZE, &mut self.header).is_err() {
             // Not even a byte of data fits.
-            self.counters.faults.increment();
+            self.counters.faults.add(1);
             return self.receive.push(head, 0);
         }
         let Some(header) = self.switchboard.next_packet(room) else {
@@ -164,7 +164,7 @@ impl VsockWorker {
         };
         let written = self.header.write(&header.to_bytes());
         written.expect("the place was measured for a header");
-        self.counters.received_packets.increment();
+        self.counters.received_packets.add(1);
         self.counters.received_bytes.add(header.len.into());
         let size = u32::try_from(SIZE).expect("a header is short");
         self.receive.push(head, size + header.len)

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use rustix::system::RebootCommand;
 
 use crate::command_line::{CommandLine, Then};
-use crate::console::say;
+use crate::console::{self, say};
 use crate::ending::end;
 use crate::{interface, job, modules, mounts, root};
 
@@ -16,6 +16,7 @@ pub(crate) fn run() -> ExitCode {
     say("up");
     mounts::mount_all();
     modules::load_all();
+    console::adopt();
 
     let command_line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let command_line = CommandLine::parse(&command_line);

@@ -7,10 +7,31 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use rustix::termios::isatty;
+
 /// Writes one line. One write call, or the kernel's log may split the line.
 pub(crate) fn say(message: impl Display) {
     let line = format!("plinth-init: {message}\n");
     let _ = io::stdout().write_all(line.as_bytes());
+}
+
+/// Takes the console for standard input, output and error, if a module had to
+/// be loaded for it and the kernel could not open it for init.
+pub(crate) fn adopt() {
+    if isatty(io::stdin()) {
+        return;
+    }
+    let console = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/console");
+    // Without a console at all, there is nobody to tell.
+    if let Ok(console) = console {
+        let _ = dup2_stdin(&console);
+        let _ = dup2_stdout(&console);
+        let _ = dup2_stderr(&console);
+    }
 }
 
 /// Opens the terminal behind /dev/console: a shell needs job control, and the

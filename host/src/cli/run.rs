@@ -14,13 +14,14 @@ use crate::launch::outputs::{self, Named};
 use crate::launch::{self, Specification, process};
 use crate::option::backing::BackingOption;
 use crate::option::boot::BootOption;
-use crate::option::console::ConsoleOption;
+use crate::option::console::{ConsoleEnd, ConsoleOption};
 use crate::option::cpus::CpusOption;
 use crate::option::disk::DiskOption;
 use crate::option::huge_pages::HugePagesOption;
 use crate::option::net::NetOption;
 use crate::option::on_reset::OnResetOption;
 use crate::option::transport::TransportOption;
+use crate::option::vsock::VsockOption;
 use crate::option::{size, smbios};
 use crate::registry::Registry;
 use crate::registry::name::VmName;
@@ -57,14 +58,10 @@ pub(super) struct Run {
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
 
-    /// Kernel command line
-    #[arg(
-        long,
-        value_name = "TEXT",
-        default_value = "console=ttyS0",
-        allow_hyphen_values = true
-    )]
-    cmdline: CommandLine,
+    /// Kernel command line; if not given, it names the console: console=ttyS0,
+    /// or console=hvc0 with --console …,device=virtio
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    cmdline: Option<CommandLine>,
 
     /// How the kernel is entered
     #[arg(long, value_name = "PROTOCOL", default_value = "auto")]
@@ -122,10 +119,23 @@ pub(super) struct Run {
     #[arg(long = "net", value_name = "NET")]
     nets: Vec<NetOption>,
 
-    /// Where the guest's console goes: stdio, socket, file=PATH or none
+    /// Streams to programs of the guest, without a network: cid=N,socket=PATH
+    ///
+    /// A program of this host connects to the Unix socket at PATH, writes
+    /// `CONNECT port` and a line feed, reads `OK port`, and talks to what
+    /// listens on that vsock port in the guest. A guest's connection to port P
+    /// of the host, context id 2, goes to the Unix socket at PATH_P. N is the
+    /// guest's context id, from 3.
+    #[arg(long, value_name = "VSOCK")]
+    vsock: Option<VsockOption>,
+
+    /// Where the guest's console goes: stdio, socket, file=PATH or none, and
+    /// [,device=serial|virtio]
     ///
     /// `socket` keeps it for `plinth vm console`, and is the default with
-    /// --detach; without, it is stdio.
+    /// --detach; without, it is stdio. The serial port (ttyS0) shows a boot
+    /// from its first line; the virtio console (hvc0) costs the guest less. A
+    /// comma in PATH is written as two.
     #[arg(long, value_name = "CONSOLE")]
     console: Option<ConsoleOption>,
 
@@ -173,7 +183,8 @@ impl Run {
     }
 
     fn check_console(&self) -> Result<(), Error> {
-        if self.detach && self.console == Some(ConsoleOption::Stdio) {
+        let end = self.console.as_ref().map(|console| &console.end);
+        if self.detach && end == Some(&ConsoleEnd::Stdio) {
             return Err(Error::configuration(
                 "a detached machine's console cannot be this terminal",
             )
@@ -184,10 +195,14 @@ impl Run {
 
     /// Where the console goes if nothing was said.
     fn default_console(&self) -> ConsoleOption {
-        if self.detach {
-            ConsoleOption::Socket
+        let end = if self.detach {
+            ConsoleEnd::Socket
         } else {
-            ConsoleOption::Stdio
+            ConsoleEnd::Stdio
+        };
+        ConsoleOption {
+            end,
+            ..ConsoleOption::default()
         }
     }
 
@@ -197,7 +212,8 @@ impl Run {
         inputs.extend(self.initrd.iter().map(|path| ("initrd", path.as_path())));
         inputs.extend(self.disks.iter().map(|disk| ("disk", disk.path.as_path())));
         let mut written: Vec<Named<'_>> = Vec::new();
-        if let Some(ConsoleOption::File(path)) = &self.console {
+        let console = self.console.as_ref().map(|console| &console.end);
+        if let Some(ConsoleEnd::File(path)) = console {
             written.push(("console file", path));
         }
         written.extend(
@@ -211,10 +227,13 @@ impl Run {
     fn specification(self) -> Specification {
         let backing = self.memory_backing.into();
         let console = self.default_console();
+        let console = self.console.unwrap_or(console);
         Specification {
             kernel: self.kernel,
             initrd: self.initrd,
-            command_line: self.cmdline,
+            command_line: self
+                .cmdline
+                .unwrap_or_else(|| default_command_line(&console)),
             protocol: self.boot.into(),
             cpus: self.cpus.count,
             max_cpus: self.cpus.max,
@@ -228,11 +247,17 @@ impl Run {
             transport: self.transport.into(),
             disks: self.disks,
             nets: self.nets,
-            console: self.console.unwrap_or(console),
+            vsock: self.vsock,
+            console,
             watchdog: self.watchdog,
             on_reset: self.on_reset.into(),
             report: self.report,
             identity: self.smbios.unwrap_or_else(smbios::default_identity),
         }
     }
+}
+
+fn default_command_line(console: &ConsoleOption) -> CommandLine {
+    let text = console.device.command_line();
+    CommandLine::new(text).expect("a word is a command line")
 }

@@ -17,14 +17,14 @@ use std::path::Path;
 use vmm::config::ConsoleConfig;
 
 use crate::error::Error;
-use crate::option::console::ConsoleOption;
+use crate::option::console::ConsoleEnd;
 
 use super::outputs::Output;
 
 /// An open console.
 #[derive(Debug, Default)]
 pub struct Opened {
-    /// The machine's end, if the guest has a serial port.
+    /// The machine's end, if the guest has a console.
     pub config: Option<ConsoleConfig>,
     /// The file that is going to be emptied for it, if it is one.
     pub file: Option<Output>,
@@ -36,16 +36,16 @@ pub struct Opened {
 ///
 /// # Errors
 /// The file cannot be written to.
-pub fn open(option: &ConsoleOption) -> Result<Opened, Error> {
+pub fn open(end: &ConsoleEnd) -> Result<Opened, Error> {
     let unusable =
         |error| Error::unexpected("standard input and output cannot be used").because(error);
-    match option {
-        ConsoleOption::None => Ok(Opened::default()),
-        ConsoleOption::Stdio => Ok(Opened {
+    match end {
+        ConsoleEnd::None => Ok(Opened::default()),
+        ConsoleEnd::Stdio => Ok(Opened {
             config: Some(stdio().map_err(unusable)?),
             ..Opened::default()
         }),
-        ConsoleOption::Socket => {
+        ConsoleEnd::Socket => {
             let pair = ConsoleConfig::served();
             let (config, far) = pair.map_err(|error| {
                 Error::unexpected("the console for the control socket").because(error)
@@ -56,7 +56,7 @@ pub fn open(option: &ConsoleOption) -> Result<Opened, Error> {
                 ..Opened::default()
             })
         }
-        ConsoleOption::File(path) => {
+        ConsoleEnd::File(path) => {
             let (config, output) = file(path)?;
             Ok(Opened {
                 config: Some(config),

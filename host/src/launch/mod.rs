@@ -17,6 +17,7 @@ pub mod memory;
 pub mod net;
 pub mod outputs;
 pub mod process;
+pub mod vsock;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -30,9 +31,10 @@ use vmm::config::{BlockConfig, BootConfig, DeviceConfig, NetConfig, TransportKin
 use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, OnReset, Protocol, VmConfig};
 
 use crate::error::Error;
-use crate::option::console::ConsoleOption;
+use crate::option::console::{ConsoleDevice, ConsoleOption};
 use crate::option::disk::DiskOption;
 use crate::option::net::NetOption;
+use crate::option::vsock::VsockOption;
 
 use outputs::Output;
 
@@ -61,6 +63,8 @@ pub struct Specification {
     pub disks: Vec<DiskOption>,
     /// Network interfaces in the order in which the guest finds them.
     pub nets: Vec<NetOption>,
+    /// Streams between programs of the guest and of the host.
+    pub vsock: Option<VsockOption>,
     /// Where the console goes.
     pub console: ConsoleOption,
     /// Whether it has a watchdog.
@@ -121,7 +125,15 @@ impl Launch {
 /// that every machine gets, and what changes its memory.
 fn check_count(specification: &Specification) -> Result<(), Error> {
     let grows = specification.memory.layout.growth().is_some();
-    let others = 1 + usize::from(specification.balloon) + usize::from(grows);
+    let console = specification.console.device == ConsoleDevice::Virtio;
+    let others = [
+        true,
+        specification.balloon,
+        grows,
+        console,
+        specification.vsock.is_some(),
+    ];
+    let others = others.iter().filter(|there| **there).count();
     let room = specification.transport.room() - others;
     let asked = specification.disks.len() + specification.nets.len();
     if asked > room {
@@ -178,17 +190,31 @@ pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
     let nets = net::open_all(specification.nets)?;
     check_names(&disks, &nets)?;
     let kvm = kvm::open()?;
-    let console = console::open(&specification.console)?;
+    let vsock = specification.vsock.as_ref().map(vsock::open).transpose()?;
+    let console = console::open(&specification.console.end)
+        .inspect_err(|_| vsock.iter().for_each(vsock::remove))?;
     let report = specification.report.as_deref();
-    let report = report.map(open_report).transpose()?;
+    let report = report
+        .map(open_report)
+        .transpose()
+        .inspect_err(|_| vsock.iter().for_each(vsock::remove))?;
     let names = disks.iter().map(|disk| disk.id.to_string());
     let names_and_paths = names.zip(paths).collect();
-    let devices = disks
+    let mut devices: Vec<_> = disks
         .into_iter()
         .map(DeviceConfig::Block)
         .chain(nets.into_iter().map(DeviceConfig::Net))
         .chain([DeviceConfig::Rng])
-        .chain(specification.balloon.then_some(DeviceConfig::Balloon));
+        .chain(specification.balloon.then_some(DeviceConfig::Balloon))
+        .collect();
+    devices.extend(vsock.map(DeviceConfig::Vsock));
+    let serial = match specification.console.device {
+        ConsoleDevice::Serial => console.config,
+        ConsoleDevice::Virtio => {
+            devices.extend(console.config.map(DeviceConfig::Console));
+            None
+        }
+    };
     let config = VmConfig {
         kvm: kvm.into(),
         boot: BootConfig {
@@ -201,13 +227,13 @@ pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
         max_cpus: specification.max_cpus,
         memory: specification.memory,
         identity: specification.identity,
-        console: console.config,
+        console: serial,
         rtc: true,
         watchdog: specification.watchdog,
         generation_id: Some(generation_id()?),
         on_reset: specification.on_reset,
         transport: specification.transport,
-        devices: devices.collect(),
+        devices,
     };
     let (report, report_file) = report.unzip();
     Ok(Launch {

@@ -39,14 +39,7 @@ pub fn open_all(options: Vec<NetOption>) -> Result<Vec<NetConfig>, Error> {
                     .remedy("another mac=MAC for one of them"),
             );
         }
-        interfaces.push(NetConfig {
-            name,
-            tap: open(&option.tap)?,
-            options: NetOptions {
-                mac,
-                mtu: option.mtu,
-            },
-        });
+        interfaces.push(open_one(option, name)?);
         taps.push(&option.tap);
     }
     Ok(interfaces)

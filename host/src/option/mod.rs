@@ -19,6 +19,7 @@ pub mod rate;
 pub mod size;
 pub mod smbios;
 pub mod transport;
+pub mod vsock;
 
 /// Text that is not a value, with what a value would look like.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

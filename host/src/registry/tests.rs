@@ -36,6 +36,13 @@ impl Fixture {
         (machine, belongings)
     }
 
+    /// Waits until nobody holds the machine's lock: for a moment, another
+    /// test's child has a copy of every descriptor.
+    fn wait_for_end(&self, name: &str) {
+        let lock = File::open(self.path(name).join("lock")).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+    }
+
     fn names(&self) -> Vec<String> {
         let machines = self.registry.machines().unwrap();
         machines.iter().map(|m| m.name().to_string()).collect()
@@ -64,6 +71,7 @@ fn a_machine_lives_until_its_process_lets_go_of_the_lock() {
     end(belongings, "the guest powered off");
     assert!(f.find("web").unwrap().is_alive());
     drop(copy);
+    f.wait_for_end("web");
     let machine = f.find("web").unwrap();
     assert!(!machine.is_alive());
     assert_eq!(machine.last_words(), "the guest powered off");
@@ -80,6 +88,7 @@ fn a_machine_that_is_killed_is_shown_as_dead_without_a_word() {
     let (machine, belongings) = f.start("web", true);
     fs::write(f.path("web/log"), "one\ntwo\x1b[31m\n").unwrap();
     drop((machine, belongings));
+    f.wait_for_end("web");
     let machine = f.find("web").unwrap();
     assert!(!machine.is_alive());
     assert!(machine.last_words().contains("died without a word"));
@@ -101,6 +110,7 @@ fn a_living_machines_name_is_refused_and_a_dead_ones_is_taken_over() {
     assert!(f.find("web").unwrap().is_alive());
 
     end(belongings, "over");
+    f.wait_for_end("web");
     let (_second, _belongings) = f.start("web", true);
     let machine = f.find("web").unwrap();
     assert!(machine.is_alive() && machine.end().is_none());
@@ -116,6 +126,9 @@ fn an_ended_machine_in_the_foreground_is_forgotten_and_a_detached_one_is_not() {
     end(foreground, "over");
     end(detached, "over");
     drop(killed);
+    for name in ["a", "b", "c"] {
+        f.wait_for_end(name);
+    }
     assert_eq!(f.names(), ["b", "c"]);
     let (_d, _belongings) = f.start("d", false);
     assert!(!f.path("a").exists());
@@ -143,6 +156,7 @@ fn only_the_dead_are_removed() {
         "{error}"
     );
     drop(belongings);
+    f.wait_for_end("web");
     f.registry.remove(&name).unwrap();
     assert!(f.names().is_empty());
     assert!(f.registry.remove(&name).is_err());

@@ -358,6 +358,24 @@ fn a_refusal_leaves_no_console_file_and_no_lock() {
 }
 
 #[test]
+fn a_bad_vsock_or_console_device() {
+    let f = Fixture::new();
+    for (vsock, why) in [
+        ("cid=2,socket=s", "a guest's context id is from 3"),
+        ("cid=3", "socket=PATH"),
+        ("socket=s", "cid=N"),
+        ("cid=3,socket=s,port=1", "'port' is not known"),
+    ] {
+        f.run(&["--vsock", vsock])
+            .refused(CONFIGURATION, &["--vsock", why]);
+    }
+    f.run_on("stdio,device=tty", &[]).refused(
+        CONFIGURATION,
+        &["--console", "'tty' is not a console's device"],
+    );
+}
+
+#[test]
 fn a_refused_report_leaves_the_console_file_as_it_was() {
     let f = Fixture::new();
     let log = f.path("log");
@@ -444,9 +462,9 @@ fn a_console_or_report_file_that_is_the_disk_leaves_the_disk_alone() {
 #[test]
 fn more_devices_than_a_machine_has_room_for() {
     let f = Fixture::new();
-    let disks = ["--disk", "/nonexistent/d"].repeat(19);
+    let disks = ["--disk", "/nonexistent/d"].repeat(31);
     f.run(&disks).refused(
         CONFIGURATION,
-        &["19 disks and network interfaces are too many: a machine has room for 18"],
+        &["31 disks and network interfaces are too many: a machine has room for 30"],
     );
 }

@@ -13,6 +13,7 @@ use std::thread;
 use host::registry::Registry;
 use host::registry::new_machine::NewMachine;
 use host::registry::record::Record;
+use rustix::fs::{FlockOperation, flock};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use vmm::handover::End;
 
@@ -73,12 +74,23 @@ impl Machines {
         record: Record,
         answer: impl Fn(&str) -> String + Send + 'static,
     ) -> Machine {
+        self.start_as(std::process::id(), name, record, answer)
+    }
+
+    /// The same, with process `pid` for the machine's.
+    pub(crate) fn start_as(
+        &self,
+        pid: u32,
+        name: &str,
+        record: Record,
+        answer: impl Fn(&str) -> String + Send + 'static,
+    ) -> Machine {
         let mut new = self
             .registry
             .create(Some(name.parse().unwrap()), record)
             .unwrap();
         let belongings = new.belongings().unwrap();
-        new.started(std::process::id()).unwrap();
+        new.started(pid).unwrap();
         let listener = UnixListener::from(belongings.api);
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);
@@ -122,6 +134,9 @@ impl Machine {
             serde_json::to_writer(&self.end, &End::now(4, message)).unwrap();
         }
         drop(self.lock);
+        // Another test's child may have a copy until it is executed.
+        let lock = File::open(self.directory.join("lock")).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
     }
 }
 

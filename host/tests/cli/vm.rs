@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 use devices::block::lock::{Access, lock};
 use host::registry::record::Record;
@@ -201,6 +204,51 @@ fn each_verb_asks_for_what_it_says() {
     }
 }
 
+/// A process that lasts until it is killed.
+fn process() -> Child {
+    let mut command = Command::new("cat");
+    command.stdin(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn a_machine_that_does_not_answer_is_killed_by_its_process() {
+    let machines = Machines::new();
+    let mut child = process();
+    let nonsense = |_: &str| "who are you?\r\n\r\n".to_owned();
+    let web = machines.start_as(child.id(), "web", detached(), nonsense);
+    vm(&machines, &["pause", "web"]).refused(1, &["cannot be talked to", "plinth vm kill web"]);
+    let run = vm(&machines, &["kill", "web"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert_eq!(web.lines(), ["POST /v1/vm/pause", "POST /v1/vm/kill"]);
+}
+
+#[test]
+fn a_machine_that_stops_is_waited_for_and_not_killed() {
+    let machines = Machines::new();
+    for (arguments, asked) in [
+        (
+            &["stop", "web", "--deadline", "1m"][..],
+            "POST /v1/vm/stop {\"deadline_ms\":60000}",
+        ),
+        (&["kill", "web"], "POST /v1/vm/kill"),
+    ] {
+        let mut child = process();
+        let input = Mutex::new(child.stdin.take());
+        // Its process ends when it has been asked to.
+        let stop = move |_: &str| {
+            drop(input.lock().unwrap().take());
+            DONE.to_owned()
+        };
+        let web = machines.start_as(child.id(), "web", detached(), stop);
+        let run = vm(&machines, arguments);
+        assert_eq!(run.code, 0, "{}", run.err);
+        assert!(child.wait().unwrap().success());
+        assert_eq!(web.lines(), [asked]);
+        web.end(Some("the machine was stopped"));
+    }
+}
+
 #[test]
 fn bad_values_are_refused_before_anything_is_asked() {
     let machines = Machines::new();
@@ -302,8 +350,6 @@ fn an_attached_disk_goes_over_with_its_lock() {
     assert!(lock(&file, Access::Exclusive).is_err());
     vm(&machines, &["attach", "web", "--disk", path])
         .refused(CONFIGURATION, &["is in use by process"]);
-    drop(passed);
-    lock(&file, Access::Exclusive).unwrap();
 }
 
 #[test]

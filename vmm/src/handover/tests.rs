@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::{
     BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, OnReset, TransportKind,
+    VsockConfig,
 };
 use crate::memory::{Backing, MemoryConfig};
 use boot::smbios::{Identity, Text};
@@ -10,6 +11,7 @@ use devices::block::open::{DiskOptions, EngineChoice};
 use devices::net::device::NetOptions;
 use devices::net::mac::MacAddress;
 use devices::net::mtu::Mtu;
+use devices::vsock::GuestCid;
 use proptest::prelude::*;
 use rustix::io::FdFlags;
 use std::collections::BTreeMap;
@@ -103,6 +105,25 @@ fn net() -> impl Strategy<Value = DeviceConfig> {
     })
 }
 
+fn vsock() -> impl Strategy<Value = DeviceConfig> {
+    (3u32..u32::MAX, "[a-z.]{1,71}").prop_map(|(cid, stem)| {
+        DeviceConfig::Vsock(VsockConfig {
+            cid: GuestCid::new(cid).unwrap(),
+            listener: file().into(),
+            directory: file().into(),
+            stem: stem.parse().unwrap(),
+        })
+    })
+}
+
+fn console(input: bool) -> ConsoleConfig {
+    ConsoleConfig {
+        input: input.then(|| file().into()),
+        output: file().into(),
+        escapes: input,
+    }
+}
+
 /// A device without anything of its own.
 fn plain() -> impl Strategy<Value = DeviceConfig> {
     (0..3).prop_map(|kind| match kind {
@@ -118,7 +139,13 @@ fn config() -> impl Strategy<Value = VmConfig> {
         "[ -~]{0,60}",
         prop::sample::select(vec![Protocol::Auto, Protocol::Linux64, Protocol::Pvh]),
     );
-    let device = prop_oneof![block(), net(), plain()];
+    let device = prop_oneof![
+        block(),
+        net(),
+        plain(),
+        vsock(),
+        any::<bool>().prop_map(|input| DeviceConfig::Console(console(input))),
+    ];
     (
         boot,
         1u64..=64,
@@ -129,7 +156,7 @@ fn config() -> impl Strategy<Value = VmConfig> {
         prop::collection::vec(device, 0..4),
     )
         .prop_map(
-            |((initrd, line, protocol), cpus, memory, identity, console, platform, devices)| {
+            |((initrd, line, protocol), cpus, memory, identity, serial, platform, devices)| {
                 let (rtc, watchdog, generation_id) = platform;
                 VmConfig {
                     kvm: file().into(),
@@ -143,10 +170,9 @@ fn config() -> impl Strategy<Value = VmConfig> {
                     max_cpus: rtc.then(|| CpuCount::new(cpus).unwrap()),
                     memory,
                     identity,
-                    console: console.map(|(input, escapes)| ConsoleConfig {
-                        input: input.then(|| file().into()),
-                        output: file().into(),
+                    console: serial.map(|(input, escapes)| ConsoleConfig {
                         escapes,
+                        ..console(input)
                     }),
                     rtc,
                     watchdog,
@@ -184,6 +210,13 @@ fn files(config: &VmConfig) -> BTreeMap<RawFd, u64> {
             DeviceConfig::Block(block) => fds.push(block.file.as_fd()),
             DeviceConfig::Net(net) => fds.push(net.tap.as_fd()),
             DeviceConfig::Rng | DeviceConfig::Balloon | DeviceConfig::Mem => {}
+            DeviceConfig::Vsock(vsock) => {
+                fds.extend([vsock.listener.as_fd(), vsock.directory.as_fd()]);
+            }
+            DeviceConfig::Console(console) => {
+                fds.push(console.output.as_fd());
+                fds.extend(console.input.iter().map(AsFd::as_fd));
+            }
         }
     }
     let file = |fd: BorrowedFd<'_>| {
@@ -277,6 +310,13 @@ fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
     value.to_string()
 }
 
+fn vsock_json(cid: u32, stem: &str) -> serde_json::Value {
+    let fd = || file().into_raw_fd();
+    serde_json::json!({
+        "vsock": { "cid": cid, "listener": fd(), "directory": fd(), "stem": stem },
+    })
+}
+
 fn refusal(edit: impl Fn(&mut serde_json::Value)) -> HandoverError {
     receive(&json(edit)).unwrap_err()
 }
@@ -327,7 +367,7 @@ fn a_memfd_that_is_none_is_refused() {
 #[test]
 fn values_that_no_machine_can_have_are_refused_by_name() {
     type Edit = fn(&mut serde_json::Value);
-    let edits: [(&str, Edit); 6] = [
+    let edits: [(&str, Edit); 8] = [
         ("number of vCPUs", |value| value["cpus"] = 65.into()),
         ("largest number of vCPUs", |value| {
             value["max_cpus"] = 0.into();
@@ -337,6 +377,12 @@ fn values_that_no_machine_can_have_are_refused_by_name() {
         ("command line", |value| value["command_line"] = "\n".into()),
         ("SMBIOS text", |value| {
             value["identity"]["serial"] = "\n".into();
+        }),
+        ("vsock context id", |value| {
+            value["devices"][0] = vsock_json(2, "s");
+        }),
+        ("vsock socket name", |value| {
+            value["devices"][0] = vsock_json(3, "../s");
         }),
     ];
     for (name, edit) in edits {

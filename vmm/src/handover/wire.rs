@@ -14,13 +14,14 @@ use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
 use devices::block::open::{DiskOptions, EngineChoice};
 use devices::net::device::NetOptions;
 use devices::net::mtu::Mtu;
+use devices::vsock::GuestCid;
 use serde::{Deserialize, Serialize};
 
 use super::inheritance::{Inheritance, bequeath};
 use super::{Handover, HandoverError, Registration, VERSION};
 use crate::config::{
     BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, OnReset, TransportKind,
-    VmConfig,
+    VmConfig, VsockConfig,
 };
 use crate::memory::{Backing, MemoryConfig};
 
@@ -138,6 +139,13 @@ enum WireDevice {
         mtu: Option<u16>,
     },
     Rng,
+    Vsock {
+        cid: u32,
+        listener: RawFd,
+        directory: RawFd,
+        stem: String,
+    },
+    Console(WireConsole),
     Balloon,
     Mem,
 }
@@ -183,13 +191,7 @@ impl Wire {
         let boot = config.boot;
         let memory = config.memory;
         let identity = config.identity;
-        let console = config.console.map(|console| {
-            Ok::<_, io::Error>(WireConsole {
-                input: console.input.map(bequeath).transpose()?,
-                output: bequeath(console.output)?,
-                escapes: console.escapes,
-            })
-        });
+        let console = config.console.map(WireConsole::from_config);
         let devices = config.devices.into_iter().map(WireDevice::from_config);
         Ok(Self {
             version: VERSION,
@@ -257,14 +259,9 @@ impl Wire {
         let kvm = fd(self.kvm)?;
         let kernel = fd(self.kernel)?.into();
         let initrd = self.initrd.map(&mut fd).transpose()?.map(File::from);
-        let console = match self.console {
-            Some(console) => Some(ConsoleConfig {
-                input: console.input.map(&mut fd).transpose()?,
-                output: fd(console.output)?,
-                escapes: console.escapes,
-            }),
-            None => None,
-        };
+        let console = self.console;
+        let console = console.map(|console| console.into_config(inheritance));
+        let console = console.transpose()?;
         let devices = self.devices.into_iter();
         let devices = devices.map(|device| device.into_config(inheritance));
         let devices = devices.collect::<Result<_, _>>()?;
@@ -353,6 +350,25 @@ impl WireIdentity {
     }
 }
 
+impl WireConsole {
+    fn from_config(console: ConsoleConfig) -> io::Result<Self> {
+        Ok(Self {
+            input: console.input.map(bequeath).transpose()?,
+            output: bequeath(console.output)?,
+            escapes: console.escapes,
+        })
+    }
+
+    fn into_config(self, inheritance: &mut Inheritance) -> Result<ConsoleConfig, HandoverError> {
+        let mut fd = |number| inheritance.adopt(number);
+        Ok(ConsoleConfig {
+            input: self.input.map(&mut fd).transpose()?,
+            output: fd(self.output)?,
+            escapes: self.escapes,
+        })
+    }
+}
+
 impl WireDevice {
     fn from_config(config: DeviceConfig) -> io::Result<Self> {
         Ok(match config {
@@ -374,6 +390,13 @@ impl WireDevice {
                 mtu: net.options.mtu.map(Mtu::get),
             },
             DeviceConfig::Rng => Self::Rng,
+            DeviceConfig::Vsock(vsock) => Self::Vsock {
+                cid: vsock.cid.get(),
+                listener: bequeath(vsock.listener)?,
+                directory: bequeath(vsock.directory)?,
+                stem: vsock.stem.to_string(),
+            },
+            DeviceConfig::Console(console) => Self::Console(WireConsole::from_config(console)?),
             DeviceConfig::Balloon => Self::Balloon,
             DeviceConfig::Mem => Self::Mem,
         })
@@ -415,6 +438,18 @@ impl WireDevice {
                 },
             }),
             Self::Rng => DeviceConfig::Rng,
+            Self::Vsock {
+                cid,
+                listener,
+                directory,
+                stem,
+            } => DeviceConfig::Vsock(VsockConfig {
+                cid: GuestCid::new(cid).map_err(bad("vsock context id"))?,
+                listener: fd(listener)?,
+                directory: fd(directory)?,
+                stem: stem.parse().map_err(bad("vsock socket name"))?,
+            }),
+            Self::Console(console) => DeviceConfig::Console(console.into_config(inheritance)?),
             Self::Balloon => DeviceConfig::Balloon,
             Self::Mem => DeviceConfig::Mem,
         })

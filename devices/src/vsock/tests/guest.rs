@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::reactor::Reactor;
 use crate::virtio::fake_driver::{Buffer, FakeDriver};
 use crate::vsock::counters::Counters;
-use crate::vsock::header::{Header, Operation, SIZE, STREAM};
+use crate::vsock::header::{Header, Operation, SIZE, STREAM, shutdown};
 use crate::vsock::{GuestCid, HostEnd, Vsock};
 
 /// The guest's context id.
@@ -33,7 +33,7 @@ pub(super) struct World {
 }
 
 impl World {
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.directory.path().join("vm.sock")
     }
 }
@@ -87,6 +87,10 @@ impl Guest {
 
     pub(super) fn without_buffers() -> Self {
         let (device, world) = make();
+        Self::with(device, world)
+    }
+
+    pub(super) fn with(device: Vsock, world: World) -> Self {
         let counters = device.counters();
         let mut driver = FakeDriver::started(device, u64::MAX);
         let scratch = driver.writable(1 << 18);
@@ -193,6 +197,18 @@ impl Guest {
         loop {
             let (header, _) = self.receive();
             if header.operation == operation {
+                return header;
+            }
+        }
+    }
+
+    /// Waits until the guest has heard that a program is gone, which may be
+    /// told of its two halves one after the other.
+    pub(super) fn receive_goodbye(&mut self) -> Header {
+        loop {
+            let (header, _) = self.receive();
+            assert_eq!(header.operation, Operation::Shutdown);
+            if header.flags == shutdown::BOTH {
                 return header;
             }
         }

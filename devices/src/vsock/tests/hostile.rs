@@ -1,6 +1,8 @@
 //! Drivers that break the rules: each mistake costs its own connection, is
 //! counted, and harms nobody else.
 
+use std::io::Read;
+
 use proptest::prelude::*;
 
 use super::guest::{BUFFER, GUEST, Guest, packet};
@@ -53,6 +55,19 @@ fn a_reset_is_not_answered() {
         b"",
     );
     assert_eq!(guest.receive_all(), []);
+}
+
+#[test]
+fn a_reset_ends_a_connection_whatever_figures_it_has() {
+    let mut guest = Guest::new();
+    let (mut program, request) = guest.connected(52);
+    let ports = (request.source_port, request.destination_port);
+    let reset = packet(Operation::Reset, ports.0, ports.1);
+    let forwarded = 12_345;
+    guest.send(Header { forwarded, ..reset }, b"");
+    assert_eq!(program.read(&mut [0; 8]).unwrap(), 0);
+    assert_eq!(guest.receive_all(), []);
+    assert_eq!(guest.counters.faults.get(), 0);
 }
 
 #[test]

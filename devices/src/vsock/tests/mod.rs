@@ -10,8 +10,9 @@ use std::io::{Read, Write};
 
 use guest::{GUEST, Guest, make, packet};
 
-use super::header::{Operation, shutdown};
+use super::header::Operation;
 use crate::virtio::contract::device_contract;
+use crate::virtio::device::VirtioDevice;
 
 device_contract!(make, queues: [1]);
 
@@ -136,12 +137,30 @@ fn hundreds_of_connections_are_kept_apart() {
     }
     drop(open);
     for _ in 0..300 {
-        let (header, _) = guest.receive();
-        assert_eq!(header.operation, Operation::Shutdown);
-        assert_eq!(header.flags, shutdown::BOTH);
+        let header = guest.receive_goodbye();
         guest.answer(&header, Operation::Reset, b"");
     }
     guest.assert_works();
+}
+
+#[test]
+fn a_device_that_was_severed_refuses_everything() {
+    let (mut device, world) = make();
+    device.sever().unwrap();
+    assert!(!world.path().exists());
+    let mut guest = Guest::with(device, world);
+    let _service = guest.service(1024);
+    guest.post(8, guest::BUFFER);
+    guest.send(packet(Operation::Request, 1024, 7), b"");
+    assert_eq!(guest.receive().0.operation, Operation::Reset);
+}
+
+#[test]
+fn the_socket_goes_with_the_device() {
+    let (device, world) = make();
+    assert!(world.path().exists());
+    drop(device);
+    assert!(!world.path().exists());
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod registers;
 mod report;
 mod size;
 mod stream;
+mod vsock;
+mod vsock_socket;
 
 use std::error::Error;
 use std::fmt::Arguments;
@@ -25,6 +27,7 @@ const USAGE: &str = "usage: guest report
        guest discard DEVICE OFFSET BYTES
        guest zero DEVICE OFFSET BYTES
        guest net send ADDRESS:PORT BYTES SEED | receive ADDRESS:PORT | echo PORT
+       guest vsock connect PORT CONNECTIONS BYTES SEED | echo PORT CONNECTIONS
        guest garbage ROUNDS SEED [mmio=START-END | ports=START-END]...
        guest memory BYTES
 sizes take the suffixes K, M, G and T, for powers of 1024";
@@ -38,6 +41,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         ["discard", rest @ ..] => discard::run(discard::Request::Discard, rest),
         ["zero", rest @ ..] => discard::run(discard::Request::Zero, rest),
         ["net", rest @ ..] => net::run(rest),
+        ["vsock", rest @ ..] => vsock::run(rest),
         ["garbage", rest @ ..] => garbage::run(rest),
         ["memory", size] => memory::run(size),
         _ => Err(USAGE.into()),

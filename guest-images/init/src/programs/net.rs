@@ -2,13 +2,12 @@
 //! both ends can compare. The guest connects to send and to receive, and
 //! listens to echo.
 
-use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 
-use super::stream::{CHUNK, Stream, Tally};
+use super::stream::{Stream, pass};
 use super::{Outcome, print, size, usage};
 
 pub(super) fn run(words: &[&str]) -> Outcome {
@@ -42,33 +41,4 @@ pub(super) fn run(words: &[&str]) -> Outcome {
 fn deliver(connection: TcpStream) -> std::io::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(120);
     Ok(set_socket_linger(&connection, Some(PATIENCE))?)
-}
-
-/// Copies until the source ends.
-fn pass(mut from: impl Read, to: &mut impl Write) -> std::io::Result<Tally> {
-    let mut tally = Tally::default();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match from.read(&mut chunk)? {
-            0 => return Ok(tally),
-            length => {
-                to.write_all(&chunk[..length])?;
-                tally.add(&chunk[..length]);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_sent_is_received() {
-        let mut received = Vec::new();
-        let sent = pass(Stream::new(7, 3_000_001), &mut received).unwrap();
-        let again = pass(received.as_slice(), &mut std::io::sink()).unwrap();
-        assert_eq!(received.len(), 3_000_001);
-        assert_eq!(sent.to_string(), again.to_string());
-    }
 }

@@ -1,13 +1,13 @@
 //! A stream of pseudo-random bytes that a seed determines, with its digest:
-//! both ends of a transfer can know its content without sharing it. `disk` and
-//! `net` write it and check against it.
+//! both ends of a transfer can know its content without sharing it. `disk`,
+//! `net` and `vsock` write it and check against it.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use sha2::{Digest, Sha256};
 
-/// How much `disk` and `net` move at a time.
+/// How much is moved at a time.
 pub(super) const CHUNK: usize = 1 << 20;
 
 /// SplitMix64, eight bytes a step, little-endian.
@@ -72,6 +72,21 @@ impl fmt::Display for Tally {
     }
 }
 
+/// Copies until the source ends.
+pub(super) fn pass(mut from: impl Read, to: &mut impl Write) -> io::Result<Tally> {
+    let mut tally = Tally::default();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match from.read(&mut chunk)? {
+            0 => return Ok(tally),
+            length => {
+                to.write_all(&chunk[..length])?;
+                tally.add(&chunk[..length]);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +110,14 @@ mod tests {
             tally.to_string(),
             "bytes 3 sha256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn what_is_sent_is_received() {
+        let mut received = Vec::new();
+        let sent = pass(Stream::new(7, 3_000_001), &mut received).unwrap();
+        let again = pass(received.as_slice(), &mut std::io::sink()).unwrap();
+        assert_eq!(received.len(), 3_000_001);
+        assert_eq!(sent.to_string(), again.to_string());
     }
 }

@@ -34,9 +34,13 @@ impl Kill {
     pub(super) fn execute(self) -> Outcome {
         let machine = Registry::of_this_user().find(&self.name)?;
         machine.expect_alive()?;
-        if ask(&machine).is_err() {
-            kill_process(&machine)?;
-        }
+        let patience = match ask(&machine) {
+            Ok(()) => return wait_for_end(&machine),
+            // It hung up, as it does when it ends: it may be about to say how.
+            Err(Failure::Broken(_)) => PATIENCE,
+            Err(_) => Duration::ZERO,
+        };
+        kill_process(&machine, patience)?;
         wait_for_end(&machine)
     }
 }
@@ -48,13 +52,12 @@ fn ask(machine: &Machine) -> Result<(), Failure> {
         .map(drop)
 }
 
-/// Its process may have ended meanwhile, which is as well.
-fn kill_process(machine: &Machine) -> Result<(), Error> {
+/// Its process may end by itself meanwhile, which is as well.
+fn kill_process(machine: &Machine, patience: Duration) -> Result<(), Error> {
     let Some(process) = machine.process() else {
         return Ok(());
     };
-    // A machine that was about to end does so in order.
-    if process.wait(Duration::ZERO).unwrap_or(false) {
+    if process.wait(patience).unwrap_or(false) {
         return Ok(());
     }
     process.kill().map_err(|error| {

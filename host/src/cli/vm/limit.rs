@@ -15,8 +15,8 @@ use super::connection::Connection;
 /// Limit what a disk or network interface may do in a second
 ///
 /// What is not named is not limited: the new limits replace the old ones. A
-/// burst is what may be done at once after idling; without one it is a
-/// tenth of a second's worth or less.
+/// burst is what may be done at once after idling; without one it is what the
+/// rate gives in 10 ms.
 ///
 /// Examples:
 ///   plinth vm limit web root --iops 3000 --iops-burst 300

@@ -1,5 +1,5 @@
 //! The console's input worker: reads a host descriptor and hands what was
-//! typed to the serial port.
+//! typed to the guest's end of the line.
 //!
 //! It reads only what the port has room for, so that a file or a pipe can be
 //! fed to a guest without loss. A terminal is read all the same, and what
@@ -13,13 +13,12 @@ use std::time::Instant;
 
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::platform::request::{MachineRequest, RequestSender};
-use crate::platform::serial::Serial;
 use crate::reactor::{Readiness, Source, Token, Worker};
 
 use super::buffer::ConsoleBuffer;
 use super::descriptor::{Descriptor, TRANSFER};
 use super::escape::{Escape, HELP, Typed};
+use super::line::Line;
 
 const INPUT: Token = 0;
 const ROOM: Token = 1;
@@ -28,37 +27,38 @@ const ROOM: Token = 1;
 pub struct ConsoleInput {
     host: Descriptor,
     is_terminal: bool,
-    serial: Serial,
+    line: Box<dyn Line>,
     room: Arc<EventFd>,
     /// Where the help appears.
     output: ConsoleBuffer,
-    requests: RequestSender,
+    /// What Ctrl-A x does.
+    quit: Box<dyn Fn() + Send>,
     /// None where every byte is the guest's.
     escape: Option<Escape>,
     ended: bool,
 }
 
 impl ConsoleInput {
-    /// A worker that reads `host` for `serial`. If `escapes` are looked for,
-    /// help appears in `output`, and Ctrl-A x goes to `requests`.
+    /// A worker that reads `host` for `line`. If `escapes` are looked for, help
+    /// appears in `output`, and Ctrl-A x calls `quit`, which must not block.
     ///
     /// # Errors
     /// The process has no descriptor left.
     pub fn new(
         host: OwnedFd,
-        serial: Serial,
+        line: impl Line + 'static,
         output: ConsoleBuffer,
-        requests: RequestSender,
+        quit: impl Fn() + Send + 'static,
         escapes: bool,
     ) -> io::Result<Self> {
         let host = Descriptor::new(host)?;
         Ok(Self {
             is_terminal: host.is_terminal(),
             host,
-            room: serial.room_event(),
-            serial,
+            room: line.room_event(),
+            line: Box::new(line),
             output,
-            requests,
+            quit: Box::new(quit),
             escape: escapes.then(Escape::default),
             ended: false,
         })
@@ -67,7 +67,7 @@ impl ConsoleInput {
     /// How much to read. The escape parser may let out one byte more than it
     /// takes in.
     fn wanted(&self) -> usize {
-        let room = self.serial.room();
+        let room = self.line.room();
         if self.is_terminal {
             TRANSFER
         } else {
@@ -77,14 +77,14 @@ impl ConsoleInput {
 
     fn typed(&mut self, bytes: &[u8]) {
         let Some(escape) = &mut self.escape else {
-            let _ = self.serial.receive(bytes);
+            let _ = self.line.receive(bytes);
             return;
         };
         escape.parse(bytes, |typed| match typed {
-            Typed::Byte(byte) => drop(self.serial.receive(&[byte])),
-            Typed::Break => self.serial.receive_break(),
+            Typed::Byte(byte) => drop(self.line.receive(&[byte])),
+            Typed::Break => self.line.receive_break(),
             Typed::Help => self.output.write(HELP.as_bytes()),
-            Typed::Quit => self.requests.send(MachineRequest::UserQuit),
+            Typed::Quit => (self.quit)(),
         });
     }
 }
@@ -135,11 +135,11 @@ mod tests {
     use super::*;
     use crate::bus::BusDevice;
     use crate::interrupt::InterruptLine;
-    use crate::platform::request::request_channel;
+    use crate::platform::serial::Serial;
     use crate::reactor::Reactor;
     use std::fs::File;
     use std::io::{Seek, Write};
-    use std::sync::mpsc::Receiver;
+    use std::sync::mpsc::{Receiver, channel};
     use std::time::Duration;
 
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -147,7 +147,7 @@ mod tests {
     struct Fixture {
         guest: Serial,
         output: ConsoleBuffer,
-        requests: Receiver<MachineRequest>,
+        quits: Receiver<()>,
     }
 
     fn fixture(host: OwnedFd) -> (ConsoleInput, Fixture) {
@@ -157,13 +157,13 @@ mod tests {
     fn fixture_with(host: OwnedFd, escapes: bool) -> (ConsoleInput, Fixture) {
         let output = ConsoleBuffer::new().unwrap();
         let guest = Serial::new(InterruptLine::new().unwrap(), output.clone()).unwrap();
-        let (sender, requests) = request_channel();
-        let input =
-            ConsoleInput::new(host, guest.clone(), output.clone(), sender, escapes).unwrap();
+        let (sender, quits) = channel();
+        let quit = move || sender.send(()).unwrap();
+        let input = ConsoleInput::new(host, guest.clone(), output.clone(), quit, escapes).unwrap();
         let fixture = Fixture {
             guest,
             output,
-            requests,
+            quits,
         };
         (input, fixture)
     }
@@ -230,7 +230,7 @@ mod tests {
         let (mut input, mut f) = fixture(reader.into());
         writer.write_all(b"a\x01h\x01c\x01x").unwrap();
         input.ready(INPUT);
-        assert_eq!(f.requests.try_recv(), Ok(MachineRequest::UserQuit));
+        assert_eq!(f.quits.try_recv(), Ok(()));
         assert_eq!(f.read(2), b"a\0", "the break reads as a zero");
         let mut help = Vec::new();
         f.output.take(&mut help, 10_000);
@@ -244,7 +244,7 @@ mod tests {
         writer.write_all(b"\x01x\x01\x01").unwrap();
         input.ready(INPUT);
         assert_eq!(f.read(4), b"\x01x\x01\x01");
-        assert!(f.requests.try_recv().is_err());
+        assert!(f.quits.try_recv().is_err());
     }
 
     #[test]
@@ -253,6 +253,6 @@ mod tests {
         let (mut input, f) = fixture(null.into());
         input.ready(ROOM);
         assert!(input.ended);
-        assert!(f.requests.try_recv().is_err());
+        assert!(f.quits.try_recv().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The bounded buffer between the guest's serial output and the host.
+//! The bounded buffer between the guest's output and the host.
 //!
 //! vCPUs write, [`ConsoleOutput`](super::output::ConsoleOutput) takes. When
 //! it is full the oldest bytes are lost and counted: a slow reader never

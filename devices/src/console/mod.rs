@@ -1,9 +1,10 @@
-//! The console: the host's end of the serial port.
+//! The console: the host's end of a serial port or of a virtio console.
 //!
 //! What the guest writes goes vCPU -> [`buffer::ConsoleBuffer`] ->
 //! [`output::ConsoleOutput`] -> host descriptor; what the user types goes host
-//! descriptor -> [`input::ConsoleInput`] -> serial port. The buffer and the
-//! serial port's queue are bounded, so neither side ever waits for the other.
+//! descriptor -> [`input::ConsoleInput`] -> [`line::Line`], the guest's end. The
+//! buffer and the line's queue are bounded, so neither side ever waits for the
+//! other. [`host::ConsoleHost`] is both workers together.
 //!
 //! Host descriptors are used as they come: their flags, which belong to the
 //! open file description and so to the user's shell as well, are never
@@ -15,7 +16,10 @@
 
 pub mod buffer;
 pub mod escape;
+pub mod host;
 pub mod input;
+pub mod line;
 pub mod output;
+pub mod size;
 
 mod descriptor;

@@ -1,0 +1,157 @@
+//! The worker of a virtio console: two queues, between the driver on one side
+//! and the console's buffer and keyboard on the other.
+
+use std::time::Instant;
+
+use super::keyboard::Keyboard;
+use crate::console::buffer::ConsoleBuffer;
+use crate::reactor::{Readiness, Source, Token, Worker};
+use crate::virtio::buffers::Buffers;
+use crate::virtio::chain::Chain;
+use crate::virtio::queue::{Queue, QueueFault};
+
+const RECEIVE_KICK: Token = 0;
+const TRANSMIT_KICK: Token = 1;
+const TYPED: Token = 2;
+
+/// Requests in one go, each way. Then others on the reactor get their turn.
+const BATCH: usize = 64;
+
+/// Bytes copied at a time.
+const PIECE: usize = 512;
+
+/// Output of one request beyond this is not looked at: the buffer would keep
+/// no more of it, and a guest must not have a worker copy for ever.
+const MOST_OUTPUT: u64 = crate::console::buffer::CAPACITY as u64;
+
+pub(super) struct ConsoleWorker {
+    receive: Queue,
+    transmit: Queue,
+    chain: Chain,
+    output: ConsoleBuffer,
+    keyboard: Keyboard,
+    broken: bool,
+}
+
+impl ConsoleWorker {
+    pub(super) fn new(
+        receive: Queue,
+        transmit: Queue,
+        output: ConsoleBuffer,
+        keyboard: Keyboard,
+    ) -> Self {
+        Self {
+            chain: Chain::new(receive.ram()),
+            receive,
+            transmit,
+            output,
+            keyboard,
+            broken: false,
+        }
+    }
+
+    pub(super) fn into_queues(self) -> Vec<Queue> {
+        vec![self.receive, self.transmit]
+    }
+
+    /// Takes output until there is none, or it is the turn of others.
+    fn run_transmit(&mut self) -> Result<(), QueueFault> {
+        self.transmit.disable_notification()?;
+        for _ in 0..BATCH {
+            if self.transmit.pop(&mut self.chain)? {
+                take_output(&mut self.chain.readable, &self.output);
+                self.transmit.push(self.chain.head(), 0)?;
+            } else if self.transmit.enable_notification()? {
+                self.transmit.disable_notification()?;
+            } else {
+                return self.transmit.notify();
+            }
+        }
+        self.transmit.kick_again();
+        self.transmit.notify()
+    }
+
+    /// Gives what was typed until there is nothing, the driver has no buffer,
+    /// or it is the turn of others.
+    fn run_receive(&mut self) -> Result<(), QueueFault> {
+        self.receive.disable_notification()?;
+        for _ in 0..BATCH {
+            if self.keyboard.is_empty() {
+                return self.receive.notify();
+            }
+            if self.receive.pop(&mut self.chain)? {
+                let written = give_input(&self.keyboard, &mut self.chain.writable);
+                self.receive.push(self.chain.head(), written)?;
+            } else if self.receive.enable_notification()? {
+                self.receive.disable_notification()?;
+            } else {
+                return self.receive.notify();
+            }
+        }
+        self.receive.kick_again();
+        self.receive.notify()
+    }
+}
+
+/// Moves the guest's bytes into the console's buffer.
+fn take_output(bytes: &mut Buffers, output: &ConsoleBuffer) {
+    bytes.truncate(MOST_OUTPUT);
+    let mut piece = [0; PIECE];
+    while !bytes.is_empty() {
+        let len = usize::try_from(bytes.len()).map_or(PIECE, |len| len.min(PIECE));
+        let piece = &mut piece[..len];
+        bytes.read(piece).expect("as much is read as there is");
+        output.write(piece);
+    }
+}
+
+/// Moves typed bytes into the guest's memory and says how many.
+fn give_input(keyboard: &Keyboard, room: &mut Buffers) -> u32 {
+    let mut written = 0;
+    let mut piece = [0; PIECE];
+    loop {
+        let len = usize::try_from(room.len()).map_or(PIECE, |len| len.min(PIECE));
+        let taken = keyboard.take(&mut piece[..len]);
+        if taken == 0 {
+            return written;
+        }
+        room.write(&piece[..taken])
+            .expect("no more is taken than fits");
+        written += u32::try_from(taken).expect("a piece is short");
+    }
+}
+
+impl Worker for ConsoleWorker {
+    fn sources(&self) -> Vec<Source> {
+        [
+            (self.receive.kick_fd(), RECEIVE_KICK),
+            (self.transmit.kick_fd(), TRANSMIT_KICK),
+            (self.keyboard.typed_fd(), TYPED),
+        ]
+        .map(|(fd, token)| Source {
+            fd,
+            readiness: Readiness::Readable,
+            token,
+        })
+        .to_vec()
+    }
+
+    fn ready(&mut self, token: Token) {
+        if self.broken {
+            return;
+        }
+        let (done, queue) = match token {
+            TRANSMIT_KICK => (self.run_transmit(), &self.transmit),
+            _ => (self.run_receive(), &self.receive),
+        };
+        if let Err(fault) = done {
+            self.broken = true;
+            queue.needs_reset(fault);
+        }
+    }
+
+    /// Nothing is ever in flight.
+    fn drain(&mut self, _: Instant) -> bool {
+        true
+    }
+}
