@@ -88,6 +88,7 @@ impl Assemble for Blueprint {
         let watchdog = self.watchdog.as_ref().map(|watchdog| {
             WatchdogClock::start(watchdog, &buses.ports, &self.reactor.handle(), &requests)
         });
+        let watchdog = watchdog.transpose()?;
         let events = GuestEvents::add(&buses.ports, &machine, cpus, reporter.eject_reporter())?;
         if let Some(console) = &self.console {
             console.connect(&buses.ports, &machine)?;
@@ -102,7 +103,7 @@ impl Assemble for Blueprint {
             vcpus,
             devices,
             events: Some(events),
-            watchdog: watchdog.transpose()?,
+            watchdog,
             backplane: Some(backplane),
             memory: Some(memory),
             keep: Some(Box::new((machine, ram))),
