@@ -42,6 +42,14 @@ pub struct VmConfig {
     /// Whether it has a CMOS clock. Linux guests take the time from KVM's
     /// clock and look at this one only to set an RTC device up.
     pub rtc: bool,
+    /// Whether it has a watchdog, for a guest that is to be reset when it
+    /// stops answering; see [`OnReset`]. A guest that does not start it is
+    /// left alone.
+    pub watchdog: bool,
+    /// Its VM generation id, if it has one: a random number, another one for
+    /// each machine that goes on from the same saved state, so that no two
+    /// guests draw the same random numbers. Resets keep it.
+    pub generation_id: Option<[u8; 16]>,
     /// How the guest reaches its virtio devices.
     pub transport: TransportKind,
     /// What becomes of it when its guest resets itself.
@@ -50,8 +58,8 @@ pub struct VmConfig {
     pub devices: Vec<DeviceConfig>,
 }
 
-/// What becomes of a machine whose guest resets itself. A crash ends it in any
-/// case.
+/// What becomes of a machine whose guest resets itself, or is reset by its
+/// watchdog. A crash ends it in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnReset {
     /// The guest starts anew in the same process.

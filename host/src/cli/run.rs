@@ -139,6 +139,13 @@ pub(super) struct Run {
     #[arg(long, value_name = "CONSOLE")]
     console: Option<ConsoleOption>,
 
+    /// Give the guest a watchdog: once it uses it, it is reset when it no
+    /// longer answers
+    ///
+    /// What becomes of the machine then, --on-reset says.
+    #[arg(long)]
+    watchdog: bool,
+
     /// What becomes of the machine when its guest resets itself
     #[arg(long, value_name = "WHAT", default_value = "reboot")]
     on_reset: OnResetOption,
@@ -242,6 +249,7 @@ impl Run {
             nets: self.nets,
             vsock: self.vsock,
             console,
+            watchdog: self.watchdog,
             on_reset: self.on_reset.into(),
             report: self.report,
             identity: self.smbios.unwrap_or_else(smbios::default_identity),

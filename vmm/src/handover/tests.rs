@@ -152,36 +152,41 @@ fn config() -> impl Strategy<Value = VmConfig> {
         memory(),
         identity(),
         any::<Option<(bool, bool)>>(),
-        any::<bool>(),
+        any::<(bool, bool, Option<[u8; 16]>)>(),
         prop::collection::vec(device, 0..4),
     )
         .prop_map(
-            |((initrd, line, protocol), cpus, memory, identity, serial, rtc, devices)| VmConfig {
-                kvm: file().into(),
-                boot: BootConfig {
-                    kernel: file(),
-                    initrd: initrd.then(file),
-                    command_line: CommandLine::new(line).unwrap(),
-                    protocol,
-                },
-                cpus: CpuCount::new(cpus).unwrap(),
-                max_cpus: rtc.then(|| CpuCount::new(cpus).unwrap()),
-                memory,
-                identity,
-                console: serial.map(|(input, escapes)| ConsoleConfig {
-                    escapes,
-                    ..console(input)
-                }),
-                rtc,
-                transport: match rtc {
-                    true => TransportKind::Pci,
-                    false => TransportKind::Mmio,
-                },
-                on_reset: match rtc {
-                    true => OnReset::Reboot,
-                    false => OnReset::Stop,
-                },
-                devices,
+            |((initrd, line, protocol), cpus, memory, identity, serial, platform, devices)| {
+                let (rtc, watchdog, generation_id) = platform;
+                VmConfig {
+                    kvm: file().into(),
+                    boot: BootConfig {
+                        kernel: file(),
+                        initrd: initrd.then(file),
+                        command_line: CommandLine::new(line).unwrap(),
+                        protocol,
+                    },
+                    cpus: CpuCount::new(cpus).unwrap(),
+                    max_cpus: rtc.then(|| CpuCount::new(cpus).unwrap()),
+                    memory,
+                    identity,
+                    console: serial.map(|(input, escapes)| ConsoleConfig {
+                        escapes,
+                        ..console(input)
+                    }),
+                    rtc,
+                    watchdog,
+                    generation_id,
+                    transport: match rtc {
+                        true => TransportKind::Pci,
+                        false => TransportKind::Mmio,
+                    },
+                    on_reset: match rtc {
+                        true => OnReset::Reboot,
+                        false => OnReset::Stop,
+                    },
+                    devices,
+                }
             },
         )
 }
@@ -298,7 +303,7 @@ fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
             "manufacturer": "", "product": "", "version": "", "serial": "",
             "uuid": vec![0; 16], "asset_tag": null,
         },
-        "console": null, "rtc": true, "transport": "pci", "on_reset": "stop",
+        "console": null, "rtc": true, "watchdog": false, "generation_id": null, "transport": "pci", "on_reset": "stop",
         "devices": ["rng"],
     });
     edit(&mut value);

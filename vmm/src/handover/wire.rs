@@ -47,6 +47,8 @@ pub(super) struct Wire {
     identity: WireIdentity,
     console: Option<WireConsole>,
     rtc: bool,
+    watchdog: bool,
+    generation_id: Option<[u8; 16]>,
     transport: WireTransport,
     on_reset: WireOnReset,
     devices: Vec<WireDevice>,
@@ -234,6 +236,8 @@ impl Wire {
             },
             console: console.transpose()?,
             rtc: config.rtc,
+            watchdog: config.watchdog,
+            generation_id: config.generation_id,
             transport: match config.transport {
                 TransportKind::Pci => WireTransport::Pci,
                 TransportKind::Mmio => WireTransport::Mmio,
@@ -295,6 +299,8 @@ impl Wire {
             identity: self.identity.into_identity()?,
             console,
             rtc: self.rtc,
+            watchdog: self.watchdog,
+            generation_id: self.generation_id,
             transport: match self.transport {
                 WireTransport::Pci => TransportKind::Pci,
                 WireTransport::Mmio => TransportKind::Mmio,
