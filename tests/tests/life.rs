@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,20 @@ fn machine(words: &str, disk: &DiskFile) -> (VmBuilder, Transcript) {
     (builder, Transcript::of(console))
 }
 
+/// Everything that happens to a machine until its end, which is waited for no
+/// longer than it may take.
+#[track_caller]
+fn until_its_end(events: &Receiver<Event>, console: &Transcript) -> Vec<Event> {
+    let mut told = Vec::new();
+    loop {
+        match events.recv_timeout(BOUND) {
+            Ok(event) => told.push(event),
+            Err(RecvTimeoutError::Disconnected) => return told,
+            Err(RecvTimeoutError::Timeout) => panic!("{told:?}, then nothing: {}", console.text()),
+        }
+    }
+}
+
 /// Writes to the disk the first time, and finds it there the second.
 const WRITE_THEN_VERIFY: &str = "if guest disk verify /dev/vda 64K 7; then guest report; \
                                  else guest disk write /dev/vda 64K 7; reboot -f; fi";
@@ -52,8 +67,7 @@ fn a_guest_that_reboots_finds_its_disk_and_its_console_in_the_same_process() {
     let paused = builder.build().unwrap();
     let events = paused.events();
     let vm = paused.start().unwrap();
-    assert_eq!(vm.wait(), StopReason::PowerOff);
-    let told: Vec<Event> = events.iter().collect();
+    let told = until_its_end(&events, &console);
     let expected = [
         Event::Started,
         Event::ResetRequested,
@@ -197,8 +211,10 @@ fn a_guest_uses_a_vcpu_that_was_added() {
     assert!(console.shows("waiting\n"), "{}", console.text());
     let described = vm.describe().unwrap();
     assert_eq!((described.cpus, described.max_cpus), (2, 4));
+    let events = vm.events();
     vm.set_cpus(CpuCount::new(3).unwrap()).unwrap();
-    assert_eq!(vm.wait(), StopReason::PowerOff);
+    let told = until_its_end(&events, &console);
+    assert_eq!(told, [Event::Stopped(StopReason::PowerOff)]);
     let said = console.finish();
     assert!(said.contains("report: cpus 3\n0-3\n"), "{said}");
 }

@@ -18,7 +18,7 @@ use devices::pci::{CONFIG_PAGE, ecam_offset};
 use devices::virtio::device::VirtioDevice;
 use devices::virtio::mmio::{MmioTransport, QUEUE_NOTIFY};
 use devices::virtio::pci::{BAR_SIZE, PciTransport};
-use devices::virtio::transport::RegisterMap;
+use devices::virtio::transport::{RegisterMap, SeverError};
 
 use crate::catalog::{DeviceHandle, NamedDevice};
 use crate::config::TransportKind;
@@ -53,6 +53,7 @@ pub(crate) fn place(kind: TransportKind, index: usize) -> Option<Place> {
 
 /// What devices are put into.
 pub(crate) struct Backplane {
+    kind: TransportKind,
     machine: Arc<KvmMachine>,
     ram: Ram,
     mmio: Bus,
@@ -71,6 +72,7 @@ impl Backplane {
             mmio.insert(PCI_ECAM.start, CONFIG_PAGE, bridge)?;
         }
         Ok(Self {
+            kind,
             machine: Arc::clone(machine),
             ram: ram.clone(),
             mmio: mmio.clone(),
@@ -95,6 +97,7 @@ impl Backplane {
             handle,
             registers,
             place,
+            severed: false,
             mmio: self.mmio.clone(),
             base,
         })
@@ -133,6 +136,28 @@ impl Backplane {
     }
 }
 
+impl Backplane {
+    /// A place for a device that comes while the guest runs, and its slot.
+    pub(crate) fn free_slot(&self, taken: impl Iterator<Item = Place>) -> Result<(Place, u8)> {
+        let taken: Vec<Place> = taken.collect();
+        if self.kind == TransportKind::Mmio {
+            return Err(Error::Config(
+                "devices come and go on the PCI bus only; \
+                 start the machine with --transport pci"
+                    .into(),
+            ));
+        }
+        let free = (1..devices::pci::SLOTS).find(|slot| !taken.contains(&Place::Pci(*slot)));
+        let slot = free.ok_or_else(|| {
+            Error::Config(format!(
+                "all {} slots of the machine are taken; detach a device first",
+                TransportKind::Pci.room()
+            ))
+        })?;
+        Ok((Place::Pci(slot), slot))
+    }
+}
+
 fn config_page(slot: u8) -> u64 {
     PCI_ECAM.start + ecam_offset(slot)
 }
@@ -156,6 +181,8 @@ pub(crate) struct AttachedDevice {
     pub(crate) handle: DeviceHandle,
     registers: Registers,
     pub(crate) place: Place,
+    /// It was detached by force: what it stood on is gone.
+    pub(crate) severed: bool,
     mmio: Bus,
     /// Where it is on the bus.
     base: u64,
@@ -187,6 +214,27 @@ impl AttachedDevice {
         })
     }
 
+    /// Its slot of the PCI bus, if it is there.
+    pub(crate) fn slot(&self) -> Option<u8> {
+        match self.place {
+            Place::Pci(slot) => Some(slot),
+            Place::Mmio(_) => None,
+        }
+    }
+
+    /// Has the device finish, make durable what was written, and let go of
+    /// what it stands on. Its driver sees errors from then on.
+    pub(crate) fn sever(&self) -> Result<()> {
+        let severed = self.registers().transport().sever();
+        severed.map_err(|error| match error {
+            SeverError::Stop(source) => Error::Pause {
+                device: self.name.clone(),
+                source,
+            },
+            other => Error::detach(&self.description.name)(other),
+        })
+    }
+
     /// The device goes on.
     pub(crate) fn resume(&self) {
         self.registers().transport().resume();
@@ -205,18 +253,20 @@ impl Drop for AttachedDevice {
     }
 }
 
-/// A device that its driver has started and that does not stop.
+/// A device in `slot` that its driver has started; whether it stops.
 #[cfg(test)]
-pub(crate) fn stuck_device(name: &str) -> AttachedDevice {
+pub(crate) fn started_device(name: &str, slot: u8, stops: bool) -> AttachedDevice {
     use devices::bus::BusDevice;
     use devices::reactor::ReactorError;
     use devices::virtio::device::{Activation, DeviceInfo, StartError};
     use devices::virtio::queue::Queue;
     use vm_memory::{GuestAddress, GuestMemoryMmap};
 
-    struct Stuck;
+    struct Fake {
+        stops: bool,
+    }
 
-    impl VirtioDevice for Stuck {
+    impl VirtioDevice for Fake {
         fn info(&self) -> DeviceInfo {
             DeviceInfo {
                 device_type: 1,
@@ -230,13 +280,17 @@ pub(crate) fn stuck_device(name: &str) -> AttachedDevice {
             Ok(())
         }
         fn stop(&mut self) -> std::result::Result<Vec<Queue>, ReactorError> {
-            Err(ReactorError::Stuck)
+            match self.stops {
+                true => Ok(Vec::new()),
+                false => Err(ReactorError::Stuck),
+            }
         }
     }
 
     let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x1000)]).unwrap();
     let line = InterruptLine::new().unwrap();
-    let mut transport = MmioTransport::new(Box::new(Stuck), Ram::new(memory), line).unwrap();
+    let fake = Box::new(Fake { stops });
+    let mut transport = MmioTransport::new(fake, Ram::new(memory), line).unwrap();
     // Virtio 1.3 §4.2.2: version 1 is feature bit 32; then the status, to its
     // end.
     for (register, value) in [(0x24, 1u32), (0x20, 1), (0x70, 15)] {
@@ -245,12 +299,13 @@ pub(crate) fn stuck_device(name: &str) -> AttachedDevice {
     AttachedDevice {
         name: name.into(),
         description: DeviceDescription {
-            name: "stuck".parse().unwrap(),
-            kind: crate::description::DeviceKind::Rng,
+            name: name.replace(' ', "-").parse().unwrap(),
+            kind: crate::description::DeviceKind::Disk,
         },
         handle: DeviceHandle::None,
         registers: Arc::new(Mutex::new(transport)),
-        place: Place::Pci(1),
+        place: Place::Pci(slot),
+        severed: false,
         mmio: Bus::default(),
         base: 0,
     }

@@ -17,8 +17,8 @@ use devices::reactor::Reactor;
 use devices::thread;
 
 use crate::attach::{AttachedDevice, Backplane, Place, place};
-use crate::catalog::NamedDevice;
-use crate::config::{BootConfig, TransportKind};
+use crate::catalog::{self, NamedDevice};
+use crate::config::{BootConfig, DeviceConfig, TransportKind};
 use crate::control::Reporter;
 use crate::cpu::create::create_vcpus;
 use crate::cpu::vcpu::{Buses, VcpuContext, VcpuCounters};
@@ -45,7 +45,7 @@ pub(crate) struct Blueprint {
     pub(crate) counters: Vec<Arc<VcpuCounters>>,
     pub(crate) clock: Arc<BootClock>,
     /// Where devices and the console work.
-    pub(crate) _reactor: Reactor,
+    pub(crate) reactor: Reactor,
 }
 
 impl Assemble for Blueprint {
@@ -74,8 +74,10 @@ impl Assemble for Blueprint {
             ports: Bus::default(),
             mmio: Bus::default(),
         };
-        platform::add_fixed(&buses.ports, &reporter.request_sender(), self.rtc)?;
-        let events = GuestEvents::add(&buses.ports, &machine, cpus, || {})?;
+        let mut vcpus = Vcpus::default();
+        let requests = vcpus.rest_after(reporter.request_sender());
+        platform::add_fixed(&buses.ports, &requests, self.rtc)?;
+        let events = GuestEvents::add(&buses.ports, &machine, cpus, reporter.eject_reporter())?;
         if let Some(console) = &self.console {
             console.connect(&buses.ports, &machine)?;
         }
@@ -84,7 +86,7 @@ impl Assemble for Blueprint {
         let devices = attach_devices(devices, &places, &backplane)?;
         let handles = devices.iter().map(|device| &device.handle);
         let memory = LiveMemory::new(ram.clone(), &self.memory, handles);
-        let vcpus = self.start_vcpus(&machine, &plan, buses, reporter)?;
+        self.start_vcpus(&mut vcpus, &machine, &plan, buses, reporter)?;
         Ok(Parts {
             vcpus,
             devices,
@@ -93,6 +95,10 @@ impl Assemble for Blueprint {
             memory: Some(memory),
             keep: Some(Box::new((machine, ram))),
         })
+    }
+
+    fn make(&self, config: DeviceConfig) -> Result<NamedDevice> {
+        catalog::make(config, &self.reactor.handle(), &self.memory.layout)
     }
 }
 
@@ -120,7 +126,7 @@ impl Blueprint {
             virtio_mmio: &windows,
             pci: match self.transport {
                 TransportKind::Pci => Some(PciHost {
-                    hotplug: SlotSet::NONE,
+                    hotplug: SlotSet::ALL,
                 }),
                 TransportKind::Mmio => None,
             },
@@ -155,15 +161,15 @@ impl Blueprint {
     /// starts them. Should one fail, those before it end.
     fn start_vcpus(
         &self,
+        vcpus: &mut Vcpus,
         machine: &KvmMachine,
         plan: &BootPlan,
         buses: Buses,
         reporter: &Reporter,
-    ) -> Result<Vcpus> {
+    ) -> Result<()> {
         let fds = create_vcpus(machine, self.max_cpus(), plan)?;
         let run_size = machine.vm.run_size();
         let buses = Arc::new(buses);
-        let mut vcpus = Vcpus::default();
         for ((id, fd), counters) in (0..).zip(fds).zip(&self.counters) {
             let clock = Arc::clone(&self.clock);
             let context = VcpuContext {
@@ -177,7 +183,7 @@ impl Blueprint {
             };
             vcpus.add(fd, run_size, context)?;
         }
-        Ok(vcpus)
+        Ok(())
     }
 }
 

@@ -19,6 +19,7 @@ use crate::control::{self, ControlChannel};
 use crate::cpu::kick;
 use crate::cpu::vcpu::VcpuCounters;
 use crate::description::{Description, DeviceDescription, State};
+use crate::device_name::DeviceName;
 use crate::error::{Error, Result};
 use crate::memory::{Backing, MemoryConfig};
 use crate::operator::Operator;
@@ -179,6 +180,7 @@ impl VmBuilder {
             config.devices.push(DeviceConfig::Mem);
         }
         let description = describe(&config)?;
+        let root = root_disk(&config);
 
         let channel = ControlChannel::new();
         let reactor = Reactor::spawn("io").map_err(Error::host("the I/O thread"))?;
@@ -203,7 +205,7 @@ impl VmBuilder {
             console: console.transpose()?,
             counters: counters.clone(),
             clock: Arc::clone(&clock),
-            _reactor: reactor,
+            reactor,
         };
         let parts = blueprint.assemble(devices, config.cpus, &channel.reporter(Some(0)))?;
         let operator = Operator {
@@ -214,6 +216,7 @@ impl VmBuilder {
             assembler: Box::new(blueprint),
             description,
             cpus: config.cpus,
+            root,
             on_reset: config.on_reset,
             clock: Arc::clone(&clock),
         };
@@ -295,6 +298,18 @@ fn describe(config: &VmConfig) -> Result<Description> {
         memory_bytes: config.memory.layout.bytes(),
         devices,
     })
+}
+
+/// The disk that the guest cannot do without: the first, if the kernel is told
+/// to have its root on one.
+fn root_disk(config: &VmConfig) -> Option<DeviceName> {
+    let words = config.boot.command_line.as_str().split_whitespace();
+    let on_disk = words.into_iter().any(|word| word.starts_with("root="));
+    let first = config.devices.iter().find_map(|device| match device {
+        DeviceConfig::Block(disk) => DeviceName::try_from(disk.id).ok(),
+        _ => None,
+    });
+    first.filter(|_| on_disk)
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use boot::CpuCount;
 
-use crate::description::Description;
+use crate::config::DeviceConfig;
+use crate::description::{Description, DeviceDescription};
+use crate::device_name::DeviceName;
 use crate::error::{Error, Result};
 use crate::memory::MemoryStatus;
 
@@ -46,6 +48,21 @@ pub enum Command {
         /// In bytes: what it started with and a multiple of 2 MiB.
         bytes: u64,
     },
+    /// A disk or a network interface is plugged in, and the guest told of it.
+    Attach(Box<DeviceConfig>),
+    /// The guest is asked to give a device up. Answered when it has: then its
+    /// descriptor is closed, and what was written is durable.
+    Detach {
+        /// Which one.
+        device: DeviceName,
+        /// How long the guest has.
+        deadline: Duration,
+    },
+    /// A device loses what it stands on at once: the guest sees errors.
+    ForceDetach {
+        /// Which one.
+        device: DeviceName,
+    },
     /// Say how much memory there is. Asks the guest for new statistics, to be
     /// there the next time.
     Memory,
@@ -59,6 +76,8 @@ pub enum Reply {
     Done,
     /// To [`Command::Describe`].
     Description(Box<Description>),
+    /// To [`Command::Attach`].
+    Attached(DeviceDescription),
     /// To [`Command::Memory`].
     Memory(Box<MemoryStatus>),
 }

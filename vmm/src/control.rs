@@ -11,6 +11,7 @@
 
 mod channel;
 mod life;
+mod plug;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +20,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use boot::CpuCount;
 use devices::platform::request::MachineRequest;
@@ -28,7 +29,8 @@ use devices::thread;
 use crate::command::{Answer, Command, Reply};
 use crate::config::OnReset;
 use crate::deadlines::Deadlines;
-use crate::description::{Description, State};
+use crate::description::{Description, DeviceDescription, State};
+use crate::device_name::DeviceName;
 use crate::error::{Error, Result};
 use crate::event::{Event, StopReason};
 use crate::memory::live::LiveMemory;
@@ -37,6 +39,7 @@ use crate::statistics::BootClock;
 
 use channel::Report;
 pub(crate) use channel::{ControlChannel, Message, Reporter, Subscriber};
+use plug::Leaving;
 
 /// What the control thread operates, dropped from top to bottom.
 pub(crate) struct Machine {
@@ -48,6 +51,8 @@ pub(crate) struct Machine {
     pub(crate) description: Description,
     /// The vCPUs that its guest has.
     pub(crate) cpus: CpuCount,
+    /// The disk that its guest cannot do without.
+    pub(crate) root: Option<DeviceName>,
     /// What becomes of it when the guest resets.
     pub(crate) on_reset: OnReset,
     pub(crate) clock: Arc<BootClock>,
@@ -68,6 +73,9 @@ pub(crate) fn spawn(
         subscribers: Vec::new(),
         deadlines: Deadlines::default(),
         stopping: Vec::new(),
+        leaving: Vec::new(),
+        tickets: 0,
+        reminding: None,
     };
     thread::builder("control").spawn(move || control.run(&receiver))
 }
@@ -88,8 +96,13 @@ enum Activity {
 enum Due {
     /// The guest had long enough to shut down.
     PowerCut,
-    /// The guest may have missed that its power button was pressed.
+    /// The guest may have missed that it is to look at something.
     Reminder,
+    /// The guest had long enough to give a device up.
+    Detached {
+        /// Who waits for it.
+        ticket: u64,
+    },
 }
 
 /// Why the machine ends, if it does.
@@ -106,6 +119,12 @@ struct Control {
     deadlines: Deadlines<Due>,
     /// Who waits for the machine to stop.
     stopping: Vec<Answer>,
+    /// Who waits for devices to leave.
+    leaving: Vec<Leaving>,
+    /// How many have waited for that so far.
+    tickets: u64,
+    /// How long after the last reminder the guest gets the next.
+    reminding: Option<Duration>,
 }
 
 impl Control {
@@ -177,6 +196,12 @@ impl Control {
                 return ControlFlow::Continue(());
             }
             Command::SetCpus(count) => self.set_cpus(count).map(|()| Reply::Done),
+            Command::Attach(config) => self.attach(*config),
+            Command::Detach { device, deadline } => {
+                self.detach(device, deadline, answer);
+                return ControlFlow::Continue(());
+            }
+            Command::ForceDetach { device } => self.force_detach(&device).map(|()| Reply::Done),
             Command::SetBalloon { target } => self
                 .memory()
                 .and_then(|memory| memory.set_balloon(target))
@@ -201,7 +226,12 @@ impl Control {
     fn heed(&mut self, report: Report) -> Outcome {
         match report {
             Report::Request(MachineRequest::Reset) => self.guest_resets(),
+            Report::Request(MachineRequest::Watchdog) => ControlFlow::Break(StopReason::Watchdog),
             Report::Request(MachineRequest::UserQuit) => ControlFlow::Break(StopReason::UserQuit),
+            Report::SlotsGivenUp => {
+                self.slots_given_up();
+                ControlFlow::Continue(())
+            }
             // The remaining kinds end the machine as a power-off does.
             Report::Request(_) => ControlFlow::Break(StopReason::PowerOff),
             Report::Crashed(crash) => ControlFlow::Break(StopReason::Crashed(crash)),
@@ -212,6 +242,7 @@ impl Control {
         match due {
             Due::PowerCut => return ControlFlow::Break(StopReason::Stopped),
             Due::Reminder => self.remind(),
+            Due::Detached { ticket } => self.detach_is_due(ticket),
         }
         ControlFlow::Continue(())
     }
@@ -229,8 +260,15 @@ impl Control {
                 Activity::Halted => State::Halted,
             },
             cpus: self.machine.cpus.get(),
+            devices: self.devices(),
             ..self.machine.description.clone()
         }
+    }
+
+    fn devices(&self) -> Vec<DeviceDescription> {
+        let devices = self.machine.parts.devices.iter();
+        let present = devices.filter(|device| !device.severed);
+        present.map(|device| device.description.clone()).collect()
     }
 
     fn tell(&mut self, event: &Event) {

@@ -6,6 +6,7 @@ use devices::bus::BusError;
 use devices::reactor::ReactorError;
 
 use crate::command::Reply;
+use crate::device_name::DeviceName;
 use crate::memory::Backing;
 
 /// The result of everything in this crate that can fail.
@@ -88,6 +89,42 @@ pub enum Error {
         /// How many there may be.
         max: u8,
     },
+    /// No device has this name.
+    #[error("there is no device '{name}'; there are {known}")]
+    UnknownDevice {
+        /// Which was asked for.
+        name: DeviceName,
+        /// Those that there are.
+        known: String,
+    },
+    /// Another device has this name.
+    #[error("there is a device '{0}' already; give the new one another name")]
+    NameTaken(DeviceName),
+    /// The guest cannot do without its root disk.
+    #[error(
+        "'{0}' is the guest's root disk, which it cannot give up; \
+         detach it by force if the guest is to lose it all the same"
+    )]
+    RootDisk(DeviceName),
+    /// The guest was asked to give a device up and did not.
+    #[error(
+        "the guest did not give '{device}' up within {seconds} s; \
+         it may yet do so, or detach it by force"
+    )]
+    GuestKeeps {
+        /// Which one.
+        device: DeviceName,
+        /// How long it had.
+        seconds: u64,
+    },
+    /// A device was detached, and not in good order.
+    #[error("'{device}' is detached, but what the guest wrote may not be durable")]
+    Detach {
+        /// Which one.
+        device: DeviceName,
+        /// What happened.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A device did not come to rest.
     #[error(
         "device {device} did not come to rest and does not work any more; \
@@ -119,6 +156,8 @@ pub enum ErrorKind {
     Configuration,
     /// Whoever runs this host: it cannot do what was asked for.
     Host,
+    /// The guest, which did not do what it was asked to.
+    Guest,
     /// Us.
     Internal,
 }
@@ -139,15 +178,21 @@ impl Error {
     /// Whom it concerns.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Boot(_) | Self::Config(_) | Self::FewerCpus { .. } | Self::TooManyCpus { .. } => {
-                ErrorKind::Configuration
-            }
+            Self::Boot(_)
+            | Self::Config(_)
+            | Self::FewerCpus { .. }
+            | Self::TooManyCpus { .. }
+            | Self::UnknownDevice { .. }
+            | Self::NameTaken(_)
+            | Self::RootDisk(_) => ErrorKind::Configuration,
+            Self::GuestKeeps { .. } => ErrorKind::Guest,
             Self::KvmTooOld(_)
             | Self::Kvm { .. }
             | Self::Memory { .. }
             | Self::Load { .. }
             | Self::Device { .. }
             | Self::Host { .. }
+            | Self::Detach { .. }
             | Self::Pause { .. } => ErrorKind::Host,
             Self::Stopped | Self::Internal { .. } => ErrorKind::Internal,
         }
@@ -161,6 +206,17 @@ impl Error {
     /// For `map_err` on a host request.
     pub(crate) fn host(what: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::Host { what, source }
+    }
+
+    /// For `map_err` on the last act of `device`.
+    pub(crate) fn detach<E>(device: &DeviceName) -> impl Fn(E) -> Self + '_
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        move |source| Self::Detach {
+            device: device.clone(),
+            source: source.into(),
+        }
     }
 
     /// For `map_err` on making `device`.
@@ -208,6 +264,7 @@ mod tests {
     /// One of each, with the one it concerns.
     fn all() -> Vec<(Error, ErrorKind)> {
         use ErrorKind::{Configuration, Host, Internal};
+        let name = || "disk1".parse::<DeviceName>().unwrap();
         let boot = boot::CpuCount::new(0).unwrap_err();
         vec![
             (boot.into(), Configuration),
@@ -220,6 +277,23 @@ mod tests {
                 Configuration,
             ),
             (Error::TooManyCpus { asked: 9, max: 8 }, Configuration),
+            (
+                Error::UnknownDevice {
+                    name: name(),
+                    known: "disk0, rng".into(),
+                },
+                Configuration,
+            ),
+            (Error::NameTaken(name()), Configuration),
+            (Error::RootDisk(name()), Configuration),
+            (
+                Error::GuestKeeps {
+                    device: name(),
+                    seconds: 30,
+                },
+                ErrorKind::Guest,
+            ),
+            (Error::detach(&name())(io_error()), Host),
             (Error::KvmTooOld("irqfd"), Host),
             (
                 Error::kvm("create a vCPU")(kvm_ioctls::Error::new(libc::EINVAL)),

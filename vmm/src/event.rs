@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt;
 
 use crate::cpu::crash::Crash;
+use crate::device_name::DeviceName;
 use crate::error::{Error, ErrorKind};
 
 /// Why a machine stopped. It does not run again.
@@ -91,6 +92,10 @@ pub enum Event {
     ResetRequested,
     /// The guest starts anew. A paused machine stays paused.
     Restarted,
+    /// A device was plugged in.
+    DeviceAttached(DeviceName),
+    /// A device is gone, and its descriptor closed.
+    DeviceDetached(DeviceName),
     /// The machine stopped. No event follows.
     Stopped(StopReason),
 }

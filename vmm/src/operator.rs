@@ -9,8 +9,10 @@ use std::time::Duration;
 use boot::CpuCount;
 
 use crate::command::{Answer, Command, Reply};
+use crate::config::DeviceConfig;
 use crate::control::Message;
-use crate::description::Description;
+use crate::description::{Description, DeviceDescription};
+use crate::device_name::DeviceName;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::memory::MemoryStatus;
@@ -153,6 +155,38 @@ impl Operator {
             Reply::Memory(status) => Ok(*status),
             reply => Err(Error::unexpected_reply(&reply)),
         }
+    }
+
+    /// Plugs a disk or a network interface in and tells the guest of it.
+    ///
+    /// # Errors
+    /// Its name or all slots are taken, the machine has no PCI bus, or the
+    /// device cannot be made.
+    pub fn attach(&self, device: DeviceConfig) -> Result<DeviceDescription> {
+        match self.execute(Command::Attach(Box::new(device)))? {
+            Reply::Attached(description) => Ok(description),
+            reply => Err(Error::unexpected_reply(&reply)),
+        }
+    }
+
+    /// Asks the guest to give a device up, and waits until it has: then the
+    /// device's descriptor is closed, and what was written is durable.
+    ///
+    /// # Errors
+    /// There is no such device, it is the root disk, or the guest did not give
+    /// it up within `deadline`: then it may do so later.
+    pub fn detach(&self, device: DeviceName, deadline: Duration) -> Result<()> {
+        let command = Command::Detach { device, deadline };
+        self.execute(command).map(drop)
+    }
+
+    /// Closes a device's descriptor without asking the guest, which sees errors
+    /// from then on.
+    ///
+    /// # Errors
+    /// There is no such device, or what it had in flight did not finish.
+    pub fn force_detach(&self, device: DeviceName) -> Result<()> {
+        self.execute(Command::ForceDetach { device }).map(drop)
     }
 
     /// Hears of everything that will happen to the machine. The channel

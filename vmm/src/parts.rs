@@ -4,6 +4,7 @@ use boot::CpuCount;
 
 use crate::attach::{AttachedDevice, Backplane};
 use crate::catalog::NamedDevice;
+use crate::config::DeviceConfig;
 use crate::control::Reporter;
 use crate::cpu::vcpus::Vcpus;
 use crate::error::Result;
@@ -59,4 +60,10 @@ pub(crate) trait Assemble: Send {
         cpus: CpuCount,
         reporter: &Reporter,
     ) -> Result<Parts>;
+
+    /// A device for the machine, to be attached.
+    ///
+    /// # Errors
+    /// Its file or tap does not do, or this host cannot do it now.
+    fn make(&self, config: DeviceConfig) -> Result<NamedDevice>;
 }

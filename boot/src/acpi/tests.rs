@@ -227,6 +227,8 @@ fn each_slot_has_an_address_a_number_and_a_way_to_be_ejected() {
     let dsdt = &found(&with_slots(&parts, &[2, 31]))["DSDT"];
     // Three doublewords from 0x624 on.
     assert!(contains(dsdt, b"\x5B\x80SREG\x01\x0B\x24\x06\x0A\x0C"));
+    // New devices, unwanted ones, ejected ones: doublewords, in this order.
+    assert!(contains(dsdt, b"SREG\x03SCHK\x20SREQ\x20SEJD\x20"));
     for (name, slot) in [(b"S002", 2), (b"S031", 31)] {
         let address = [b"_ADR\x0C\0\0", &[slot, 0][..]].concat();
         let number = [b"\x08_SUN\x0A", &[slot][..]].concat();
@@ -271,6 +273,7 @@ fn vcpus_that_may_be_added_are_online_capable_and_have_devices() {
 
     let dsdt = &tables["DSDT"];
     assert!(contains(dsdt, b"\x5B\x80CREG\x01\x0B\x30\x06\x0A\x04"));
+    assert!(contains(dsdt, b"CREG\x03CCNT\x20"));
     // If (Arg0 < CCNT) {Return (15)} Return (0).
     assert!(contains(
         dsdt,

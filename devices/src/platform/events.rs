@@ -43,11 +43,14 @@ impl EventRegister {
 
     /// Interrupts again if the guest has not read all that happened. An edge
     /// is lost on a guest that has not yet set the interrupt up, so whoever
-    /// waits for an answer reminds it now and then.
-    pub fn remind(&self) {
-        if self.0.pending.load(Ordering::Acquire) != 0 {
+    /// waits for an answer reminds it now and then. Returns whether there was
+    /// something.
+    pub fn remind(&self) -> bool {
+        let unread = self.0.pending.load(Ordering::Acquire) != 0;
+        if unread {
             self.0.line.trigger();
         }
+        unread
     }
 }
 

@@ -15,6 +15,9 @@ struct EventLine {
     event: String,
     /// When, by the host's clock.
     time: String,
+    /// Which device came or went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
     /// Why the machine stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -31,6 +34,7 @@ impl EventLine {
         Self {
             event: event.into(),
             time: rfc3339(time),
+            device: None,
             reason: None,
             message: None,
             count: None,
@@ -53,6 +57,14 @@ pub(super) fn line(event: &Event, time: SystemTime) -> Vec<u8> {
         Event::Paused => named("paused"),
         Event::ResetRequested => named("reset-requested"),
         Event::Restarted => named("restarted"),
+        Event::DeviceAttached(name) => EventLine {
+            device: Some(name.to_string()),
+            ..named("device-attached")
+        },
+        Event::DeviceDetached(name) => EventLine {
+            device: Some(name.to_string()),
+            ..named("device-detached")
+        },
         Event::Stopped(reason) => EventLine {
             reason: Some(reason.name().into()),
             message: Some(reason.to_string()),

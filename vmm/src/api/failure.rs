@@ -137,9 +137,11 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match &error {
             Error::Stopped => Code::Stopped,
+            Error::UnknownDevice { .. } => Code::UnknownDevice,
             error => match error.kind() {
                 ErrorKind::Configuration => Code::Conflict,
                 ErrorKind::Host => Code::Host,
+                ErrorKind::Guest => Code::GuestTimeout,
                 ErrorKind::Internal => Code::Internal,
             },
         };

@@ -33,6 +33,8 @@ pub(crate) enum Report {
     Request(MachineRequest),
     /// A vCPU cannot go on.
     Crashed(Crash),
+    /// The guest gave slots of the PCI bus up.
+    SlotsGivenUp,
 }
 
 /// Told of each event, until it returns false. Never blocks.
@@ -90,6 +92,12 @@ impl Reporter {
     pub(crate) fn crash_reporter(&self) -> Box<dyn Fn(Crash) + Send> {
         let reporter = self.clone();
         Box::new(move |crash| reporter.send(Report::Crashed(crash)))
+    }
+
+    /// For the slots' registers to say that the guest gave some up.
+    pub(crate) fn eject_reporter(&self) -> impl Fn() + Send + Sync + 'static {
+        let reporter = self.clone();
+        move || reporter.send(Report::SlotsGivenUp)
     }
 
     fn send(&self, report: Report) {

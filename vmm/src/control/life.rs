@@ -13,10 +13,12 @@ use crate::config::OnReset;
 use crate::error::{Error, Result};
 use crate::event::{Event, StopReason};
 
-/// How often a guest that is to shut down is reminded of it until it has
-/// looked: a guest that boots has not set the interrupt up yet, and an edge
-/// that it cannot see is lost.
-const REMINDER: Duration = Duration::from_millis(250);
+/// A guest is reminded of what it was told until it has looked: one that boots
+/// has not set the interrupt up yet, and an edge that it cannot see is lost.
+/// The first time after so long, then after twice as long each time.
+const FIRST_REMINDER: Duration = Duration::from_millis(250);
+/// No reminder is further from the one before than this.
+const LAST_REMINDER: Duration = Duration::from_secs(8);
 
 impl Control {
     /// A pause that failed may be asked for again: whoever rests already, has
@@ -80,7 +82,10 @@ impl Control {
     /// that it has now. Paused, it stays so.
     fn rebuild(&mut self) -> Result<()> {
         self.machine.clock.reset(Instant::now());
-        let devices = std::mem::take(&mut self.machine.parts).dismantle()?;
+        let mut parts = std::mem::take(&mut self.machine.parts);
+        parts.devices.retain(|device| !device.severed);
+        let devices = parts.dismantle()?;
+        let devices = self.staying(devices);
         self.run += 1;
         let reporter = Reporter::new(Some(self.run), self.sender.clone());
         let cpus = self.machine.cpus;
@@ -105,15 +110,13 @@ impl Control {
         if let Some(events) = &self.machine.parts.events {
             events.power_button.raise();
         }
+        self.remind_until_heard();
     }
 
     /// Asks the guest to end, and ends it at the deadline. Of several, the
     /// first counts.
     pub(super) fn shut_down(&mut self, deadline: Duration, answer: Answer) {
         self.press_power_button();
-        if self.stopping.is_empty() {
-            self.deadlines.add(Instant::now() + REMINDER, Due::Reminder);
-        }
         self.stopping.push(answer);
         // One beyond the end of time is none.
         if let Some(at) = Instant::now().checked_add(deadline) {
@@ -135,13 +138,26 @@ impl Control {
         if let Some(events) = &self.machine.parts.events {
             events.cpu_count.announce(asked);
         }
+        self.remind_until_heard();
         Ok(())
     }
 
-    pub(super) fn remind(&mut self) {
-        if let Some(events) = &self.machine.parts.events {
-            events.register.remind();
+    /// Has the guest reminded of what it was just told.
+    pub(super) fn remind_until_heard(&mut self) {
+        if self.reminding.is_none() {
+            self.deadlines
+                .add(Instant::now() + FIRST_REMINDER, Due::Reminder);
         }
-        self.deadlines.add(Instant::now() + REMINDER, Due::Reminder);
+        self.reminding = Some(FIRST_REMINDER);
+    }
+
+    pub(super) fn remind(&mut self) {
+        let events = self.machine.parts.events.as_ref();
+        let unread = events.is_some_and(|events| events.register.remind());
+        let last = self.reminding.take().filter(|_| unread);
+        self.reminding = last.map(|last| LAST_REMINDER.min(last * 2));
+        if let Some(next) = self.reminding {
+            self.deadlines.add(Instant::now() + next, Due::Reminder);
+        }
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
-use crate::attach::{AttachedDevice, stuck_device};
+use crate::attach::{AttachedDevice, started_device};
 use crate::catalog::NamedDevice;
+use crate::config::DeviceConfig;
 use crate::cpu::crash::{Crash, CrashCause};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operator::Operator;
@@ -49,6 +50,12 @@ impl Inside {
         self.read(boot::layout::CPU_COUNT_PORT)
     }
 
+    /// The guest gives the device in `slot` up.
+    fn eject(&self, slot: u32) {
+        let register = u64::from(boot::layout::PCI_SLOTS_PORT) + 8;
+        self.ports.write(register, &slot.to_le_bytes());
+    }
+
     fn read(&self, port: u16) -> u32 {
         let mut data = [0; 4];
         self.ports.read(port.into(), &mut data);
@@ -87,10 +94,19 @@ impl Assemble for Assembler {
             ports.remove(port.into());
         }
         Ok(Parts {
-            events: Some(GuestEvents::new(ports, line, cpus, || {})?),
+            events: Some(GuestEvents::new(
+                ports,
+                line,
+                cpus,
+                reporter.eject_reporter(),
+            )?),
             keep: Some(Box::new(Arc::clone(&self._held))),
             ..Parts::default()
         })
+    }
+
+    fn make(&self, _: DeviceConfig) -> Result<NamedDevice> {
+        Err(Error::host("a device")(io::ErrorKind::Unsupported.into()))
     }
 }
 
@@ -135,6 +151,7 @@ fn machine_with(devices: Vec<AttachedDevice>, on_reset: OnReset) -> (PausedVm, I
             devices: Vec::new(),
         },
         cpus,
+        root: Some("root".parse().unwrap()),
         on_reset,
         clock: Arc::clone(&clock),
     };
@@ -182,7 +199,7 @@ fn asking_twice_changes_nothing_and_every_change_is_told_once() {
 
 #[test]
 fn a_pause_that_failed_fails_until_the_machine_is_resumed_and_nobody_hears_of_it() {
-    let (paused, _) = machine_with(vec![stuck_device("disk root")], OnReset::Reboot);
+    let (paused, _) = machine_with(vec![started_device("disk root", 1, false)], OnReset::Reboot);
     let events = paused.events();
     let vm = paused.start().unwrap();
     for _ in 0..2 {
@@ -330,7 +347,8 @@ fn a_machine_that_cannot_be_put_together_again_ends_and_says_why() {
 
 #[test]
 fn a_device_that_does_not_stop_keeps_the_guest_from_starting_anew() {
-    let (paused, inside) = machine_with(vec![stuck_device("disk root")], OnReset::Reboot);
+    let (paused, inside) =
+        machine_with(vec![started_device("disk root", 1, false)], OnReset::Reboot);
     let vm = paused.start().unwrap();
     inside.request(MachineRequest::Reset);
     let StopReason::ResetFailed { reason, .. } = vm.wait() else {
@@ -358,6 +376,7 @@ fn a_press_of_the_power_button_reaches_the_guest_of_the_day() {
 fn a_guest_that_shuts_down_answers_all_who_asked_for_it() {
     for (request, reason) in [
         (MachineRequest::PowerOff, StopReason::PowerOff),
+        (MachineRequest::Watchdog, StopReason::Watchdog),
         // It was to end, so that it does not start anew.
         (MachineRequest::Reset, StopReason::Reset),
     ] {
@@ -485,4 +504,123 @@ fn a_machine_is_dropped_unstarted_from_another_thread_and_while_its_events_are_r
     assert!(vm.is_none());
     assert_eq!(last, Some(Event::Stopped(StopReason::Stopped)));
     assert_eq!(inside.holders(), 0);
+}
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(600);
+
+fn name(text: &str) -> DeviceName {
+    text.parse().unwrap()
+}
+
+/// A machine with two disks that runs, "root" in slot 1 and "data" in slot 2.
+fn machine_with_disks() -> (Vm, Inside) {
+    let disks = [("root", 1), ("data", 2)];
+    let disks = disks.map(|(name, slot)| started_device(name, slot, true));
+    let (paused, inside) = machine_with(disks.into(), OnReset::Reboot);
+    (paused.start().unwrap(), inside)
+}
+
+fn names(vm: &Vm) -> Vec<String> {
+    let devices = vm.describe().unwrap().devices;
+    devices.iter().map(|d| d.name.to_string()).collect()
+}
+
+/// Asks for "data" to be detached. What comes of it arrives here.
+fn ask_for_data(vm: &Vm, deadline: Duration) -> Receiver<Result<Reply>> {
+    let (sender, outcome) = std::sync::mpsc::channel();
+    let device = name("data");
+    let detach = Command::Detach { device, deadline };
+    vm.submit(detach, move |reply| sender.send(reply).unwrap());
+    // The command before is finished when this is answered.
+    vm.describe().unwrap();
+    outcome
+}
+
+#[test]
+fn a_device_leaves_when_the_guest_has_given_it_up() {
+    let (vm, inside) = machine_with_disks();
+    let events = vm.events();
+    let outcome = ask_for_data(&vm, LONG);
+    let unwanted = inside.read(boot::layout::PCI_SLOTS_PORT + 4);
+    assert_eq!(unwanted, 1 << 2, "the guest is asked");
+    assert!(outcome.try_recv().is_err());
+    assert_eq!(names(&vm), ["root", "data"]);
+    inside.eject(2);
+    assert!(matches!(outcome.recv(), Ok(Ok(Reply::Done))));
+    assert_eq!(names(&vm), ["root"]);
+    assert_eq!(events.recv(), Ok(Event::DeviceDetached(name("data"))));
+}
+
+#[test]
+fn a_guest_that_keeps_a_device_past_the_deadline_may_give_it_up_later() {
+    let (vm, inside) = machine_with_disks();
+    let kept = vm.detach(name("data"), Duration::ZERO).unwrap_err();
+    assert_eq!(kept.kind(), ErrorKind::Guest);
+    assert!(kept.to_string().contains("'data'"), "{kept}");
+    assert_eq!(names(&vm), ["root", "data"]);
+    inside.eject(2);
+    assert_eq!(names(&vm), ["root"]);
+}
+
+#[test]
+fn a_guest_may_give_a_device_up_of_its_own_accord() {
+    let (vm, inside) = machine_with_disks();
+    let events = vm.events();
+    for slot in [2, 2, 3, 31, 32, u32::MAX] {
+        inside.eject(slot);
+    }
+    assert_eq!(events.recv(), Ok(Event::DeviceDetached(name("data"))));
+    assert_eq!(names(&vm), ["root"]);
+}
+
+#[test]
+fn what_cannot_leave_stays() {
+    let (vm, inside) = machine_with_disks();
+    let root = vm.detach(name("root"), LONG).unwrap_err();
+    assert!(matches!(root, Error::RootDisk(_)), "{root}");
+    let unknown = vm.detach(name("dta"), LONG).unwrap_err();
+    assert!(
+        unknown.to_string().contains("there are root, data"),
+        "{unknown}"
+    );
+    assert!(vm.force_detach(name("dta")).is_err());
+    assert_eq!(inside.read(boot::layout::PCI_SLOTS_PORT + 4), 0);
+    assert_eq!(names(&vm), ["root", "data"]);
+}
+
+#[test]
+fn a_device_detached_by_force_is_gone_before_the_guest_knows() {
+    let (vm, inside) = machine_with_disks();
+    let waiting = ask_for_data(&vm, LONG);
+    vm.force_detach(name("data")).unwrap();
+    assert!(
+        matches!(waiting.recv(), Ok(Ok(Reply::Done))),
+        "nobody waits on"
+    );
+    assert_eq!(names(&vm), ["root"]);
+    assert!(vm.force_detach(name("data")).is_err());
+    // Told once, whatever the guest makes of it.
+    let events = vm.events();
+    inside.eject(2);
+    vm.pause().unwrap();
+    assert_eq!(events.recv(), Ok(Event::Paused));
+}
+
+#[test]
+fn a_device_that_does_not_stop_is_not_said_to_be_detached() {
+    let device = started_device("data", 2, false);
+    let (paused, _) = machine_with(vec![device], OnReset::Reboot);
+    let vm = paused.start().unwrap();
+    let stuck = vm.force_detach(name("data")).unwrap_err();
+    assert!(matches!(stuck, Error::Pause { .. }), "{stuck}");
+    assert_eq!(names(&vm), ["data"]);
+}
+
+#[test]
+fn a_reset_gives_up_what_the_guest_was_asked_for() {
+    let (vm, _) = machine_with_disks();
+    let outcome = ask_for_data(&vm, LONG);
+    vm.reset().unwrap();
+    assert!(matches!(outcome.recv(), Ok(Ok(Reply::Done))));
 }

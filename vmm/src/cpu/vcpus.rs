@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use devices::platform::request::RequestSender;
 use kvm_ioctls::VcpuFd;
 
 use super::gate::{Gate, Phase};
@@ -32,6 +33,17 @@ impl Vcpus {
         Ok(())
     }
 
+    /// `requests`, with the vCPU that causes one to go to the gate after it: a
+    /// request ends the guest's run, and until then a guest that turned its
+    /// power off would only ask again and again whether it is off.
+    pub(crate) fn rest_after(&self, requests: RequestSender) -> RequestSender {
+        let gate = Arc::clone(&self.gate);
+        RequestSender::new(move |request| {
+            gate.set(Phase::Paused);
+            requests.send(request);
+        })
+    }
+
     /// Has all run the guest.
     pub(crate) fn run(&self) {
         self.gate.set(Phase::Running);
@@ -54,5 +66,27 @@ impl Drop for Vcpus {
     fn drop(&mut self) {
         self.leave(Phase::Ended);
         self.threads.drain(..).for_each(VcpuHandle::join);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use devices::platform::request::MachineRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_vcpu_whose_guest_asked_for_an_end_does_not_go_back_to_it() {
+        let vcpus = Vcpus::default();
+        let (sender, received) = channel();
+        let requests = RequestSender::new(move |request| sender.send(request).unwrap());
+        let requests = vcpus.rest_after(requests);
+        vcpus.run();
+        assert_eq!(vcpus.gate.phase(), Phase::Running);
+        requests.send(MachineRequest::PowerOff);
+        assert_eq!(vcpus.gate.phase(), Phase::Paused);
+        assert_eq!(received.try_recv(), Ok(MachineRequest::PowerOff));
     }
 }

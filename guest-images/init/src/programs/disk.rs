@@ -1,5 +1,6 @@
 //! `guest disk`: writes a known stream to a block device, digests what a
-//! device holds, or checks it against the stream. Reads see the device, not
+//! device holds, or checks it against the stream; or writes a log that tells
+//! what is durable. Reads see the device, not
 //! this kernel's cache.
 
 use std::fs::{File, OpenOptions};
@@ -13,6 +14,7 @@ use super::{Outcome, print, size, usage};
 pub(super) fn run(words: &[&str]) -> Outcome {
     match *words {
         ["write", device, bytes, seed] => write(device, size::parse(bytes)?, seed.parse()?),
+        ["log", device] => log(device),
         ["hash", device, bytes] => hash(device, size::parse(bytes)?),
         ["verify", device, bytes, seed] => verify(device, size::parse(bytes)?, seed.parse()?),
         _ => usage(),
@@ -34,6 +36,25 @@ fn write(device: &str, bytes: u64, seed: u64) -> Outcome {
     }
     file.sync_all()?;
     print(format_args!("disk: wrote {device} {tally}"))?;
+    Ok(())
+}
+
+/// Bytes of a record of a log.
+const RECORD: usize = 4096;
+
+/// Writes one record after another, each full of its number, from 1 on, and
+/// says of each when it is durable. Ends when the device fails or is full.
+fn log(device: &str) -> Outcome {
+    let mut file = OpenOptions::new().write(true).open(device)?;
+    for number in 1_u64.. {
+        let record = number.to_le_bytes().repeat(RECORD / 8);
+        let written = file.write_all(&record).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            print(format_args!("disk: log ends {error}"))?;
+            return Ok(());
+        }
+        print(format_args!("disk: acknowledged {number} of {device}"))?;
+    }
     Ok(())
 }
 

@@ -1,0 +1,207 @@
+//! Devices that come and go while the guest runs.
+//!
+//! Attaching puts a device into a free slot of the PCI bus and tells the guest
+//! to look. Detaching asks the guest to give the slot up, and waits: only when
+//! it has done so, or has been reset, is the device taken out, what was written
+//! made durable, and its descriptor closed. A device that is detached by force
+//! loses its descriptor at once and fails what the guest asks of it from then
+//! on; its shell stays in the slot until the guest gives that up.
+
+use std::time::{Duration, Instant};
+
+use super::{Control, Due};
+use crate::attach::AttachedDevice;
+use crate::catalog::NamedDevice;
+use crate::command::{Answer, Reply};
+use crate::config::DeviceConfig;
+use crate::device_name::DeviceName;
+use crate::error::{Error, Result};
+use crate::event::Event;
+
+/// Somebody who waits for the guest to give a device up.
+pub(super) struct Leaving {
+    device: DeviceName,
+    slot: u8,
+    patience: Duration,
+    answer: Answer,
+    /// Tells this from others that were asked for since.
+    ticket: u64,
+}
+
+impl Control {
+    /// Puts a new device into a free slot.
+    pub(super) fn attach(&mut self, config: DeviceConfig) -> Result<Reply> {
+        if !matches!(config, DeviceConfig::Block(_) | DeviceConfig::Net(_)) {
+            return Err(Error::Config(
+                "only disks and network interfaces are attached while a machine runs".into(),
+            ));
+        }
+        let description = config.description();
+        let description = description.map_err(|error| Error::Config(error.to_string()))?;
+        if self.find(&description.name).is_ok() {
+            return Err(Error::NameTaken(description.name));
+        }
+        let parts = &mut self.machine.parts;
+        let (Some(backplane), Some(events)) = (&parts.backplane, &parts.events) else {
+            return Err(Error::Stopped);
+        };
+        let taken = parts.devices.iter().map(|device| device.place);
+        let (place, slot) = backplane.free_slot(taken)?;
+        let device = backplane.attach(self.machine.assembler.make(config)?, place)?;
+        parts.devices.push(device);
+        events.pci_slots.announce(slot);
+        self.remind_until_heard();
+        self.tell(&Event::DeviceAttached(description.name.clone()));
+        Ok(Reply::Attached(description))
+    }
+
+    /// Asks the guest to give `device` up by the end of `patience`.
+    pub(super) fn detach(&mut self, device: DeviceName, patience: Duration, answer: Answer) {
+        let slot = match self.slot_to_give_up(&device) {
+            Ok(slot) => slot,
+            Err(error) => return answer.send(Err(error)),
+        };
+        if let Some(events) = &self.machine.parts.events {
+            events.pci_slots.request_eject(slot);
+        }
+        self.tickets += 1;
+        let ticket = self.tickets;
+        // One beyond the end of time is none.
+        if let Some(at) = Instant::now().checked_add(patience) {
+            self.deadlines.add(at, Due::Detached { ticket });
+        }
+        self.leaving.push(Leaving {
+            device,
+            slot,
+            patience,
+            answer,
+            ticket,
+        });
+        self.remind_until_heard();
+    }
+
+    /// The slot of a device that the guest can do without.
+    fn slot_to_give_up(&self, name: &DeviceName) -> Result<u8> {
+        let slot = self.find(name)?.slot().ok_or_else(fixed)?;
+        match self.machine.root == Some(name.clone()) {
+            true => Err(Error::RootDisk(name.clone())),
+            false => Ok(slot),
+        }
+    }
+
+    /// Takes from `name` what it stands on, without asking the guest.
+    pub(super) fn force_detach(&mut self, name: &DeviceName) -> Result<()> {
+        let device = self.find(name)?;
+        let slot = device.slot().ok_or_else(fixed)?;
+        device.sever()?;
+        let devices = &mut self.machine.parts.devices;
+        for device in devices.iter_mut().filter(|d| d.slot() == Some(slot)) {
+            device.severed = true;
+        }
+        if let Some(events) = &self.machine.parts.events {
+            events.pci_slots.request_eject(slot);
+        }
+        self.remind_until_heard();
+        self.left(slot, Ok(()));
+        self.tell(&Event::DeviceDetached(name.clone()));
+        Ok(())
+    }
+
+    /// The guest gave slots up, whether it was asked to or not.
+    pub(super) fn slots_given_up(&mut self) {
+        let ejected = self.machine.parts.events.as_ref();
+        let ejected: Vec<u8> = ejected
+            .map(|events| events.pci_slots.take_ejected().collect())
+            .unwrap_or_default();
+        for slot in ejected {
+            self.take_out(slot);
+        }
+    }
+
+    fn take_out(&mut self, slot: u8) {
+        let devices = &mut self.machine.parts.devices;
+        let Some(at) = devices.iter().position(|d| d.slot() == Some(slot)) else {
+            return;
+        };
+        let device = devices.remove(at);
+        if device.severed {
+            return;
+        }
+        let name = device.description.name.clone();
+        let severed = device.sever();
+        // Closed before anybody is told.
+        drop(device);
+        self.left(slot, severed);
+        self.tell(&Event::DeviceDetached(name));
+    }
+
+    /// Answers whoever waits for the device in `slot` to leave.
+    fn left(&mut self, slot: u8, outcome: Result<()>) {
+        let waiting = std::mem::take(&mut self.leaving);
+        let (gone, others) = waiting.into_iter().partition(|one| one.slot == slot);
+        self.leaving = others;
+        let gone: Vec<Leaving> = gone;
+        // Errors are told to the first: they have no copies.
+        let mut outcome = Some(outcome);
+        for waiter in gone {
+            let told = outcome.take().unwrap_or(Ok(()));
+            waiter.answer.send(told.map(|()| Reply::Done));
+        }
+    }
+
+    /// The guest had long enough.
+    pub(super) fn detach_is_due(&mut self, ticket: u64) {
+        let Some(at) = self.leaving.iter().position(|one| one.ticket == ticket) else {
+            return;
+        };
+        let waiter = self.leaving.remove(at);
+        waiter.answer.send(Err(Error::GuestKeeps {
+            device: waiter.device,
+            seconds: waiter.patience.as_secs(),
+        }));
+    }
+
+    /// Of the devices of a machine that was taken apart for a reset, those that
+    /// are to be there again: a guest that was reset has given up the others.
+    pub(super) fn staying(&mut self, devices: Vec<NamedDevice>) -> Vec<NamedDevice> {
+        let is_leaving = |device: &NamedDevice| {
+            let name = &device.description.name;
+            self.leaving.iter().any(|one| one.device == *name)
+        };
+        let (leaving, staying) = devices.into_iter().partition(is_leaving);
+        let leaving: Vec<NamedDevice> = leaving;
+        for mut device in leaving {
+            let name = device.description.name.clone();
+            let severed = device.device.sever().map_err(Error::detach(&name));
+            drop(device);
+            let slot = self.leaving.iter().find(|one| one.device == name);
+            if let Some(slot) = slot.map(|one| one.slot) {
+                self.left(slot, severed);
+            }
+            self.tell(&Event::DeviceDetached(name));
+        }
+        staying
+    }
+
+    /// The device called `name`.
+    pub(super) fn find(&self, name: &DeviceName) -> Result<&AttachedDevice> {
+        let devices = self.machine.parts.devices.iter();
+        let mut present = devices.filter(|device| !device.severed);
+        let found = present.clone().find(|d| d.description.name == *name);
+        found.ok_or_else(|| Error::UnknownDevice {
+            name: name.clone(),
+            known: present
+                .by_ref()
+                .map(|device| device.description.name.to_string())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    }
+}
+
+/// Why a device that is not on the PCI bus stays.
+fn fixed() -> Error {
+    Error::Config(
+        "devices come and go on the PCI bus only; start the machine with --transport pci".into(),
+    )
+}
