@@ -4,8 +4,10 @@ use boot::MemoryLayout;
 use devices::balloon::device::Balloon;
 use devices::balloon::handle::BalloonHandle;
 use devices::block::device::Block;
+use devices::block::handle::BlockHandle;
 use devices::block::open::open_disk;
 use devices::net::device::Net;
+use devices::net::handle::NetHandle;
 use devices::net::tap::Tap;
 use devices::reactor::ReactorHandle;
 use devices::rng::Rng;
@@ -31,6 +33,8 @@ pub(crate) struct NamedDevice {
 pub(crate) enum DeviceHandle {
     /// There is nothing to operate.
     None,
+    Disk(BlockHandle),
+    Net(NetHandle),
     Balloon(BalloonHandle),
     Mem(MemHandle),
 }
@@ -74,7 +78,8 @@ fn block(config: BlockConfig, reactor: &ReactorHandle) -> Result<Made> {
     let (disk, engine) = open_disk(config.file, config.options).map_err(Error::device(&name))?;
     log::info!("{name} uses {engine}");
     let device = Block::new(disk, config.id, reactor.clone()).map_err(Error::device(&name))?;
-    Ok((name, boxed(device), DeviceHandle::None))
+    let handle = DeviceHandle::Disk(device.handle());
+    Ok((name, boxed(device), handle))
 }
 
 fn net(config: NetConfig, reactor: &ReactorHandle) -> Result<Made> {
@@ -82,7 +87,8 @@ fn net(config: NetConfig, reactor: &ReactorHandle) -> Result<Made> {
     let tap = Tap::from_fd(config.tap).map_err(Error::device(&name))?;
     let device = Net::new(Box::new(tap), config.options, reactor.clone());
     let device = device.map_err(Error::device(&name))?;
-    Ok((name, boxed(device), DeviceHandle::None))
+    let handle = DeviceHandle::Net(device.handle());
+    Ok((name, boxed(device), handle))
 }
 
 fn balloon(reactor: &ReactorHandle, memory: &MemoryLayout) -> Result<Made> {

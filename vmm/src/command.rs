@@ -7,12 +7,14 @@
 use std::time::Duration;
 
 use boot::CpuCount;
+use devices::rate_limit::Limits;
 
 use crate::config::DeviceConfig;
 use crate::description::{Description, DeviceDescription};
 use crate::device_name::DeviceName;
 use crate::error::{Error, Result};
 use crate::memory::MemoryStatus;
+use crate::metrics::Measurements;
 
 /// Something to do.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ use crate::memory::MemoryStatus;
 pub enum Command {
     /// Say what the machine is and what state it is in.
     Describe,
+    /// Say what it has done and holds.
+    Measure,
     /// vCPUs and devices come to rest.
     Pause,
     /// They go on.
@@ -36,6 +40,20 @@ pub enum Command {
     },
     /// The guest is to have this many vCPUs, no fewer than now.
     SetCpus(CpuCount),
+    /// A disk is to be this long.
+    Resize {
+        /// Which one.
+        device: DeviceName,
+        /// In bytes; as its file is if none are given.
+        bytes: Option<u64>,
+    },
+    /// A device is to be limited so, and not otherwise.
+    SetLimits {
+        /// Which one.
+        device: DeviceName,
+        /// How.
+        limits: DeviceLimits,
+    },
     /// The machine ends at once, as if its power were cut.
     Stop,
     /// The guest is asked to put this much memory into its balloon.
@@ -68,6 +86,21 @@ pub enum Command {
     Memory,
 }
 
+/// How much a device may do in a second. Where there is none, it is not
+/// limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceLimits {
+    /// A disk.
+    Disk(Option<Limits>),
+    /// A network interface.
+    Net {
+        /// To the guest.
+        receive: Option<Limits>,
+        /// From the guest.
+        transmit: Option<Limits>,
+    },
+}
+
 /// What came of a command that succeeded.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -76,6 +109,10 @@ pub enum Reply {
     Done,
     /// To [`Command::Describe`].
     Description(Box<Description>),
+    /// To [`Command::Resize`]: the disk's size in bytes.
+    Capacity(u64),
+    /// To [`Command::Measure`].
+    Measurements(Box<Measurements>),
     /// To [`Command::Attach`].
     Attached(DeviceDescription),
     /// To [`Command::Memory`].

@@ -10,6 +10,7 @@
 //! vCPUs.
 
 mod channel;
+mod device;
 mod life;
 mod plug;
 #[cfg(test)]
@@ -20,7 +21,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use boot::CpuCount;
 use devices::platform::request::MachineRequest;
@@ -67,6 +68,7 @@ pub(crate) fn spawn(
     let ControlChannel { sender, receiver } = channel;
     let control = Control {
         machine,
+        built: SystemTime::now(),
         activity: Activity::Built,
         run: 0,
         sender,
@@ -110,6 +112,7 @@ type Outcome = ControlFlow<StopReason>;
 
 struct Control {
     machine: Machine,
+    built: SystemTime,
     activity: Activity,
     /// Which run of the guest this is, counted from 0.
     run: u64,
@@ -181,6 +184,7 @@ impl Control {
     fn carry_out(&mut self, command: Command, answer: Answer) -> Outcome {
         let outcome = match command {
             Command::Describe => Ok(Reply::Description(Box::new(self.describe()))),
+            Command::Measure => Ok(Reply::Measurements(Box::new(self.measure()))),
             Command::Pause => self.pause().map(|()| Reply::Done),
             Command::Resume => {
                 self.resume();
@@ -214,6 +218,10 @@ impl Control {
                 .memory()
                 .and_then(LiveMemory::status)
                 .map(|status| Reply::Memory(Box::new(status))),
+            Command::Resize { device, bytes } => self.resize(&device, bytes).map(Reply::Capacity),
+            Command::SetLimits { device, limits } => {
+                self.set_limits(&device, limits).map(|()| Reply::Done)
+            }
             Command::Stop => {
                 self.stopping.push(answer);
                 return ControlFlow::Break(StopReason::Stopped);

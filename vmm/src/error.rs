@@ -2,6 +2,7 @@
 
 use std::io;
 
+use devices::block::capacity::ResizeError;
 use devices::bus::BusError;
 use devices::reactor::ReactorError;
 
@@ -136,6 +137,22 @@ pub enum Error {
         /// What happened.
         source: ReactorError,
     },
+    /// A device is not what was asked for.
+    #[error("'{device}' is not a {kind}")]
+    OtherKind {
+        /// Which one.
+        device: DeviceName,
+        /// What it is not.
+        kind: &'static str,
+    },
+    /// A disk cannot have another size.
+    #[error("'{device}' cannot be resized")]
+    Resize {
+        /// Which one.
+        device: DeviceName,
+        /// Why.
+        source: ResizeError,
+    },
     /// The machine has stopped: there is nothing to operate any more.
     #[error("the virtual machine has stopped")]
     Stopped,
@@ -184,7 +201,9 @@ impl Error {
             | Self::TooManyCpus { .. }
             | Self::UnknownDevice { .. }
             | Self::NameTaken(_)
-            | Self::RootDisk(_) => ErrorKind::Configuration,
+            | Self::RootDisk(_)
+            | Self::OtherKind { .. }
+            | Self::Resize { .. } => ErrorKind::Configuration,
             Self::GuestKeeps { .. } => ErrorKind::Guest,
             Self::KvmTooOld(_)
             | Self::Kvm { .. }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use boot::CpuCount;
 
-use crate::command::{Answer, Command, Reply};
+use crate::command::{Answer, Command, DeviceLimits, Reply};
 use crate::config::DeviceConfig;
 use crate::control::Message;
 use crate::description::{Description, DeviceDescription};
@@ -16,6 +16,7 @@ use crate::device_name::DeviceName;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::memory::MemoryStatus;
+use crate::metrics::Measurements;
 
 /// A machine's operator. Each method is a [`Command`] and waits until it is
 /// carried out, for which commands before it are finished first.
@@ -51,6 +52,17 @@ impl Operator {
     pub fn describe(&self) -> Result<Description> {
         match self.execute(Command::Describe)? {
             Reply::Description(description) => Ok(*description),
+            reply => Err(Error::unexpected_reply(&reply)),
+        }
+    }
+
+    /// What the machine has done and holds.
+    ///
+    /// # Errors
+    /// The machine has stopped.
+    pub fn measure(&self) -> Result<Measurements> {
+        match self.execute(Command::Measure)? {
+            Reply::Measurements(measurements) => Ok(*measurements),
             reply => Err(Error::unexpected_reply(&reply)),
         }
     }
@@ -116,6 +128,29 @@ impl Operator {
     /// many.
     pub fn set_cpus(&self, count: CpuCount) -> Result<()> {
         self.execute(Command::SetCpus(count)).map(drop)
+    }
+
+    /// Makes the disk `device` `bytes` long, or as long as its file is, and
+    /// tells the guest, which can use the new space at once. Returns its size.
+    ///
+    /// # Errors
+    /// The machine has stopped, there is no such disk, or it cannot have that
+    /// size.
+    pub fn resize(&self, device: DeviceName, bytes: Option<u64>) -> Result<u64> {
+        match self.execute(Command::Resize { device, bytes })? {
+            Reply::Capacity(bytes) => Ok(bytes),
+            reply => Err(Error::unexpected_reply(&reply)),
+        }
+    }
+
+    /// Limits `device`, from now on and for requests that wait already.
+    ///
+    /// # Errors
+    /// The machine has stopped, or there is no such device, or it is of
+    /// another kind.
+    pub fn set_limits(&self, device: DeviceName, limits: DeviceLimits) -> Result<()> {
+        self.execute(Command::SetLimits { device, limits })
+            .map(drop)
     }
 
     /// Ends the machine at once, as if its power were cut. What the guest had

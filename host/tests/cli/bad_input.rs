@@ -444,9 +444,9 @@ fn a_console_or_report_file_that_is_the_disk_leaves_the_disk_alone() {
 #[test]
 fn more_devices_than_a_machine_has_room_for() {
     let f = Fixture::new();
-    let disks = ["--disk", "/nonexistent/d"].repeat(19);
+    let disks = ["--disk", "/nonexistent/d"].repeat(31);
     f.run(&disks).refused(
         CONFIGURATION,
-        &["19 disks and network interfaces are too many: a machine has room for 18"],
+        &["31 disks and network interfaces are too many: a machine has room for 30"],
     );
 }

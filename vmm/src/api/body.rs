@@ -38,9 +38,22 @@ impl Body {
         }
     }
 
+    /// Whether there is a field `name`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Reads all fields into a `T`, which refuses those that it does not know.
     pub(super) fn read<T: DeserializeOwned>(self) -> Result<T, Failure> {
         T::deserialize(Object(self.0)).map_err(Failure::from)
+    }
+
+    /// Takes the field `name` out and reads it.
+    pub(super) fn take<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<T, Failure> {
+        let value = self.0.remove(name);
+        let value = value.ok_or_else(|| Wrong::missing_field(name))?;
+        let read = T::deserialize(value).map_err(Wrong::custom);
+        read.map_err(|wrong| wrong.inside(name).into())
     }
 }
 

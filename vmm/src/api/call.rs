@@ -8,6 +8,7 @@ use super::response::Response;
 use super::wire::Nothing;
 use crate::command::{Command, Reply};
 use crate::description::Description;
+use crate::device_name::{BadDeviceName, DeviceName};
 use crate::error::Error;
 
 /// A request to one route.
@@ -17,7 +18,6 @@ pub(super) struct Call<'a> {
     pub(super) name: String,
     pub(super) body: Body,
     /// The descriptor that came with it, to be taken by a route that wants one.
-    #[expect(dead_code, reason = "no command takes one yet")]
     pub(super) descriptor: &'a mut Option<OwnedFd>,
     /// What the connection is to become.
     pub(super) upgrade: Option<&'a str>,
@@ -54,6 +54,12 @@ impl Call<'_> {
             Reply::Description(description) => answer(*description),
             reply => Err(unexpected(&reply)),
         }))
+    }
+
+    /// The device that the path names.
+    pub(super) fn device(&self) -> Result<DeviceName, Failure> {
+        let name = self.name.parse();
+        name.map_err(|error: BadDeviceName| Failure::new(Code::UnknownDevice, error.to_string()))
     }
 
     /// The connection is to become `protocol`.

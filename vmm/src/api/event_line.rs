@@ -10,7 +10,7 @@ use crate::timestamp::rfc3339;
 /// What a client reads. Which fields there are depends on the event.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EventLine {
+pub(super) struct EventLine {
     /// What happened.
     event: String,
     /// When, by the host's clock.

@@ -46,6 +46,27 @@ pub(super) enum Code {
 }
 
 impl Code {
+    /// All of them.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 16] = [
+        Self::MalformedRequest,
+        Self::BadValue,
+        Self::UnknownPath,
+        Self::UnknownDevice,
+        Self::MethodNotAllowed,
+        Self::TooSlow,
+        Self::Conflict,
+        Self::LengthRequired,
+        Self::BodyTooLarge,
+        Self::HeadersTooLarge,
+        Self::Host,
+        Self::Internal,
+        Self::Busy,
+        Self::Stopped,
+        Self::GuestTimeout,
+        Self::HttpVersion,
+    ];
+
     /// The status that goes with it.
     pub(super) fn status(self) -> Status {
         Status(match self {

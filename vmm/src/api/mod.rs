@@ -11,6 +11,7 @@
 //! What bounds a client: 8 KiB of request head, 64 KiB of body, 10 s to send a
 //! request and to take an answer, one request in progress, one descriptor.
 
+mod attach;
 mod body;
 mod call;
 mod connection;
@@ -18,8 +19,11 @@ mod console;
 mod event_line;
 mod event_stream;
 mod failure;
+mod limits;
 mod machine;
 mod mailbox;
+#[cfg(test)]
+mod openapi;
 mod path;
 mod request;
 mod response;

@@ -10,6 +10,7 @@ pub(super) struct Status(pub(super) u16);
 
 impl Status {
     pub(super) const OK: Self = Self(200);
+    pub(super) const CREATED: Self = Self(201);
     pub(super) const NO_CONTENT: Self = Self(204);
 
     fn reason(self) -> &'static str {

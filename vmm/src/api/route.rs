@@ -3,15 +3,19 @@
 
 use std::os::fd::OwnedFd;
 
+use super::attach;
 use super::body::Body;
-use super::call::{Action, Call, order};
+use super::call::{Action, Call, ask, order, unexpected};
 use super::console;
 use super::failure::{Code, Failure};
+use super::limits;
 use super::path::{matched, percent_decoded};
 use super::request::Head;
 use super::response::{Response, Status};
-use crate::command::Command;
+use super::wire::{Balloon, Cpus, Detach, Memory, Size, Stop};
+use crate::command::{Command, Reply};
 use crate::description::Description;
+use crate::metrics;
 
 /// Something that can be asked.
 pub(super) struct Route {
@@ -35,6 +39,52 @@ pub(super) const ROUTES: &[Route] = &[
     route("POST", "/v1/vm/kill", |call| {
         call.plainly(order(Command::Stop))
     }),
+    route("POST", "/v1/vm/stop", |call| {
+        let deadline = call.body.read::<Stop>()?.deadline_ms.into();
+        Ok(order(Command::Shutdown { deadline }))
+    }),
+    route("POST", "/v1/vm/press-power-button", |call| {
+        call.plainly(order(Command::PressPowerButton))
+    }),
+    route("POST", "/v1/vm/reset", |call| {
+        call.plainly(order(Command::Reset))
+    }),
+    route("PUT", "/v1/cpus", |call| {
+        let count = call.body.read::<Cpus>()?.count.into();
+        Ok(order(Command::SetCpus(count)))
+    }),
+    route("POST", "/v1/devices", |call| {
+        let device = attach::read(call.body, call.descriptor)?;
+        Ok(ask(Command::Attach(Box::new(device)), attached))
+    }),
+    route("POST", "/v1/devices/{name}/detach", |call| {
+        let device = call.device()?;
+        let deadline = call.body.read::<Detach>()?.deadline_ms.into();
+        Ok(order(Command::Detach { device, deadline }))
+    }),
+    route("POST", "/v1/devices/{name}/force-detach", |call| {
+        let device = call.device()?;
+        call.plainly(order(Command::ForceDetach { device }))
+    }),
+    route("POST", "/v1/devices/{name}/resize", |call| {
+        let device = call.device()?;
+        let bytes = call.body.read::<Size>()?.bytes;
+        Ok(ask(Command::Resize { device, bytes }, size))
+    }),
+    route("PUT", "/v1/devices/{name}/limits", |call| {
+        let device = call.device()?;
+        let limits = limits::read(call.body)?;
+        Ok(order(Command::SetLimits { device, limits }))
+    }),
+    route("PUT", "/v1/balloon", |call| {
+        let target = call.body.read::<Balloon>()?.target_bytes;
+        Ok(order(Command::SetBalloon { target }))
+    }),
+    route("PUT", "/v1/memory", |call| {
+        let bytes = call.body.read::<Memory>()?.bytes;
+        Ok(order(Command::SetMemory { bytes }))
+    }),
+    route("GET", "/metrics", |call| call.plainly(metrics())),
     route("GET", "/v1/devices", |call| {
         call.describe(|description| Ok(Response::json(Status::OK, &description.devices)))
     }),
@@ -61,6 +111,33 @@ const fn route(
 fn document() -> Action {
     let document = include_bytes!("openapi.json");
     Action::Respond(Response::of("application/json", document.to_vec()))
+}
+
+/// A new device.
+fn attached(reply: Reply) -> Result<Response, Failure> {
+    match reply {
+        Reply::Attached(device) => Ok(Response::json(Status::CREATED, &device)),
+        reply => Err(unexpected(&reply)),
+    }
+}
+
+/// A disk's size.
+fn size(reply: Reply) -> Result<Response, Failure> {
+    match reply {
+        Reply::Capacity(bytes) => Ok(Response::json(Status::OK, &Size { bytes: Some(bytes) })),
+        reply => Err(unexpected(&reply)),
+    }
+}
+
+/// What the machine has done, for Prometheus.
+fn metrics() -> Action {
+    ask(Command::Measure, |reply| match reply {
+        Reply::Measurements(measurements) => {
+            let text = metrics::exposition(&measurements);
+            Ok(Response::of(metrics::CONTENT_TYPE, text.into_bytes()))
+        }
+        reply => Err(unexpected(&reply)),
+    })
 }
 
 fn device(description: &Description, name: &str) -> Result<Response, Failure> {
@@ -107,7 +184,6 @@ pub(super) fn lead(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::Reply;
     use crate::description::{DeviceDescription, DeviceKind, State};
     use proptest::prelude::*;
 

@@ -79,3 +79,52 @@ impl Drop for EventFeed {
         self.0.post(Mail::Ended);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Message;
+    use crate::event::StopReason;
+    use std::io::{Read, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::sync::mpsc::channel;
+
+    /// A machine's end as it is in the VM process: a client waits for it, and
+    /// another listens.
+    #[test]
+    fn dropping_it_after_the_machine_has_stopped_loses_no_answer() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("api.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (sender, messages) = channel();
+        let server = Server::spawn(listener.into(), &Operator { sender }, None).unwrap();
+        let Message::Subscribe(mut subscriber) = messages.recv().unwrap() else {
+            panic!("events come first");
+        };
+        let client = |request: &str| {
+            let mut stream = UnixStream::connect(&path).unwrap();
+            let head = format!("{request} HTTP/1.1\r\nHost: vm\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        };
+        let mut listening = client("GET /v1/events");
+        let mut head = [0; 17];
+        listening.read_exact(&mut head).unwrap();
+        let mut waiting = client("POST /v1/vm/kill");
+        let Message::Command(_, answer) = messages.recv().unwrap() else {
+            panic!("then the command");
+        };
+        subscriber(&Event::Stopped(StopReason::Stopped));
+        drop(subscriber);
+        answer.send(Ok(crate::command::Reply::Done));
+        drop(messages);
+        drop(server);
+        let mut text = String::new();
+        waiting.read_to_string(&mut text).unwrap();
+        assert!(text.starts_with("HTTP/1.1 204 "), "{text}");
+        text.clear();
+        listening.read_to_string(&mut text).unwrap();
+        assert!(text.contains("\"event\":\"stopped\""), "{text}");
+        assert!(text.ends_with("0\r\n\r\n"), "{text}");
+    }
+}

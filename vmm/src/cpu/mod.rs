@@ -9,5 +9,6 @@ pub(crate) mod exit;
 pub(crate) mod gate;
 pub(crate) mod kick;
 pub(crate) mod registers;
+pub(crate) mod thread_clock;
 pub(crate) mod vcpu;
 pub(crate) mod vcpus;

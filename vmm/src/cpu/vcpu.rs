@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use devices::bus::Bus;
 use devices::thread;
@@ -20,8 +20,10 @@ use super::crash::{Crash, CrashCause};
 use super::exit::{Exit, RUN_AREA, decode};
 use super::gate::{Gate, Phase};
 use super::kick::{self, ImmediateExit};
+use super::thread_clock::cpu_time;
 use crate::error::{Error, Result};
-use crate::kvm::stats;
+use crate::kvm::stats::VcpuStats;
+use crate::metrics::VcpuMeasurements;
 
 /// The address spaces that a vCPU's exits go to.
 pub(crate) struct Buses {
@@ -78,8 +80,11 @@ pub(crate) struct VcpuHandle {
     /// Gives the vCPU back when it ends, so that its run area stays mapped
     /// for as long as it may be kicked.
     thread: JoinHandle<VcpuFd>,
+    id: u8,
     immediate_exit: ImmediateExit,
     counters: Arc<VcpuCounters>,
+    /// KVM's counters, where it tells.
+    stats: Option<VcpuStats>,
 }
 
 impl VcpuHandle {
@@ -98,6 +103,7 @@ impl VcpuHandle {
         // until the thread is joined; then the handle is gone.
         let immediate_exit = unsafe { ImmediateExit::new(run) };
         let counters = Arc::clone(&context.counters);
+        let (id, stats) = (context.id, VcpuStats::of(&vcpu));
         let mut runner = Runner {
             vcpu,
             immediate_exit,
@@ -116,8 +122,10 @@ impl VcpuHandle {
             .map_err(Error::host("a vCPU thread"))?;
         Ok(Self {
             thread,
+            id,
             immediate_exit,
             counters,
+            stats,
         })
     }
 
@@ -129,8 +137,35 @@ impl VcpuHandle {
     /// Waits for the thread to end, and does the last count.
     pub(crate) fn join(self) {
         let vcpu = self.thread.join();
-        if let Some(exits) = vcpu.ok().as_ref().and_then(stats::exits) {
+        if let Some(exits) = self.stats.as_ref().and_then(VcpuStats::exits) {
             self.counters.end(exits);
+        }
+        drop(vcpu);
+    }
+
+    /// What the vCPU has done so far.
+    pub(crate) fn measure(&self) -> VcpuMeasurements {
+        let kvm = self.stats.as_ref().map(VcpuStats::read).unwrap_or_default();
+        let named = |wanted: &str| kvm.iter().find(|(name, _)| name == wanted);
+        let before = self.counters.all_exits().unwrap_or(0);
+        let exits = named("exits").map(|(_, exits)| before + exits);
+        let halted = named("halt_wait_ns").map(|(_, ns)| Duration::from_nanos(*ns));
+        let reason = |(name, count): &(String, u64)| {
+            let reason = name.strip_suffix("_exits")?;
+            Some((reason.replace('_', "-"), *count))
+        };
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        VcpuMeasurements {
+            id: self.id,
+            exits,
+            exits_by_reason: kvm.iter().filter_map(reason).collect(),
+            user_exits: [
+                ("port", count(&self.counters.port_exits)),
+                ("mmio", count(&self.counters.mmio_exits)),
+                ("other", count(&self.counters.other_exits)),
+            ],
+            cpu_time: cpu_time(&self.thread),
+            halted,
         }
     }
 }

@@ -11,6 +11,7 @@ use kvm_ioctls::VcpuFd;
 use super::gate::{Gate, Phase};
 use super::vcpu::{VcpuContext, VcpuHandle};
 use crate::error::Result;
+use crate::metrics::VcpuMeasurements;
 
 /// vCPU threads, and the gate that they wait at until [`run`](Self::run).
 #[derive(Default)]
@@ -47,6 +48,11 @@ impl Vcpus {
     /// Has all run the guest.
     pub(crate) fn run(&self) {
         self.gate.set(Phase::Running);
+    }
+
+    /// What each has done so far.
+    pub(crate) fn measure(&self) -> Vec<VcpuMeasurements> {
+        self.threads.iter().map(VcpuHandle::measure).collect()
     }
 
     /// Brings all to rest, and waits until they do.

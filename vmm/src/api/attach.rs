@@ -1,0 +1,157 @@
+//! A device to be attached, as it is sent: what it is, with the open
+//! descriptor of what it stands on. The VM process opens nothing.
+
+use std::os::fd::OwnedFd;
+
+use devices::block::id::DiskId;
+use devices::block::open::{DiskOptions, EngineChoice};
+use devices::net::device::NetOptions;
+use devices::net::mac::MacAddress;
+use devices::net::mtu::Mtu;
+use serde::{Deserialize, Serialize};
+
+use super::body::Body;
+use super::failure::{Code, Failure};
+use crate::config::{BlockConfig, DeviceConfig, NetConfig};
+use crate::device_name::DeviceName;
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    Disk,
+    Net,
+}
+
+/// A disk, beside its kind.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewDisk {
+    name: String,
+    #[serde(default)]
+    readonly: bool,
+    #[serde(default)]
+    direct: bool,
+    #[serde(default)]
+    engine: Engine,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Engine {
+    #[default]
+    Auto,
+    IoUring,
+    Sync,
+}
+
+/// A network interface, beside its kind.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewNet {
+    name: DeviceName,
+    mac: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u16>,
+}
+
+/// Reads what `body` describes, which stands on `descriptor`.
+pub(super) fn read(
+    mut body: Body,
+    descriptor: &mut Option<OwnedFd>,
+) -> Result<DeviceConfig, Failure> {
+    let kind: Kind = body.take("kind")?;
+    match kind {
+        Kind::Disk => {
+            let disk: NewDisk = body.read()?;
+            let id: DiskId = disk.name.parse().map_err(bad("name"))?;
+            Ok(DeviceConfig::Block(BlockConfig {
+                file: passed(descriptor, "disk's file")?.into(),
+                id,
+                options: DiskOptions {
+                    engine: match disk.engine {
+                        Engine::Auto => EngineChoice::Auto,
+                        Engine::IoUring => EngineChoice::IoUring,
+                        Engine::Sync => EngineChoice::Sync,
+                    },
+                    direct: disk.direct,
+                    read_only: disk.readonly,
+                },
+            }))
+        }
+        Kind::Net => {
+            let net: NewNet = body.read()?;
+            let mac: MacAddress = net.mac.parse().map_err(bad("mac"))?;
+            let mtu = net.mtu.map(Mtu::new).transpose().map_err(bad("mtu"))?;
+            Ok(DeviceConfig::Net(NetConfig {
+                name: net.name,
+                tap: passed(descriptor, "tap")?,
+                options: NetOptions { mac, mtu },
+            }))
+        }
+    }
+}
+
+fn bad<E: std::fmt::Display>(field: &'static str) -> impl Fn(E) -> Failure {
+    move |error| Failure::in_field(field, format!("field '{field}': {error}"))
+}
+
+fn passed(descriptor: &mut Option<OwnedFd>, what: &str) -> Result<OwnedFd, Failure> {
+    descriptor.take().ok_or_else(|| {
+        Failure::new(
+            Code::MalformedRequest,
+            format!("the open descriptor of the {what} is missing; pass it with the request's first byte (SCM_RIGHTS)"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str, descriptor: &mut Option<OwnedFd>) -> Result<DeviceConfig, Failure> {
+        read(Body::parse(text.as_bytes())?, descriptor)
+    }
+
+    fn file() -> Option<OwnedFd> {
+        Some(tempfile::tempfile().unwrap().into())
+    }
+
+    #[test]
+    fn a_disk_and_a_network_interface_take_the_descriptor() {
+        let mut passed = file();
+        let text = r#"{"kind":"disk","name":"data","readonly":true}"#;
+        let Ok(DeviceConfig::Block(disk)) = parsed(text, &mut passed) else {
+            panic!("it is a disk");
+        };
+        assert!(passed.is_none() && disk.options.read_only && !disk.options.direct);
+        assert_eq!(disk.id.to_string(), "data");
+        let text = r#"{"kind":"net","name":"net1","mac":"02:00:00:00:00:01","mtu":9000}"#;
+        let Ok(DeviceConfig::Net(net)) = parsed(text, &mut file()) else {
+            panic!("it is a network interface");
+        };
+        assert_eq!(net.options.mtu.map(Mtu::get), Some(9000));
+    }
+
+    #[test]
+    fn what_cannot_be_attached_is_refused_by_its_fields_name() {
+        for (text, field) in [
+            ("{}", "kind"),
+            (r#"{"kind":"tape","name":"a"}"#, "kind"),
+            (r#"{"kind":"disk"}"#, "name"),
+            (
+                r#"{"kind":"disk","name":"a b c d e f g h i j k l m"}"#,
+                "name",
+            ),
+            (r#"{"kind":"disk","name":"a","readonly":1}"#, "readonly"),
+            (r#"{"kind":"disk","name":"a","mac":""}"#, "mac"),
+            (r#"{"kind":"net","name":"a","mac":"1"}"#, "mac"),
+        ] {
+            let failure = parsed(text, &mut file()).unwrap_err();
+            let document = serde_json::to_value(failure.document()).unwrap();
+            assert_eq!(document["error"]["field"], field, "{text}");
+        }
+        let text = r#"{"kind":"disk","name":"a"}"#;
+        let missing = parsed(text, &mut None).unwrap_err();
+        assert_eq!(missing.code, Code::MalformedRequest);
+    }
+}

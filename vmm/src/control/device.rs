@@ -1,0 +1,83 @@
+//! What is asked of single devices while the machine runs.
+
+use devices::block::handle::BlockHandle;
+use devices::rate_limit::Limits;
+
+use super::Control;
+use crate::catalog::DeviceHandle;
+use crate::command::DeviceLimits;
+use crate::device_name::DeviceName;
+use crate::error::{Error, Result};
+use crate::metrics::{DiskMeasurements, Measurements, NetMeasurements};
+
+impl Control {
+    /// What the machine has done and holds.
+    pub(super) fn measure(&self) -> Measurements {
+        let mut measurements = Measurements {
+            built: Some(self.built),
+            vcpus: self.machine.parts.vcpus.measure(),
+            memory: self.memory().and_then(|memory| memory.status()).ok(),
+            ..Measurements::default()
+        };
+        for device in &self.machine.parts.devices {
+            let name = device.description.name.clone();
+            match &device.handle {
+                DeviceHandle::Disk(disk) => {
+                    measurements.disks.push(DiskMeasurements::of(name, disk));
+                }
+                DeviceHandle::Net(net) => {
+                    measurements.nets.push(NetMeasurements::of(name, net));
+                }
+                _ => {}
+            }
+        }
+        measurements
+    }
+
+    /// Makes a disk larger: as long as is asked for, or as its file is.
+    pub(super) fn resize(&self, name: &DeviceName, bytes: Option<u64>) -> Result<u64> {
+        let resized = self.disk(name)?.resize(bytes);
+        resized.map_err(|source| Error::Resize {
+            device: name.clone(),
+            source,
+        })
+    }
+
+    /// Limits a device, or lets it go.
+    pub(super) fn set_limits(&self, name: &DeviceName, limits: DeviceLimits) -> Result<()> {
+        match limits {
+            DeviceLimits::Disk(limits) => self.disk(name)?.set_limits(limits),
+            DeviceLimits::Net { receive, transmit } => {
+                self.limit_net(name, receive, transmit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn limit_net(
+        &self,
+        name: &DeviceName,
+        receive: Option<Limits>,
+        transmit: Option<Limits>,
+    ) -> Result<()> {
+        match &self.find(name)?.handle {
+            DeviceHandle::Net(net) => net.set_limits(receive, transmit),
+            _ => return Err(not_a(name, "network interface")),
+        }
+        Ok(())
+    }
+
+    fn disk(&self, name: &DeviceName) -> Result<&BlockHandle> {
+        match &self.find(name)?.handle {
+            DeviceHandle::Disk(disk) => Ok(disk),
+            _ => Err(not_a(name, "disk")),
+        }
+    }
+}
+
+fn not_a(name: &DeviceName, kind: &'static str) -> Error {
+    Error::OtherKind {
+        device: name.clone(),
+        kind,
+    }
+}

@@ -1,0 +1,104 @@
+//! Measurements of devices, gathered from the host's side of each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use devices::block::handle::BlockHandle;
+use devices::net::handle::NetHandle;
+use devices::rate_limit::{Limiter, Throttled};
+
+use super::{
+    DirectionMeasurements, DiskMeasurements, NetMeasurements, OperationMeasurements,
+    ThrottledMeasurements,
+};
+use crate::device_name::DeviceName;
+
+impl DiskMeasurements {
+    /// Of the disk called `name`.
+    pub(crate) fn of(name: DeviceName, disk: &BlockHandle) -> Self {
+        let counters = disk.counters();
+        let latency = &counters.latency;
+        let operation =
+            |kind, count, bytes, latency: &devices::histogram::Histogram| OperationMeasurements {
+                kind,
+                count,
+                bytes,
+                latency: latency.snapshot(),
+            };
+        let bytes = |counter: &devices::counter::Counter| Some(counter.get());
+        let cleared = counters.discards.get() + counters.zeroes.get();
+        Self {
+            name,
+            capacity_bytes: disk.capacity(),
+            operations: vec![
+                operation(
+                    "read",
+                    counters.reads.get(),
+                    bytes(&counters.read_bytes),
+                    &latency.read,
+                ),
+                operation(
+                    "write",
+                    counters.writes.get(),
+                    bytes(&counters.written_bytes),
+                    &latency.write,
+                ),
+                operation("flush", counters.flushes.get(), None, &latency.flush),
+                operation(
+                    "discard",
+                    cleared,
+                    bytes(&counters.cleared_bytes),
+                    &latency.discard,
+                ),
+            ],
+            errors: [
+                ("disk", counters.disk_errors.get()),
+                ("refused", counters.refused.get()),
+                ("malformed", counters.malformed.get()),
+            ],
+            throttled: disk.throttled().into(),
+        }
+    }
+}
+
+impl NetMeasurements {
+    /// Of the network interface called `name`.
+    pub(crate) fn of(name: DeviceName, net: &NetHandle) -> Self {
+        let (receive, transmit) = (&net.counters().receive, &net.counters().transmit);
+        let throttled = |limiter: &Arc<Limiter>| limiter.throttled().into();
+        Self {
+            name,
+            receive: DirectionMeasurements {
+                packets: receive.packets.get(),
+                bytes: receive.bytes.get(),
+                drops: vec![
+                    ("no-buffer", receive.no_buffer.get()),
+                    ("oversized", receive.oversized.get()),
+                    ("port-error", receive.port_error.get()),
+                    ("bad-buffer", receive.bad_buffer.get()),
+                ],
+                throttled: throttled(net.receive()),
+            },
+            transmit: DirectionMeasurements {
+                packets: transmit.packets.get(),
+                bytes: transmit.bytes.get(),
+                drops: vec![
+                    ("malformed", transmit.malformed.get()),
+                    ("oversized", transmit.oversized.get()),
+                    ("port-busy", transmit.port_busy.get()),
+                    ("port-error", transmit.port_error.get()),
+                ],
+                throttled: throttled(net.transmit()),
+            },
+        }
+    }
+}
+
+impl From<&Throttled> for ThrottledMeasurements {
+    fn from(throttled: &Throttled) -> Self {
+        Self {
+            operations: throttled.operations.get(),
+            time: Duration::from_nanos(throttled.nanoseconds.get()),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What a machine has done and holds, measured when somebody asks: plain
+//! values, and the text that Prometheus reads.
+//!
+//! Everything here is counted anyway, by KVM, by workers and by the host's
+//! kernel; asking costs whoever asks, not the guest.
+
+mod exposition;
+mod gather;
+mod openmetrics;
+
+use std::time::{Duration, SystemTime};
+
+use devices::histogram::Snapshot;
+
+use crate::device_name::DeviceName;
+use crate::memory::MemoryStatus;
+
+pub use exposition::exposition;
+pub use openmetrics::CONTENT_TYPE;
+
+/// What a machine has done and holds. Counters begin anew with the process,
+/// and those of vCPUs with each reset of the guest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measurements {
+    /// When the machine was built.
+    pub built: Option<SystemTime>,
+    /// Each vCPU that there is, in order.
+    pub vcpus: Vec<VcpuMeasurements>,
+    /// Its memory, where the host tells.
+    pub memory: Option<MemoryStatus>,
+    /// Each disk.
+    pub disks: Vec<DiskMeasurements>,
+    /// Each network interface.
+    pub nets: Vec<NetMeasurements>,
+}
+
+/// What a vCPU has done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VcpuMeasurements {
+    /// Its number.
+    pub id: u8,
+    /// How often it left the guest, to KVM or further, where KVM tells
+    /// (Linux 5.14).
+    pub exits: Option<u64>,
+    /// KVM's own counts of some kinds of exits, by its names for them without
+    /// `_exits`. Kinds overlap, and are not all: which there are depends on
+    /// the host's kernel and processor.
+    pub exits_by_reason: Vec<(String, u64)>,
+    /// Exits to this process, by what for.
+    pub user_exits: [(&'static str, u64); 3],
+    /// CPU time of its thread, in the guest and for it.
+    pub cpu_time: Duration,
+    /// How long it was halted by the guest and asleep, where KVM tells.
+    pub halted: Option<Duration>,
+}
+
+/// What a disk has done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DiskMeasurements {
+    /// What it is called.
+    pub name: DeviceName,
+    /// Its size.
+    pub capacity_bytes: u64,
+    /// Each kind of operation.
+    pub operations: Vec<OperationMeasurements>,
+    /// Requests that failed, by why.
+    pub errors: [(&'static str, u64); 3],
+    /// What limits have held back.
+    pub throttled: ThrottledMeasurements,
+}
+
+/// What a disk has done of one kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperationMeasurements {
+    /// Which kind.
+    pub kind: &'static str,
+    /// How many.
+    pub count: u64,
+    /// Of how many bytes; none where there are none to count.
+    pub bytes: Option<u64>,
+    /// How long they took.
+    pub latency: Snapshot,
+}
+
+/// What a network interface has done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetMeasurements {
+    /// What it is called.
+    pub name: DeviceName,
+    /// To the guest.
+    pub receive: DirectionMeasurements,
+    /// From the guest.
+    pub transmit: DirectionMeasurements,
+}
+
+/// What a network interface has done in one direction.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DirectionMeasurements {
+    /// Packets that passed.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Packets that did not, by why.
+    pub drops: Vec<(&'static str, u64)>,
+    /// What limits have held back.
+    pub throttled: ThrottledMeasurements,
+}
+
+/// What limits have held back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThrottledMeasurements {
+    /// Operations or packets that had to wait.
+    pub operations: u64,
+    /// How long, all together.
+    pub time: Duration,
+}
