@@ -46,6 +46,8 @@ pub fn open_all(options: Vec<NetOption>) -> Result<Vec<NetConfig>, Error> {
                 mac,
                 mtu: option.mtu,
             },
+            receive: option.receive,
+            transmit: option.transmit,
         });
         taps.push(&option.tap);
     }
@@ -65,6 +67,8 @@ pub fn open_one(option: &NetOption, name: DeviceName) -> Result<NetConfig, Error
             mac: option.mac.unwrap_or_else(|| derived(&host, &option.tap)),
             mtu: option.mtu,
         },
+        receive: option.receive,
+        transmit: option.transmit,
     })
 }
 

@@ -4,6 +4,8 @@
 //! These types are the format; the validated ones of [`config`](crate::config)
 //! are made from them and into them, here only.
 
+mod device;
+
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
@@ -11,17 +13,12 @@ use std::os::fd::RawFd;
 
 use boot::smbios::{Identity, Text};
 use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
-use devices::block::open::{DiskOptions, EngineChoice};
-use devices::net::device::NetOptions;
-use devices::net::mtu::Mtu;
 use serde::{Deserialize, Serialize};
 
+use self::device::WireDevice;
 use super::inheritance::{Inheritance, bequeath};
 use super::{Handover, HandoverError, Registration, VERSION};
-use crate::config::{
-    BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, OnReset, TransportKind,
-    VmConfig,
-};
+use crate::config::{BootConfig, ConsoleConfig, OnReset, TransportKind, VmConfig};
 use crate::memory::{Backing, MemoryConfig};
 
 /// A machine, and what goes with it.
@@ -117,35 +114,6 @@ enum WireTransport {
 enum WireOnReset {
     Reboot,
     Stop,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-enum WireDevice {
-    Block {
-        file: RawFd,
-        id: String,
-        engine: WireEngine,
-        direct: bool,
-        read_only: bool,
-    },
-    Net {
-        tap: RawFd,
-        name: String,
-        mac: String,
-        mtu: Option<u16>,
-    },
-    Rng,
-    Balloon,
-    Mem,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum WireEngine {
-    Auto,
-    IoUring,
-    Sync,
 }
 
 fn bad<E: Display>(what: &'static str) -> impl Fn(E) -> HandoverError {
@@ -343,74 +311,6 @@ impl WireIdentity {
             serial: text(self.serial)?,
             uuid: self.uuid,
             asset_tag: self.asset_tag.map(text).transpose()?,
-        })
-    }
-}
-
-impl WireDevice {
-    fn from_config(config: DeviceConfig) -> io::Result<Self> {
-        Ok(match config {
-            DeviceConfig::Block(block) => Self::Block {
-                file: bequeath(block.file)?,
-                id: block.id.to_string(),
-                engine: match block.options.engine {
-                    EngineChoice::Auto => WireEngine::Auto,
-                    EngineChoice::IoUring => WireEngine::IoUring,
-                    EngineChoice::Sync => WireEngine::Sync,
-                },
-                direct: block.options.direct,
-                read_only: block.options.read_only,
-            },
-            DeviceConfig::Net(net) => Self::Net {
-                name: net.name.to_string(),
-                tap: bequeath(net.tap)?,
-                mac: net.options.mac.to_string(),
-                mtu: net.options.mtu.map(Mtu::get),
-            },
-            DeviceConfig::Rng => Self::Rng,
-            DeviceConfig::Balloon => Self::Balloon,
-            DeviceConfig::Mem => Self::Mem,
-        })
-    }
-
-    fn into_config(self, inheritance: &mut Inheritance) -> Result<DeviceConfig, HandoverError> {
-        let mut fd = |number| inheritance.adopt(number);
-        Ok(match self {
-            Self::Block {
-                file,
-                id,
-                engine,
-                direct,
-                read_only,
-            } => DeviceConfig::Block(BlockConfig {
-                file: fd(file)?.into(),
-                id: id.parse().map_err(bad("disk id"))?,
-                options: DiskOptions {
-                    engine: match engine {
-                        WireEngine::Auto => EngineChoice::Auto,
-                        WireEngine::IoUring => EngineChoice::IoUring,
-                        WireEngine::Sync => EngineChoice::Sync,
-                    },
-                    direct,
-                    read_only,
-                },
-            }),
-            Self::Net {
-                tap,
-                name,
-                mac,
-                mtu,
-            } => DeviceConfig::Net(NetConfig {
-                name: name.parse().map_err(bad("device name"))?,
-                tap: fd(tap)?,
-                options: NetOptions {
-                    mac: mac.parse().map_err(bad("MAC address"))?,
-                    mtu: mtu.map(Mtu::new).transpose().map_err(bad("MTU"))?,
-                },
-            }),
-            Self::Rng => DeviceConfig::Rng,
-            Self::Balloon => DeviceConfig::Balloon,
-            Self::Mem => DeviceConfig::Mem,
         })
     }
 }
