@@ -50,6 +50,7 @@ fn attach(vm: &Vm, disk: &DiskFile, id: &str) {
         file: file.unwrap(),
         id: id.parse().unwrap(),
         options: DiskOptions::default(),
+        limits: None,
     }));
     assert_eq!(attached.unwrap().name, name(id));
 }
@@ -156,6 +157,7 @@ fn a_disk_that_is_attached_twice_or_unknown_changes_nothing() {
             read_only: true,
             ..DiskOptions::default()
         },
+        limits: None,
     }));
     let twice = twice.unwrap_err();
     assert_eq!(twice.kind(), ErrorKind::Configuration);
