@@ -13,6 +13,7 @@ use devices::block::id::DiskId;
 use devices::block::open::DiskOptions;
 use devices::net::device::NetOptions;
 use devices::pci::SLOTS;
+use devices::rate_limit::Limits;
 use devices::vsock::{GuestCid, SocketStem};
 
 use crate::description::{DeviceDescription, DeviceKind};
@@ -152,6 +153,8 @@ pub struct BlockConfig {
     pub id: DiskId,
     /// How the file is used.
     pub options: DiskOptions,
+    /// How much it may do to begin with.
+    pub limits: Option<Limits>,
 }
 
 /// A network interface.
@@ -164,6 +167,10 @@ pub struct NetConfig {
     pub tap: OwnedFd,
     /// What the guest sees of it.
     pub options: NetOptions,
+    /// How much may come to the guest to begin with.
+    pub receive: Option<Limits>,
+    /// How much the guest may send to begin with.
+    pub transmit: Option<Limits>,
 }
 
 /// Streams between programs of the guest and of the host.
