@@ -2,7 +2,7 @@
 //! needs, and the output.
 
 mod boot;
-pub(crate) mod limits;
+mod limits;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
