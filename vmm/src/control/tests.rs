@@ -354,8 +354,10 @@ fn a_watchdog_rests_with_its_machine_and_is_stopped_by_a_reset() {
 
 #[test]
 fn a_watchdog_rests_though_a_device_does_not() {
-    let (paused, inside) =
-        machine_with(vec![started_device("disk root", 1, false)], OnReset::Reboot);
+    let (paused, inside) = machine_with(
+        vec![started_device("disk root", 1, Flaw::DoesNotStop)],
+        OnReset::Reboot,
+    );
     let vm = paused.start().unwrap();
     inside.start_watchdog();
     vm.pause().unwrap_err();
