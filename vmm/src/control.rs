@@ -27,6 +27,7 @@ use boot::CpuCount;
 use devices::platform::request::MachineRequest;
 use devices::thread;
 
+use crate::attach::AttachedDevice;
 use crate::command::{Answer, Command, Reply};
 use crate::config::OnReset;
 use crate::deadlines::Deadlines;
@@ -282,9 +283,14 @@ impl Control {
     }
 
     fn devices(&self) -> Vec<DeviceDescription> {
-        let devices = self.machine.parts.devices.iter();
-        let present = devices.filter(|device| !device.severed);
+        let present = self.present();
         present.map(|device| device.description.clone()).collect()
+    }
+
+    /// The devices that were not detached by force.
+    fn present(&self) -> impl Iterator<Item = &AttachedDevice> + Clone {
+        let devices = self.machine.parts.devices.iter();
+        devices.filter(|device| !device.severed)
     }
 
     fn tell(&mut self, event: &Event) {

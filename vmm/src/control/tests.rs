@@ -1,5 +1,5 @@
 use super::*;
-use crate::attach::{AttachedDevice, started_device};
+use crate::attach::{Flaw, started_device};
 use crate::catalog::NamedDevice;
 use crate::config::DeviceConfig;
 use crate::cpu::crash::{Crash, CrashCause};
@@ -219,7 +219,10 @@ fn asking_twice_changes_nothing_and_every_change_is_told_once() {
 
 #[test]
 fn a_pause_that_failed_fails_until_the_machine_is_resumed_and_nobody_hears_of_it() {
-    let (paused, _) = machine_with(vec![started_device("disk root", 1, false)], OnReset::Reboot);
+    let (paused, _) = machine_with(
+        vec![started_device("disk root", 1, Flaw::DoesNotStop)],
+        OnReset::Reboot,
+    );
     let events = paused.events();
     let vm = paused.start().unwrap();
     for _ in 0..2 {
@@ -351,8 +354,10 @@ fn a_watchdog_rests_with_its_machine_and_is_stopped_by_a_reset() {
 
 #[test]
 fn a_watchdog_rests_though_a_device_does_not() {
-    let (paused, inside) =
-        machine_with(vec![started_device("disk root", 1, false)], OnReset::Reboot);
+    let (paused, inside) = machine_with(
+        vec![started_device("disk root", 1, Flaw::DoesNotStop)],
+        OnReset::Reboot,
+    );
     let vm = paused.start().unwrap();
     inside.start_watchdog();
     vm.pause().unwrap_err();
@@ -436,8 +441,10 @@ fn a_machine_that_cannot_be_put_together_again_ends_and_says_why() {
 
 #[test]
 fn a_device_that_does_not_stop_keeps_the_guest_from_starting_anew() {
-    let (paused, inside) =
-        machine_with(vec![started_device("disk root", 1, false)], OnReset::Reboot);
+    let (paused, inside) = machine_with(
+        vec![started_device("disk root", 1, Flaw::DoesNotStop)],
+        OnReset::Reboot,
+    );
     let vm = paused.start().unwrap();
     inside.request(MachineRequest::Reset);
     let StopReason::ResetFailed { reason, .. } = vm.wait() else {
@@ -605,7 +612,7 @@ fn name(text: &str) -> DeviceName {
 /// A machine with two disks that runs, "root" in slot 1 and "data" in slot 2.
 fn machine_with_disks() -> (Vm, Inside) {
     let disks = [("root", 1), ("data", 2)];
-    let disks = disks.map(|(name, slot)| started_device(name, slot, true));
+    let disks = disks.map(|(name, slot)| started_device(name, slot, Flaw::None));
     let (paused, inside) = machine_with(disks.into(), OnReset::Reboot);
     (paused.start().unwrap(), inside)
 }
@@ -697,8 +704,29 @@ fn a_device_detached_by_force_is_gone_before_the_guest_knows() {
 }
 
 #[test]
+fn a_device_detached_by_force_is_gone_though_what_was_written_may_be_lost() {
+    let device = started_device("data", 2, Flaw::DoesNotSync);
+    let (paused, inside) = machine_with(vec![device], OnReset::Reboot);
+    let vm = paused.start().unwrap();
+    let events = vm.events();
+    let lost = vm.force_detach(name("data")).unwrap_err();
+    assert!(matches!(lost, Error::Detach { .. }), "{lost}");
+    assert_eq!(names(&vm), [""; 0]);
+    assert_eq!(events.recv(), Ok(Event::DeviceDetached(name("data"))));
+    assert_eq!(inside.read(boot::layout::PCI_SLOTS_PORT + 4), 1 << 2);
+}
+
+#[test]
+fn a_device_detached_by_force_is_not_measured_any_more() {
+    let (vm, _) = machine_with_disks();
+    assert_eq!(vm.measure().unwrap().nets.len(), 2);
+    vm.force_detach(name("data")).unwrap();
+    assert_eq!(vm.measure().unwrap().nets.len(), 1);
+}
+
+#[test]
 fn a_device_that_does_not_stop_is_not_said_to_be_detached() {
-    let device = started_device("data", 2, false);
+    let device = started_device("data", 2, Flaw::DoesNotStop);
     let (paused, _) = machine_with(vec![device], OnReset::Reboot);
     let vm = paused.start().unwrap();
     let stuck = vm.force_detach(name("data")).unwrap_err();
