@@ -22,6 +22,14 @@ impl<T> Deadlines<T> {
         self.0.push((at, what));
     }
 
+    /// `what` is not to be done any more.
+    pub(crate) fn cancel(&mut self, what: &T)
+    where
+        T: PartialEq,
+    {
+        self.0.retain(|(_, other)| other != what);
+    }
+
     /// When the next is due, if there is one.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.0.iter().map(|(at, _)| *at).min()
@@ -45,6 +53,9 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut deadlines = Deadlines::default();
+        assert_eq!(deadlines.next(), None);
+        deadlines.add(at(0), 'x');
+        deadlines.cancel(&'x');
         assert_eq!(deadlines.next(), None);
         for (seconds, what) in [(3, 'c'), (1, 'a'), (9, 'd'), (1, 'b')] {
             deadlines.add(at(seconds), what);

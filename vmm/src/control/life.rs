@@ -153,10 +153,10 @@ impl Control {
 
     /// Has the guest reminded of what it was just told.
     pub(super) fn remind_until_heard(&mut self) {
-        if self.reminding.is_none() {
-            self.deadlines
-                .add(Instant::now() + FIRST_REMINDER, Due::Reminder);
-        }
+        // The next may have been further off.
+        self.deadlines.cancel(&Due::Reminder);
+        self.deadlines
+            .add(Instant::now() + FIRST_REMINDER, Due::Reminder);
         self.reminding = Some(FIRST_REMINDER);
     }
 

@@ -14,6 +14,7 @@ use crate::attach::AttachedDevice;
 use crate::catalog::NamedDevice;
 use crate::command::{Answer, Reply};
 use crate::config::DeviceConfig;
+use crate::description::DeviceKind;
 use crate::device_name::DeviceName;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -80,9 +81,20 @@ impl Control {
         self.remind_until_heard();
     }
 
+    /// The slot of a device that comes and goes.
+    fn changing_slot(&self, name: &DeviceName) -> Result<u8> {
+        let device = self.find(name)?;
+        match device.description.kind {
+            DeviceKind::Disk | DeviceKind::Net => device.slot().ok_or_else(fixed),
+            _ => Err(Error::Config(format!(
+                "'{name}' stays: only disks and network interfaces come and go"
+            ))),
+        }
+    }
+
     /// The slot of a device that the guest can do without.
     fn slot_to_give_up(&self, name: &DeviceName) -> Result<u8> {
-        let slot = self.find(name)?.slot().ok_or_else(fixed)?;
+        let slot = self.changing_slot(name)?;
         match self.machine.root == Some(name.clone()) {
             true => Err(Error::RootDisk(name.clone())),
             false => Ok(slot),
@@ -91,8 +103,8 @@ impl Control {
 
     /// Takes from `name` what it stands on, without asking the guest.
     pub(super) fn force_detach(&mut self, name: &DeviceName) -> Result<()> {
+        let slot = self.changing_slot(name)?;
         let device = self.find(name)?;
-        let slot = device.slot().ok_or_else(fixed)?;
         let severed = device.sever();
         if let Err(Error::Pause { .. }) = severed {
             // What is in flight still reaches what it stands on.
@@ -149,6 +161,8 @@ impl Control {
         // Errors are told to the first: they have no copies.
         let mut outcome = Some(outcome);
         for waiter in gone {
+            let ticket = waiter.ticket;
+            self.deadlines.cancel(&Due::Detached { ticket });
             let told = outcome.take().unwrap_or(Ok(()));
             waiter.answer.send(told.map(|()| Reply::Done));
         }
