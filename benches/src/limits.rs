@@ -126,6 +126,8 @@ impl LimitBench {
             // Half of it is for files, and fio's are 100 MiB, twice at first.
             ["--memory", "512M"],
             ["--disk", &disk],
+            // A reset is the end of a measurement.
+            ["--on-reset", "stop"],
         ];
         Ok(Deterministic {
             kernel: self.outer_kernel.clone(),
@@ -150,7 +152,7 @@ impl LimitBench {
             self.seconds
         );
         format!(
-            "console=ttyS0 quiet panic=-1 plinth.root=none {}",
+            "console=ttyS0 quiet panic=-1 reboot=k plinth.root=none plinth.then=reboot {}",
             run_word(&fio)
         )
     }
