@@ -19,7 +19,10 @@ impl Control {
             memory: self.memory().and_then(|memory| memory.status()).ok(),
             ..Measurements::default()
         };
-        for device in &self.machine.parts.devices {
+        // The shell of one that was detached by force may share its name with
+        // one that came since.
+        let devices = self.machine.parts.devices.iter();
+        for device in devices.filter(|device| !device.severed) {
             let name = device.description.name.clone();
             match &device.handle {
                 DeviceHandle::Disk(disk) => {

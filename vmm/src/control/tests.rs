@@ -1,15 +1,18 @@
 use super::*;
 use crate::attach::{AttachedDevice, started_device};
-use crate::catalog::NamedDevice;
+use crate::catalog::{DeviceHandle, NamedDevice};
 use crate::config::DeviceConfig;
 use crate::cpu::crash::{Crash, CrashCause};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operator::Operator;
 use crate::platform::GuestEvents;
 use crate::vm::{PausedVm, Vm};
+use devices::block::device::Block;
+use devices::block::open::{DiskOptions, open_disk};
 use devices::bus::Bus;
 use devices::interrupt::InterruptLine;
 use devices::platform::request::RequestSender;
+use devices::reactor::Reactor;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -605,6 +608,35 @@ fn a_device_detached_by_force_is_gone_before_the_guest_knows() {
     inside.eject(2);
     vm.pause().unwrap();
     assert_eq!(events.recv(), Ok(Event::Paused));
+}
+
+#[test]
+fn all_who_wait_for_a_device_hear_that_it_did_not_leave_in_order() {
+    let device = started_device("data", 2, false);
+    let (paused, inside) = machine_with(vec![device], OnReset::Reboot);
+    let vm = paused.start().unwrap();
+    let waiting = [(); 2].map(|()| ask_for_data(&vm, LONG));
+    inside.eject(2);
+    for outcome in waiting {
+        let error = outcome.recv().unwrap().unwrap_err();
+        assert!(error.to_string().contains("data"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_left_of_a_device_detached_by_force_is_not_measured() {
+    let reactor = Reactor::spawn("test").unwrap();
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(512).unwrap();
+    let (disk, _) = open_disk(file, DiskOptions::default()).unwrap();
+    let disk = Block::new(disk, "data".parse().unwrap(), reactor.handle()).unwrap();
+    let mut device = started_device("data", 2, true);
+    device.handle = DeviceHandle::Disk(disk.handle());
+    let (paused, _) = machine_with(vec![device], OnReset::Reboot);
+    let vm = paused.start().unwrap();
+    assert_eq!(vm.measure().unwrap().disks.len(), 1);
+    vm.force_detach(name("data")).unwrap();
+    assert_eq!(vm.measure().unwrap().disks, []);
 }
 
 #[test]
