@@ -38,6 +38,7 @@ fn machine(words: &str, disk: &DiskFile) -> (VmBuilder, Transcript) {
             file: disk.unwrap(),
             id: "data".parse::<DiskId>().unwrap(),
             options: DiskOptions::default(),
+            limits: None,
         }));
     (builder, Transcript::of(console))
 }

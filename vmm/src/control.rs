@@ -233,11 +233,19 @@ impl Control {
 
     fn heed(&mut self, report: Report) -> Outcome {
         match report {
-            Report::Request(MachineRequest::Reset) => self.guest_resets(),
-            Report::Request(MachineRequest::Watchdog) => ControlFlow::Break(StopReason::Watchdog),
+            Report::Request(MachineRequest::Reset) => {
+                self.run_ends(&Event::ResetRequested, StopReason::Reset)
+            }
+            Report::Request(MachineRequest::Watchdog) => {
+                self.run_ends(&Event::Watchdog, StopReason::Watchdog)
+            }
             Report::Request(MachineRequest::UserQuit) => ControlFlow::Break(StopReason::UserQuit),
             Report::SlotsGivenUp => {
                 self.slots_given_up();
+                ControlFlow::Continue(())
+            }
+            Report::Panicked => {
+                self.tell(&Event::GuestPanicked);
                 ControlFlow::Continue(())
             }
             // The remaining kinds end the machine as a power-off does.

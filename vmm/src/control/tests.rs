@@ -5,13 +5,14 @@ use crate::config::DeviceConfig;
 use crate::cpu::crash::{Crash, CrashCause};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operator::Operator;
-use crate::platform::GuestEvents;
+use crate::platform::{GuestEvents, WatchdogClock, make_watchdog};
 use crate::vm::{PausedVm, Vm};
 use devices::block::device::Block;
 use devices::block::open::{DiskOptions, open_disk};
 use devices::bus::Bus;
 use devices::interrupt::InterruptLine;
 use devices::platform::request::RequestSender;
+use devices::platform::watchdog::Watchdog;
 use devices::reactor::Reactor;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -24,6 +25,7 @@ struct Inside {
     /// Where the guest hears of events.
     line: InterruptLine,
     ports: Bus,
+    watchdog: Watchdog,
     /// What becomes of the next that is put together.
     fails: Arc<Mutex<bool>>,
     /// Goes with the machine.
@@ -65,6 +67,12 @@ impl Inside {
         u32::from_le_bytes(data)
     }
 
+    /// The guest has its watchdog count down.
+    fn start_watchdog(&self) {
+        let running = boot::layout::WATCHDOG_PORT.into();
+        self.ports.write(running, &1_u32.to_le_bytes());
+    }
+
     /// How many hold on to what goes with the machine, beside the test.
     fn holders(&self) -> usize {
         Arc::strong_count(&self.held) - 1
@@ -74,6 +82,7 @@ impl Inside {
 /// Puts such a machine together.
 struct Assembler {
     inside: Inside,
+    reactor: Reactor,
     _held: Arc<()>,
 }
 
@@ -93,9 +102,16 @@ impl Assemble for Assembler {
             boot::layout::EVENTS_PORT,
             boot::layout::PCI_SLOTS_PORT,
             boot::layout::CPU_COUNT_PORT,
+            boot::layout::WATCHDOG_PORT,
         ] {
             ports.remove(port.into());
         }
+        let watchdog = WatchdogClock::start(
+            &self.inside.watchdog,
+            ports,
+            &self.reactor.handle(),
+            &reporter.request_sender(),
+        );
         Ok(Parts {
             events: Some(GuestEvents::new(
                 ports,
@@ -103,6 +119,7 @@ impl Assemble for Assembler {
                 cpus,
                 reporter.eject_reporter(),
             )?),
+            watchdog: Some(watchdog?),
             keep: Some(Box::new(Arc::clone(&self._held))),
             ..Parts::default()
         })
@@ -128,12 +145,14 @@ fn machine_with(devices: Vec<AttachedDevice>, on_reset: OnReset) -> (PausedVm, I
         reporter: Arc::new(Mutex::new(channel.reporter(Some(0)))),
         line: InterruptLine::new().unwrap(),
         ports: Bus::default(),
+        watchdog: make_watchdog().unwrap(),
         fails: Arc::default(),
         held: Arc::clone(&held),
     };
     let cpus = CpuCount::new(2).unwrap();
     let mut assembler = Assembler {
         inside: inside.clone(),
+        reactor: Reactor::spawn("test").unwrap(),
         _held: held,
     };
     // The assembler's own does not count.
@@ -292,6 +311,75 @@ fn a_guest_that_resets_starts_anew_as_often_as_it_likes() {
     assert_eq!(vm.statistics().resets, 20);
     inside.request(MachineRequest::PowerOff);
     assert_eq!(vm.wait(), StopReason::PowerOff);
+}
+
+#[test]
+fn a_guest_whose_watchdog_ran_out_starts_anew_unless_that_is_to_end_it() {
+    for (on_reset, last) in [
+        (OnReset::Reboot, Event::Restarted),
+        (OnReset::Stop, Event::Stopped(StopReason::Watchdog)),
+    ] {
+        let (paused, inside) = machine_with(Vec::new(), on_reset);
+        let events = paused.events();
+        let _vm = paused.start().unwrap();
+        inside.request(MachineRequest::Watchdog);
+        let told: Vec<_> = events.iter().take(3).collect();
+        assert_eq!(told, [Event::Started, Event::Watchdog, last]);
+    }
+}
+
+#[test]
+fn a_watchdog_rests_with_its_machine_and_is_stopped_by_a_reset() {
+    let (paused, inside) = machine();
+    let vm = paused.start().unwrap();
+    inside.start_watchdog();
+    assert!(inside.watchdog.is_counting());
+    for _ in 0..2 {
+        vm.pause().unwrap();
+        assert!(!inside.watchdog.is_counting());
+        vm.resume().unwrap();
+        assert!(inside.watchdog.is_counting());
+    }
+    vm.reset().unwrap();
+    assert!(!inside.watchdog.is_counting());
+    assert_eq!(inside.read(boot::layout::WATCHDOG_PORT), 0);
+    inside.start_watchdog();
+    assert!(inside.watchdog.is_counting(), "it is there in each run");
+    vm.pause().unwrap();
+    vm.reset().unwrap();
+    vm.resume().unwrap();
+    assert!(!inside.watchdog.is_counting());
+}
+
+#[test]
+fn a_watchdog_rests_though_a_device_does_not() {
+    let (paused, inside) =
+        machine_with(vec![started_device("disk root", 1, false)], OnReset::Reboot);
+    let vm = paused.start().unwrap();
+    inside.start_watchdog();
+    vm.pause().unwrap_err();
+    assert!(!inside.watchdog.is_counting());
+    vm.resume().unwrap();
+    assert!(inside.watchdog.is_counting());
+}
+
+#[test]
+fn a_panic_is_told_and_ends_nothing() {
+    let (paused, inside) = machine();
+    let events = paused.events();
+    let vm = paused.start().unwrap();
+    let panicked = inside.reporter.lock().unwrap().panic_reporter();
+    panicked();
+    assert_eq!(vm.describe().unwrap().state, State::Running);
+    inside.request(MachineRequest::Reset);
+    let told: Vec<_> = events.iter().take(4).collect();
+    let expected = [
+        Event::Started,
+        Event::GuestPanicked,
+        Event::ResetRequested,
+        Event::Restarted,
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]
