@@ -323,16 +323,19 @@ fn describe(config: &VmConfig) -> Result<Description> {
     })
 }
 
-/// The disk that the guest cannot do without: the first, if the kernel is told
-/// to have its root on one.
+/// The disk that the guest cannot do without: the first that it starts with,
+/// or another that the kernel is told of as its root, by the name that the
+/// first 26 have.
 fn root_disk(config: &VmConfig) -> Option<DeviceName> {
-    let words = config.boot.command_line.as_str().split_whitespace();
-    let on_disk = words.into_iter().any(|word| word.starts_with("root="));
-    let first = config.devices.iter().find_map(|device| match device {
+    let mut disks = config.devices.iter().filter_map(|device| match device {
         DeviceConfig::Block(disk) => DeviceName::try_from(disk.id).ok(),
         _ => None,
     });
-    first.filter(|_| on_disk)
+    let words = config.boot.command_line.as_str().split_whitespace();
+    let mut roots = words.filter_map(|word| word.strip_prefix("root=/dev/vd"));
+    let letter = roots.next_back().and_then(|rest| rest.bytes().next());
+    let number = letter.filter(u8::is_ascii_lowercase).unwrap_or(b'a') - b'a';
+    disks.nth(number.into())
 }
 
 #[cfg(test)]
@@ -356,6 +359,36 @@ mod tests {
         let error = check_pages(memory, false).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         error.to_string()
+    }
+
+    #[test]
+    fn the_root_disk_is_the_first_or_the_one_that_the_kernel_is_told_of() {
+        let disk = |id: &str| {
+            DeviceConfig::Block(crate::config::BlockConfig {
+                file: tempfile::tempfile().unwrap(),
+                id: id.parse().unwrap(),
+                options: crate::DiskOptions::default(),
+                limits: None,
+            })
+        };
+        for (line, root) in [
+            ("quiet", Some("a")),
+            ("root=LABEL=x", Some("a")),
+            ("root=/dev/vda1 ro", Some("a")),
+            ("root=/dev/vdb1", Some("b")),
+            ("root=/dev/vda root=/dev/vdb", Some("b")),
+            ("root=/dev/vdz", None),
+            ("root=/dev/vd9", Some("a")),
+        ] {
+            let kvm = tempfile::tempfile().unwrap().into();
+            let builder = VmBuilder::new(kvm, tempfile::tempfile().unwrap())
+                .command_line(CommandLine::new(line).unwrap())
+                .device(DeviceConfig::Rng)
+                .device(disk("a"))
+                .device(disk("b"));
+            let found = root_disk(&builder.config).map(String::from);
+            assert_eq!(found.as_deref(), root, "{line}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What can go wrong with a virtual machine, as one type.
 
 use std::io;
+use std::time::Duration;
 
 use devices::block::capacity::ResizeError;
 use devices::bus::BusError;
@@ -109,14 +110,14 @@ pub enum Error {
     RootDisk(DeviceName),
     /// The guest was asked to give a device up and did not.
     #[error(
-        "the guest did not give '{device}' up within {seconds} s; \
+        "the guest did not give '{device}' up within {patience:?}; \
          it may yet do so, or detach it by force"
     )]
     GuestKeeps {
         /// Which one.
         device: DeviceName,
         /// How long it had.
-        seconds: u64,
+        patience: Duration,
     },
     /// A device was detached, and not in good order.
     #[error("'{device}' is detached, but what the guest wrote may not be durable")]
@@ -308,7 +309,7 @@ mod tests {
             (
                 Error::GuestKeeps {
                     device: name(),
-                    seconds: 30,
+                    patience: Duration::from_millis(500),
                 },
                 ErrorKind::Guest,
             ),

@@ -36,12 +36,21 @@ impl Backing {
     /// Vets `file`, and turns direct I/O on if asked for or on already.
     pub(super) fn new(file: File, direct: bool, read_only: bool) -> Result<Self, BlockError> {
         let flags = rustix::fs::fcntl_getfl(&file).map_err(inspect)?;
-        if !read_only && flags & OFlags::RWMODE != OFlags::RDWR {
+        let mode = flags & OFlags::RWMODE;
+        if mode == OFlags::WRONLY {
+            return Err(BlockError::NotReadable);
+        }
+        if !read_only && mode != OFlags::RDWR {
             return Err(BlockError::NotWritable);
         }
+        // With O_APPEND every write goes to the end, whatever its offset
+        // (pwrite(2), BUGS), and io_uring fails what would wait on a
+        // non-blocking file.
+        let plain = flags - OFlags::APPEND - OFlags::NONBLOCK;
+        rustix::fs::fcntl_setfl(&file, plain).map_err(inspect)?;
         let direct = direct || flags.contains(OFlags::DIRECT);
         if direct {
-            rustix::fs::fcntl_setfl(&file, flags | OFlags::DIRECT)
+            rustix::fs::fcntl_setfl(&file, plain | OFlags::DIRECT)
                 .map_err(|errno| BlockError::NoDirect(errno.into()))?;
         }
         let blocks = Blocks::of(&file, direct)?;
@@ -244,5 +253,28 @@ mod tests {
         let backing = open(reader(), true).unwrap();
         let info = backing.info(1);
         assert!(info.read_only && !info.can_discard);
+    }
+
+    #[test]
+    fn a_descriptor_that_appends_or_does_not_wait_does_neither_as_a_disk() {
+        let file = sized(4096);
+        let flags = OFlags::APPEND | OFlags::NONBLOCK;
+        rustix::fs::fcntl_setfl(&file, OFlags::RDWR | flags).unwrap();
+        let backing = Backing::new(file, false, false).unwrap();
+        rustix::io::pwrite(backing.file(), b"x", 0).unwrap();
+        assert_eq!(backing.file().metadata().unwrap().len(), 4096);
+        let flags = rustix::fs::fcntl_getfl(backing.file()).unwrap();
+        assert!(!flags.contains(OFlags::NONBLOCK));
+    }
+
+    #[test]
+    fn a_descriptor_for_writing_makes_no_disk() {
+        let named = tempfile::NamedTempFile::new().unwrap();
+        named.as_file().set_len(4096).unwrap();
+        for read_only in [false, true] {
+            let file = File::options().write(true).open(named.path()).unwrap();
+            let outcome = Backing::new(file, false, read_only);
+            assert!(matches!(outcome, Err(BlockError::NotReadable)));
+        }
     }
 }

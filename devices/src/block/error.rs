@@ -23,6 +23,9 @@ pub enum BlockError {
     /// The descriptor cannot write, but the disk is not read-only.
     #[error("the disk is open for reading only; attach it read-only")]
     NotWritable,
+    /// The descriptor cannot read.
+    #[error("the disk is open for writing only; open it for reading and writing")]
+    NotReadable,
     /// The file system cannot bypass the page cache.
     #[error(
         "the disk cannot be used without the page cache (O_DIRECT); attach it without direct I/O"

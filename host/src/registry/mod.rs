@@ -88,11 +88,12 @@ impl Registry {
     /// All machines, in the order of their names.
     ///
     /// # Errors
-    /// The registry cannot be read.
+    /// The registry cannot be read, or is open to other users.
     pub fn machines(&self) -> Result<Vec<Machine>, Error> {
         if !self.root.exists() {
             return Ok(Vec::new());
         }
+        root::vet(&self.root)?;
         let _shared = self.lock(FlockOperation::LockShared)?;
         let mut machines = self.read_all()?;
         machines.retain(|machine| !machine.is_forgettable());
@@ -147,9 +148,12 @@ impl Registry {
         let unreadable = |error: io::Error| self.refused("cannot be read", error);
         let mut names: Vec<VmName> = Vec::new();
         for entry in fs::read_dir(&self.root).map_err(unreadable)? {
-            let name = entry.map_err(unreadable)?.file_name();
-            // What has no machine's name is not ours.
-            names.extend(name.to_str().and_then(|name| name.parse().ok()));
+            let entry = entry.map_err(unreadable)?;
+            // What is no directory, or has no machine's name, is not ours.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let name = entry.file_name();
+                names.extend(name.to_str().and_then(|name| name.parse().ok()));
+            }
         }
         names.sort();
         names.iter().map(|name| self.read(name)).collect()

@@ -55,17 +55,22 @@ fn choose(
 /// # Errors
 /// It cannot be made, or is not this user's alone.
 pub fn prepare(root: &Path) -> Result<(), Error> {
-    let refused = |why: &str| {
-        Error::host(format!("runtime directory '{}' {why}", root.display())).remedy(format!(
-            "a directory of your own with mode 0700, named in {VARIABLE}"
-        ))
-    };
     match DirBuilder::new().mode(0o700).create(root) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(refused("cannot be made").because(error));
+            return Err(refused(root, "cannot be made").because(error));
         }
         _ => {}
     }
+    vet(root)
+}
+
+/// Makes sure that `root` is this user's alone: a machine that somebody else
+/// put there would be given this user's disks.
+///
+/// # Errors
+/// It is not.
+pub fn vet(root: &Path) -> Result<(), Error> {
+    let refused = |why| refused(root, why);
     let metadata =
         fs::symlink_metadata(root).map_err(|error| refused("cannot be examined").because(error))?;
     if !metadata.is_dir() {
@@ -78,6 +83,12 @@ pub fn prepare(root: &Path) -> Result<(), Error> {
         return Err(refused("is open to other users"));
     }
     Ok(())
+}
+
+fn refused(root: &Path, why: &str) -> Error {
+    Error::host(format!("runtime directory '{}' {why}", root.display())).remedy(format!(
+        "a directory of your own with mode 0700, named in {VARIABLE}"
+    ))
 }
 
 #[cfg(test)]

@@ -217,3 +217,12 @@ fn what_was_recorded_can_be_changed() {
     assert_eq!(machine.record().disks["data"], PathBuf::from("/d"));
     assert_eq!(machine.record().pid, Some(std::process::id()));
 }
+
+#[test]
+fn machines_that_somebody_else_could_have_put_there_are_not_found() {
+    let f = Fixture::new();
+    let (_machine, _belongings) = f.start("web", true);
+    fs::set_permissions(f.path(""), fs::Permissions::from_mode(0o777)).unwrap();
+    let error = f.find("web").unwrap_err().report();
+    assert!(error.contains("is open to other users"), "{error}");
+}

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use devices::block::lock::{Access, lock};
 use host::registry::record::Record;
 
-use crate::machine::{DONE, Machines, answer};
+use crate::machine::{DONE, Machines, RUNTIME, answer};
 use crate::plinth::{Run, plinth_in, plinth_with};
 
 const CONFIGURATION: i32 = 2;
@@ -125,6 +125,36 @@ fn a_machine_is_shown_alive_and_dead() {
     );
     assert_eq!(vm(&machines, &["remove", "web"]).code, 0);
     vm(&machines, &["show", "web"]).refused(CONFIGURATION, &["no machine"]);
+}
+
+#[test]
+fn a_machine_that_was_taken_over_cannot_change_what_is_recorded_of_it() {
+    let machines = Machines::new();
+    let lies = |_: &str| {
+        answer(
+            "200 OK",
+            r#"{"state":"running","name":"db","pid":1,"socket":"/tmp/x","end":{}}"#,
+        )
+    };
+    let _web = machines.start("web", detached(), lies);
+    let run = vm(&machines, &["show", "web", "--output", "json"]);
+    let shown: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(shown["state"], "running");
+    assert_eq!(shown["name"], "web");
+    assert_eq!(shown["pid"], std::process::id());
+    assert!(shown["socket"].as_str().unwrap().ends_with("web/api.sock"));
+    assert!(shown.get("end").is_none(), "{shown}");
+}
+
+#[test]
+fn what_is_no_machine_s_directory_is_nobody_s_concern() {
+    let machines = Machines::new();
+    let _web = machines.start("web", detached(), usual);
+    std::fs::write(machines.path().join(RUNTIME).join("notes.txt"), "").unwrap();
+    let list = vm(&machines, &["list"]);
+    assert_eq!(list.code, 0, "{}", list.err);
+    assert_eq!(list.out.lines().count(), 2, "{}", list.out);
+    vm(&machines, &["pause", "notes.txt"]).refused(CONFIGURATION, &["there is no machine"]);
 }
 
 #[test]
@@ -405,6 +435,26 @@ fn events_are_printed_until_the_machine_ends() {
     let run = vm(&machines, &["events", "web"]);
     assert_eq!(run.out, "{\"event\":\"paused\"}\n{\"event\":\"resumed\"}\n");
     assert_eq!(run.code, 0);
+}
+
+#[test]
+fn events_end_when_nobody_reads_them_any_more() {
+    let machines = Machines::new();
+    // Whoever reads on comes upon what is no chunk.
+    let events = |_: &str| {
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+         13\r\n{\"event\":\"paused\"}\n\r\nnonsense\r\n"
+            .to_owned()
+    };
+    let _web = machines.start("web", detached(), events);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = Command::new(env!("CARGO_BIN_EXE_plinth"))
+        .args(["vm", "events", "web"])
+        .env("PLINTH_RUNTIME_DIR", machines.path().join(RUNTIME))
+        .stdout(writer)
+        .status();
+    assert_eq!(status.unwrap().code(), Some(0));
 }
 
 #[test]

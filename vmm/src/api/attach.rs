@@ -1,9 +1,11 @@
 //! A device to be attached, as it is sent: what it is, with the open
 //! descriptor of what it stands on. The VM process opens nothing.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use devices::block::id::DiskId;
+use devices::block::lock::{Access, LockError, lock};
 use devices::block::open::{DiskOptions, EngineChoice};
 use devices::net::device::NetOptions;
 use devices::net::mac::MacAddress;
@@ -71,8 +73,10 @@ pub(super) fn read(
         Kind::Disk => {
             let disk: NewDisk = body.read()?;
             let id: DiskId = disk.name.parse().map_err(bad("name"))?;
+            let file = File::from(passed(descriptor, "disk's file")?);
+            claim(&file, disk.readonly)?;
             Ok(DeviceConfig::Block(BlockConfig {
-                file: passed(descriptor, "disk's file")?.into(),
+                file,
                 id,
                 options: DiskOptions {
                     engine: match disk.engine {
@@ -112,6 +116,23 @@ fn passed(descriptor: &mut Option<OwnedFd>, what: &str) -> Result<OwnedFd, Failu
             format!("the open descriptor of the {what} is missing; pass it with the request's first byte (SCM_RIGHTS)"),
         )
     })
+}
+
+/// Locks a disk's file as `plinth` does; whoever passed it may have forgotten
+/// to. What else is wrong with it is found when it is opened as a disk.
+fn claim(file: &File, read_only: bool) -> Result<(), Failure> {
+    let access = match read_only {
+        true => Access::Shared,
+        false => Access::Exclusive,
+    };
+    match lock(file, access) {
+        Err(LockError::InUse) => Err(Failure::new(
+            Code::Conflict,
+            "the disk's file is in use, by this machine or another process; \
+             detach it there first, or attach it read-only everywhere",
+        )),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -180,5 +201,22 @@ mod tests {
         let text = r#"{"kind":"disk","name":"a"}"#;
         let missing = parsed(text, &mut None).unwrap_err();
         assert_eq!(missing.code, Code::MalformedRequest);
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_uses_is_refused_unless_all_only_read_it() {
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let open = || Some(OwnedFd::from(named.reopen().unwrap()));
+        let attach = |text| parsed(text, &mut open());
+        let writes = r#"{"kind":"disk","name":"a"}"#;
+        let reads = r#"{"kind":"disk","name":"a","readonly":true}"#;
+        let first = attach(writes).unwrap();
+        for text in [writes, reads] {
+            assert_eq!(attach(text).unwrap_err().code, Code::Conflict);
+        }
+        drop(first);
+        let _reader = attach(reads).unwrap();
+        attach(reads).unwrap();
+        assert_eq!(attach(writes).unwrap_err().code, Code::Conflict);
     }
 }

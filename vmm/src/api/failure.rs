@@ -13,7 +13,8 @@ use crate::error::{Error, ErrorKind};
 pub(super) enum Code {
     /// It is not HTTP/1.1.
     MalformedRequest,
-    /// A field of the body is missing, unknown or has an impossible value.
+    /// A field of the body is missing, unknown or has an impossible value, or
+    /// a device cannot stand on the descriptor that was passed.
     BadValue,
     /// Nothing has this path.
     UnknownPath,
@@ -159,6 +160,8 @@ impl From<Error> for Failure {
         let code = match &error {
             Error::Stopped => Code::Stopped,
             Error::UnknownDevice { .. } => Code::UnknownDevice,
+            // The descriptor that was passed is no disk or no tap.
+            Error::Device { .. } => Code::BadValue,
             error => match error.kind() {
                 ErrorKind::Configuration => Code::Conflict,
                 ErrorKind::Host => Code::Host,
@@ -191,5 +194,7 @@ mod tests {
             r#"{"error":{"code":"host","message":"the host refused a thread: no room"}}"#;
         assert_eq!(text, expected);
         assert_eq!(Failure::from(Error::Stopped).code, Code::Stopped);
+        let unfit = Error::device("disk a")(io::Error::other("it is a directory"));
+        assert_eq!(Failure::from(unfit).code.status().0, 400);
     }
 }

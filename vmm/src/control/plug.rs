@@ -158,12 +158,16 @@ impl Control {
         let (gone, others) = waiting.into_iter().partition(|one| one.slot == slot);
         self.leaving = others;
         let gone: Vec<Leaving> = gone;
-        // Errors are told to the first: they have no copies.
+        // An error has no copies: the first hears all of it, others its words.
+        let words = outcome.as_ref().err().map(Error::to_string);
         let mut outcome = Some(outcome);
         for waiter in gone {
             let ticket = waiter.ticket;
             self.deadlines.cancel(&Due::Detached { ticket });
-            let told = outcome.take().unwrap_or(Ok(()));
+            let told = outcome.take().unwrap_or_else(|| match &words {
+                Some(words) => Err(Error::detach(&waiter.device)(words.as_str())),
+                None => Ok(()),
+            });
             waiter.answer.send(told.map(|()| Reply::Done));
         }
     }
@@ -176,7 +180,7 @@ impl Control {
         let waiter = self.leaving.remove(at);
         waiter.answer.send(Err(Error::GuestKeeps {
             device: waiter.device,
-            seconds: waiter.patience.as_secs(),
+            patience: waiter.patience,
         }));
     }
 

@@ -725,6 +725,19 @@ fn a_device_detached_by_force_is_not_measured_any_more() {
 }
 
 #[test]
+fn all_who_wait_for_a_device_hear_that_it_did_not_leave_in_order() {
+    let device = started_device("data", 2, Flaw::DoesNotStop);
+    let (paused, inside) = machine_with(vec![device], OnReset::Reboot);
+    let vm = paused.start().unwrap();
+    let waiting = [(); 2].map(|()| ask_for_data(&vm, LONG));
+    inside.eject(2);
+    for outcome in waiting {
+        let error = outcome.recv().unwrap().unwrap_err();
+        assert!(error.to_string().contains("data"), "{error}");
+    }
+}
+
+#[test]
 fn a_device_that_does_not_stop_is_not_said_to_be_detached() {
     let device = started_device("data", 2, Flaw::DoesNotStop);
     let (paused, _) = machine_with(vec![device], OnReset::Reboot);

@@ -22,8 +22,8 @@ const GUEST_TIMEOUT: u16 = 504;
 /// Take a device away from a machine, when its guest lets go of it
 ///
 /// The guest is asked; what it has in flight is finished and flushed. Then the
-/// disk or tap is free for another machine. If the guest does not let go in
-/// time, nothing has changed.
+/// disk or tap is free for another machine. A guest that does not let go in
+/// time keeps it, and may yet let go later.
 ///
 /// Examples:
 ///   plinth vm detach web data

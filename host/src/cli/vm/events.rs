@@ -12,7 +12,7 @@ use crate::registry::name::VmName;
 
 use super::super::Outcome;
 use super::connection::{Connection, explain};
-use super::output::print;
+use super::output::print_on;
 
 /// Longest line that is shown whole.
 const MAX_LINE: u64 = 64 << 10;
@@ -52,7 +52,9 @@ impl Events {
                 Err(error) => return Err(failed(Failure::Broken(error))),
             }
             let line = printable(&String::from_utf8_lossy(&line));
-            print(&format!("{line}\n"))?;
+            if !print_on(&format!("{line}\n"))? {
+                return Ok(ExitStatus::Success);
+            }
         }
     }
 }

@@ -71,9 +71,12 @@ pub(super) fn describe(machine: &Machine) -> Value {
         return document;
     }
     document["state"] = "not-answering".into();
-    if let Some(Value::Object(fields)) = ask(machine) {
-        for (field, value) in fields {
-            document[field] = value;
+    let said = ask(machine).unwrap_or_default();
+    // Nothing else: what is recorded is not for the process to say, which a
+    // guest may have taken over. A pid is what somebody may kill.
+    for field in ["state", "cpus", "max_cpus", "memory_bytes", "devices"] {
+        if let Some(value) = said.get(field) {
+            document[field] = value.clone();
         }
     }
     document

@@ -26,15 +26,20 @@ pub(super) enum Format {
     Json,
 }
 
-/// Prints `text`.
-pub(super) fn print(text: &str) -> Outcome {
+/// Prints `text`, and says whether more is wanted: whoever reads it may have
+/// read enough.
+pub(super) fn print_on(text: &str) -> Result<bool, Error> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever reads has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitStatus::Success),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Error::unexpected("the output cannot be written").because(error)),
-        Ok(()) => Ok(ExitStatus::Success),
+        Ok(()) => Ok(true),
     }
+}
+
+/// Prints `text`, which is all.
+pub(super) fn print(text: &str) -> Outcome {
+    print_on(text).map(|_| ExitStatus::Success)
 }
 
 /// Prints `document`.
