@@ -4,22 +4,19 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use guest_images::Kernel;
-use outer::{Command, Deterministic, ErrorKind, Finished};
+use outer::{Command, Deterministic, Finished};
 use serde::Serialize;
 
 use crate::libraries;
 use crate::peer::{self, Guest, Launch, Peer};
+use crate::retry;
 use crate::sample::{Plan, Sample};
 
 /// What init prints first (guest-images/init/src/boot.rs).
 const FIRST_LINE: &str = "plinth-init: up";
 const IDLE_LINE: &str = "idle";
-/// A machine that stalled is tried again with another memory size and seed,
-/// this often at most.
-const RETRIES: u32 = 3;
-
 const PROBE: &str = "/bench/boot-probe";
 const VMLINUX: &str = "/guest/vmlinux";
 const BZIMAGE: &str = "/guest/bzimage";
@@ -79,7 +76,7 @@ impl BootBench {
         let scratch = tempfile::tempdir().context("making a scratch directory")?;
         let machine = self.machine(peer, program, scratch.path())?;
         for _ in 0..self.runs {
-            let finished = run(&machine, &mut outcome.stalls)?;
+            let finished = retry::run(&machine, &mut outcome.stalls)?;
             outcome.samples.push(self.read(peer, &finished)?);
         }
         Ok(outcome)
@@ -165,20 +162,4 @@ fn write(directory: &Path, name: &str, content: &[u8]) -> Result<()> {
     std::fs::create_dir_all(directory)
         .and_then(|()| std::fs::write(&path, content))
         .with_context(|| format!("writing {}", path.display()))
-}
-
-/// A stall repeats unless something about the machine changes.
-fn run(machine: &Deterministic, stalls: &mut u32) -> Result<Finished> {
-    for attempt in 0..=RETRIES {
-        let machine = Deterministic {
-            memory_mib: machine.memory_mib + 64 * attempt,
-            seed: machine.seed + u64::from(attempt),
-            ..machine.clone()
-        };
-        match machine.run() {
-            Err(error) if error.kind() == ErrorKind::Stuck => *stalls += 1,
-            finished => return Ok(finished?),
-        }
-    }
-    bail!("the deterministic machine stalled {} times", RETRIES + 1)
 }

@@ -5,9 +5,13 @@
 //! in a deterministic machine of its own where the `boot-probe` binary watches
 //! it, and [`table`] shows what was found. What the probe is told and what it
 //! answers is in [`sample`].
+//!
+//! [`limits`] measures plinth alone: how exact rate limits are.
 
 pub mod boot;
 mod libraries;
+pub mod limits;
 pub mod peer;
+mod retry;
 pub mod sample;
 pub mod table;

@@ -42,6 +42,7 @@ impl Parts {
             generation_id: None,
             watchdog: false,
             power_button: false,
+            panic_port: false,
             serial: true,
             rtc: false,
             identity: &self.identity,

@@ -130,6 +130,8 @@ pub const SLEEP_STATUS_PORT: u16 = 0x601;
 pub const RESET_PORT: u16 = 0x604;
 /// What the guest writes to [`RESET_PORT`].
 pub const RESET_VALUE: u8 = 1;
+/// Through this port, one byte, a guest tells that its kernel panicked.
+pub const PANIC_PORT: u16 = 0x608;
 /// The sleep type of S5, soft off, as the DSDT announces it.
 pub const SLEEP_TYPE_SOFT_OFF: u8 = 5;
 /// What the guest writes to [`SLEEP_CONTROL_PORT`] to power off: SLP_TYPx in

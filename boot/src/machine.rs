@@ -39,6 +39,9 @@ pub struct Machine<'a> {
     pub generation_id: Option<[u8; 16]>,
     /// A watchdog at [`WATCHDOG_PORT`](crate::layout::WATCHDOG_PORT).
     pub watchdog: bool,
+    /// A port at [`PANIC_PORT`](crate::layout::PANIC_PORT) through which the
+    /// guest tells that its kernel panicked.
+    pub panic_port: bool,
     /// A 16550 at [`COM1_PORT`](crate::layout::COM1_PORT).
     pub serial: bool,
     /// A CMOS clock at [`RTC_PORT`](crate::layout::RTC_PORT), without an

@@ -1,8 +1,8 @@
 //! The clock that durations are measured with and that workers are woken by.
 //!
 //! Reading it costs about 20 ns where the kernel lends its clock to processes
-//! (vDSO), a system call elsewhere. An [`AlarmClock`] is what a wrapper that
-//! holds something back goes by; tests give it a [`fake`] one, and so decide
+//! (vDSO), a system call elsewhere. An `AlarmClock` is what a wrapper that
+//! holds something back goes by; tests give it a fake one, and so decide
 //! what time it is.
 
 use std::io;

@@ -18,7 +18,7 @@ use crate::package::Package;
 
 /// What a guest needs to use plinth's devices and a root disk. ext4 asks for
 /// its checksum by name, so depmod does not list it.
-pub const GUEST_MODULES: [&str; 11] = [
+pub const GUEST_MODULES: [&str; 13] = [
     "virtio_mmio",
     "virtio_pci",
     "virtio_console",
@@ -28,6 +28,8 @@ pub const GUEST_MODULES: [&str; 11] = [
     "virtio_balloon",
     "virtio_mem",
     "vmw_vsock_virtio_transport",
+    "wdat_wdt",
+    "pvpanic_mmio",
     "crc32c_generic",
     "ext4",
 ];

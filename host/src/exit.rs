@@ -15,7 +15,8 @@ pub enum ExitStatus {
     Configuration = 2,
     /// This host cannot do it: see `plinth doctor`.
     Host = 3,
-    /// The guest crashed: triple fault, KVM internal error, unhandled exit.
+    /// The guest crashed: triple fault, KVM internal error, unhandled exit. Or
+    /// it let its watchdog run out and was not to start anew.
     GuestCrash = 4,
     /// Ended from outside: Ctrl-A x, or SIGINT, SIGTERM or SIGHUP.
     Ended = 5,
@@ -28,7 +29,7 @@ Exit status:
   1  unexpected failure
   2  wrong usage or configuration: nothing was started
   3  this host cannot run it: see plinth doctor
-  4  the guest crashed
+  4  the guest crashed, or its watchdog ran out with --on-reset stop
   5  ended from outside: Ctrl-A x, or SIGINT, SIGTERM or SIGHUP";
 
 impl ExitStatus {

@@ -43,6 +43,7 @@ fn start(command: &str) -> (Vm, Transcript) {
             file: disk.unwrap(),
             id: "data".parse::<DiskId>().unwrap(),
             options: DiskOptions::default(),
+            limits: None,
         }))
         .build()
         .and_then(vmm::PausedVm::start)

@@ -1,5 +1,5 @@
 //! A machine's life, as whoever operates it brings it about: it starts anew,
-//! shuts down, gains vCPUs.
+//! shuts down, gains vCPUs; and as the guest does: it hangs, it panics.
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
 use std::fs::{self, File};
@@ -38,6 +38,7 @@ fn machine(words: &str, disk: &DiskFile) -> (VmBuilder, Transcript) {
             file: disk.unwrap(),
             id: "data".parse::<DiskId>().unwrap(),
             options: DiskOptions::default(),
+            limits: None,
         }));
     (builder, Transcript::of(console))
 }
@@ -217,4 +218,49 @@ fn a_guest_uses_a_vcpu_that_was_added() {
     assert_eq!(told, [Event::Stopped(StopReason::PowerOff)]);
     let said = console.finish();
     assert!(said.contains("report: cpus 3\n0-3\n"), "{said}");
+}
+
+/// Answers its watchdog for longer than that waits, and hangs. The next run
+/// finds that it did.
+const HANG: &str = "if grep -q 32 /sys/class/watchdog/watchdog0/bootstatus; \
+                    then echo reset by the watchdog; \
+                    else watchdog -F -T 10 -t 1 /dev/watchdog & sleep 15; \
+                    echo answered; kill -9 $!; sleep 600; fi";
+
+#[test]
+fn a_guest_that_hangs_is_reset_by_its_watchdog_and_finds_that_it_was() {
+    let disk = DiskFile::empty(1 << 20);
+    let (builder, console) = machine(&run_word(HANG), &disk);
+    let paused = builder.watchdog().build().unwrap();
+    let events = paused.events();
+    let _vm = paused.start().unwrap();
+    let told = until_its_end(&events, &console);
+    let expected = [
+        Event::Started,
+        Event::Watchdog,
+        Event::Restarted,
+        Event::Stopped(StopReason::PowerOff),
+    ];
+    assert_eq!(told, expected, "{}", console.text());
+    let said = console.finish();
+    assert!(said.contains("\nanswered\n"), "{said}");
+    assert!(said.contains("\nreset by the watchdog\n"), "{said}");
+}
+
+#[test]
+fn a_guest_that_panics_says_so_before_it_resets_itself() {
+    let disk = DiskFile::empty(1 << 20);
+    let words = format!("panic=-1 {}", run_word("echo c > /proc/sysrq-trigger"));
+    let (builder, console) = machine(&words, &disk);
+    let paused = builder.on_reset(OnReset::Stop).build().unwrap();
+    let events = paused.events();
+    let _vm = paused.start().unwrap();
+    let expected = [
+        Event::Started,
+        Event::GuestPanicked,
+        Event::ResetRequested,
+        Event::Stopped(StopReason::Reset),
+    ];
+    let told = until_its_end(&events, &console);
+    assert_eq!(told, expected, "{}", console.text());
 }

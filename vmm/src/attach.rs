@@ -253,17 +253,27 @@ impl Drop for AttachedDevice {
     }
 }
 
-/// A device in `slot` that its driver has started; whether it stops.
+/// What is wrong with a device.
 #[cfg(test)]
-pub(crate) fn started_device(name: &str, slot: u8, stops: bool) -> AttachedDevice {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    None,
+    DoesNotStop,
+    DoesNotSync,
+}
+
+/// A network interface in `slot` that its driver has started.
+#[cfg(test)]
+pub(crate) fn started_device(name: &str, slot: u8, flaw: Flaw) -> AttachedDevice {
     use devices::bus::BusDevice;
+    use devices::net::handle::NetHandle;
     use devices::reactor::ReactorError;
     use devices::virtio::device::{Activation, DeviceInfo, StartError};
     use devices::virtio::queue::Queue;
     use vm_memory::{GuestAddress, GuestMemoryMmap};
 
     struct Fake {
-        stops: bool,
+        flaw: Flaw,
     }
 
     impl VirtioDevice for Fake {
@@ -279,17 +289,23 @@ pub(crate) fn started_device(name: &str, slot: u8, stops: bool) -> AttachedDevic
         fn start(&mut self, _: Activation) -> std::result::Result<(), StartError> {
             Ok(())
         }
+        fn sever(&mut self) -> std::io::Result<()> {
+            match self.flaw {
+                Flaw::DoesNotSync => Err(std::io::ErrorKind::StorageFull.into()),
+                _ => Ok(()),
+            }
+        }
         fn stop(&mut self) -> std::result::Result<Vec<Queue>, ReactorError> {
-            match self.stops {
-                true => Ok(Vec::new()),
-                false => Err(ReactorError::Stuck),
+            match self.flaw {
+                Flaw::DoesNotStop => Err(ReactorError::Stuck),
+                _ => Ok(Vec::new()),
             }
         }
     }
 
     let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x1000)]).unwrap();
     let line = InterruptLine::new().unwrap();
-    let fake = Box::new(Fake { stops });
+    let fake = Box::new(Fake { flaw });
     let mut transport = MmioTransport::new(fake, Ram::new(memory), line).unwrap();
     // Virtio 1.3 §4.2.2: version 1 is feature bit 32; then the status, to its
     // end.
@@ -302,7 +318,7 @@ pub(crate) fn started_device(name: &str, slot: u8, stops: bool) -> AttachedDevic
             name: name.replace(' ', "-").parse().unwrap(),
             kind: crate::description::DeviceKind::Disk,
         },
-        handle: DeviceHandle::None,
+        handle: DeviceHandle::Net(NetHandle::default()),
         registers: Arc::new(Mutex::new(transport)),
         place: Place::Pci(slot),
         severed: false,

@@ -14,6 +14,7 @@ use boot::{BootPlan, CpuCount, Machine, MmioDevice, PciHost, SlotSet};
 use devices::bus::Bus;
 use devices::memory::Ram;
 use devices::platform::request::RequestSender;
+use devices::platform::watchdog::Watchdog;
 use devices::reactor::Reactor;
 use devices::thread;
 
@@ -30,7 +31,7 @@ use crate::memory::live::LiveMemory;
 use crate::memory::load::{Files, load};
 use crate::memory::{MemoryConfig, ram, slots};
 use crate::parts::{Assemble, Parts};
-use crate::platform::{self, GuestEvents, SerialConsole};
+use crate::platform::{self, GuestEvents, SerialConsole, WatchdogClock};
 use crate::statistics::BootClock;
 
 /// What a machine is built from, dropped from top to bottom.
@@ -40,6 +41,9 @@ pub(crate) struct Blueprint {
     pub(crate) memory: MemoryConfig,
     pub(crate) identity: Identity,
     pub(crate) rtc: bool,
+    /// Whoever looks at it after a reset finds whether it was the reason.
+    pub(crate) watchdog: Option<Watchdog>,
+    pub(crate) generation_id: Option<[u8; 16]>,
     pub(crate) transport: TransportKind,
     pub(crate) console: Option<SerialConsole>,
     /// Where a console's user ends the machine.
@@ -80,6 +84,11 @@ impl Assemble for Blueprint {
         let mut vcpus = Vcpus::default();
         let requests = vcpus.rest_after(reporter.request_sender());
         platform::add_fixed(&buses.ports, &requests, self.rtc)?;
+        platform::add_panic_port(&buses.ports, reporter.panic_reporter())?;
+        let watchdog = self.watchdog.as_ref().map(|watchdog| {
+            WatchdogClock::start(watchdog, &buses.ports, &self.reactor.handle(), &requests)
+        });
+        let watchdog = watchdog.transpose()?;
         let events = GuestEvents::add(&buses.ports, &machine, cpus, reporter.eject_reporter())?;
         if let Some(console) = &self.console {
             console.connect(&buses.ports, &machine)?;
@@ -94,6 +103,7 @@ impl Assemble for Blueprint {
             vcpus,
             devices,
             events: Some(events),
+            watchdog,
             backplane: Some(backplane),
             memory: Some(memory),
             keep: Some(Box::new((machine, ram))),
@@ -134,9 +144,10 @@ impl Blueprint {
                 }),
                 TransportKind::Mmio => None,
             },
-            generation_id: None,
-            watchdog: false,
+            generation_id: self.generation_id,
+            watchdog: self.watchdog.is_some(),
             power_button: true,
+            panic_port: true,
             serial: self.console.is_some(),
             rtc: self.rtc,
             identity: &self.identity,

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::memory::{Backing, MemoryConfig};
 use crate::operator::Operator;
 use crate::parts::Assemble;
-use crate::platform::SerialConsole;
+use crate::platform::{self, SerialConsole};
 use crate::statistics::BootClock;
 use crate::vm::{PausedVm, Vm};
 
@@ -64,6 +64,8 @@ impl VmBuilder {
             identity: Identity::default(),
             console: None,
             rtc: true,
+            watchdog: false,
+            generation_id: None,
             on_reset: OnReset::default(),
             transport: TransportKind::default(),
             devices: Vec::new(),
@@ -152,6 +154,21 @@ impl VmBuilder {
         self
     }
 
+    /// Adds a watchdog, which resets a guest that started it and then stops
+    /// to count it down anew.
+    #[must_use]
+    pub fn watchdog(mut self) -> Self {
+        self.config.watchdog = true;
+        self
+    }
+
+    /// Sets the VM generation id, a random number of this machine's own.
+    #[must_use]
+    pub fn generation_id(mut self, id: [u8; 16]) -> Self {
+        self.config.generation_id = Some(id);
+        self
+    }
+
     /// Sets how the guest reaches its virtio devices.
     #[must_use]
     pub fn transport(mut self, transport: TransportKind) -> Self {
@@ -194,6 +211,7 @@ impl VmBuilder {
             catalog::make(device, &reactor.handle(), memory, &user)
         });
         let devices = devices.collect::<Result<_>>()?;
+        let watchdog = config.watchdog.then(platform::make_watchdog).transpose()?;
         let clock = Arc::new(BootClock::new(asked));
         let counters: Vec<Arc<VcpuCounters>> =
             (0..max_cpus.get()).map(|_| Arc::default()).collect();
@@ -203,6 +221,8 @@ impl VmBuilder {
             memory: config.memory,
             identity: config.identity,
             rtc: config.rtc,
+            watchdog,
+            generation_id: config.generation_id,
             transport: config.transport,
             console: console.transpose()?,
             user,

@@ -87,8 +87,9 @@ fn block(config: BlockConfig, reactor: &ReactorHandle) -> Result<Made> {
     let (disk, engine) = open_disk(config.file, config.options).map_err(Error::device(&name))?;
     log::info!("{name} uses {engine}");
     let device = Block::new(disk, config.id, reactor.clone()).map_err(Error::device(&name))?;
-    let handle = DeviceHandle::Disk(device.handle());
-    Ok((name, boxed(device), handle))
+    let handle = device.handle();
+    handle.set_limits(config.limits);
+    Ok((name, boxed(device), DeviceHandle::Disk(handle)))
 }
 
 fn net(config: NetConfig, reactor: &ReactorHandle) -> Result<Made> {
@@ -96,8 +97,9 @@ fn net(config: NetConfig, reactor: &ReactorHandle) -> Result<Made> {
     let tap = Tap::from_fd(config.tap).map_err(Error::device(&name))?;
     let device = Net::new(Box::new(tap), config.options, reactor.clone());
     let device = device.map_err(Error::device(&name))?;
-    let handle = DeviceHandle::Net(device.handle());
-    Ok((name, boxed(device), handle))
+    let handle = device.handle();
+    handle.set_limits(config.receive, config.transmit);
+    Ok((name, boxed(device), DeviceHandle::Net(handle)))
 }
 
 fn balloon(reactor: &ReactorHandle, memory: &MemoryLayout) -> Result<Made> {

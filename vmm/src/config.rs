@@ -13,6 +13,7 @@ use devices::block::id::DiskId;
 use devices::block::open::DiskOptions;
 use devices::net::device::NetOptions;
 use devices::pci::SLOTS;
+use devices::rate_limit::Limits;
 use devices::vsock::{GuestCid, SocketStem};
 
 use crate::description::{DeviceDescription, DeviceKind};
@@ -42,6 +43,14 @@ pub struct VmConfig {
     /// Whether it has a CMOS clock. Linux guests take the time from KVM's
     /// clock and look at this one only to set an RTC device up.
     pub rtc: bool,
+    /// Whether it has a watchdog, for a guest that is to be reset when it
+    /// stops answering; see [`OnReset`]. A guest that does not start it is
+    /// left alone.
+    pub watchdog: bool,
+    /// Its VM generation id, if it has one: a random number, another one for
+    /// each machine that goes on from the same saved state, so that no two
+    /// guests draw the same random numbers. Resets keep it.
+    pub generation_id: Option<[u8; 16]>,
     /// How the guest reaches its virtio devices.
     pub transport: TransportKind,
     /// What becomes of it when its guest resets itself.
@@ -50,8 +59,8 @@ pub struct VmConfig {
     pub devices: Vec<DeviceConfig>,
 }
 
-/// What becomes of a machine whose guest resets itself. A crash ends it in any
-/// case.
+/// What becomes of a machine whose guest resets itself, or is reset by its
+/// watchdog. A crash ends it in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnReset {
     /// The guest starts anew in the same process.
@@ -144,6 +153,8 @@ pub struct BlockConfig {
     pub id: DiskId,
     /// How the file is used.
     pub options: DiskOptions,
+    /// How much it may do to begin with.
+    pub limits: Option<Limits>,
 }
 
 /// A network interface.
@@ -156,6 +167,10 @@ pub struct NetConfig {
     pub tap: OwnedFd,
     /// What the guest sees of it.
     pub options: NetOptions,
+    /// How much may come to the guest to begin with.
+    pub receive: Option<Limits>,
+    /// How much the guest may send to begin with.
+    pub transmit: Option<Limits>,
 }
 
 /// Streams between programs of the guest and of the host.

@@ -27,6 +27,7 @@ use boot::CpuCount;
 use devices::platform::request::MachineRequest;
 use devices::thread;
 
+use crate::attach::AttachedDevice;
 use crate::command::{Answer, Command, Reply};
 use crate::config::OnReset;
 use crate::deadlines::Deadlines;
@@ -233,11 +234,19 @@ impl Control {
 
     fn heed(&mut self, report: Report) -> Outcome {
         match report {
-            Report::Request(MachineRequest::Reset) => self.guest_resets(),
-            Report::Request(MachineRequest::Watchdog) => ControlFlow::Break(StopReason::Watchdog),
+            Report::Request(MachineRequest::Reset) => {
+                self.run_ends(&Event::ResetRequested, StopReason::Reset)
+            }
+            Report::Request(MachineRequest::Watchdog) => {
+                self.run_ends(&Event::Watchdog, StopReason::Watchdog)
+            }
             Report::Request(MachineRequest::UserQuit) => ControlFlow::Break(StopReason::UserQuit),
             Report::SlotsGivenUp => {
                 self.slots_given_up();
+                ControlFlow::Continue(())
+            }
+            Report::Panicked => {
+                self.tell(&Event::GuestPanicked);
                 ControlFlow::Continue(())
             }
             // The remaining kinds end the machine as a power-off does.
@@ -274,9 +283,14 @@ impl Control {
     }
 
     fn devices(&self) -> Vec<DeviceDescription> {
-        let devices = self.machine.parts.devices.iter();
-        let present = devices.filter(|device| !device.severed);
+        let present = self.present();
         present.map(|device| device.description.clone()).collect()
+    }
+
+    /// The devices that were not detached by force.
+    fn present(&self) -> impl Iterator<Item = &AttachedDevice> + Clone {
+        let devices = self.machine.parts.devices.iter();
+        devices.filter(|device| !device.severed)
     }
 
     fn tell(&mut self, event: &Event) {

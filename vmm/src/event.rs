@@ -90,6 +90,13 @@ pub enum Event {
     /// The guest asked for a reset; [`Restarted`](Self::Restarted) or
     /// [`Stopped`](Self::Stopped) follows.
     ResetRequested,
+    /// The guest let its watchdog run out; [`Restarted`](Self::Restarted) or
+    /// [`Stopped`](Self::Stopped) follows.
+    Watchdog,
+    /// The guest's kernel panicked. What follows is up to the kernel: its
+    /// `panic=` says whether it resets itself or stands still for ever. Told
+    /// once in a run of the guest, and only by one that has the driver.
+    GuestPanicked,
     /// The guest starts anew. A paused machine stays paused.
     Restarted,
     /// A device was plugged in.

@@ -9,7 +9,7 @@ use crate::control::Reporter;
 use crate::cpu::vcpus::Vcpus;
 use crate::error::Result;
 use crate::memory::live::LiveMemory;
-use crate::platform::GuestEvents;
+use crate::platform::{GuestEvents, WatchdogClock};
 
 /// The parts of a machine that the control thread operates, dropped from top
 /// to bottom. By default there are none: a machine that is switched off.
@@ -19,6 +19,8 @@ pub(crate) struct Parts {
     pub(crate) devices: Vec<AttachedDevice>,
     /// How the guest is told of what happens to its machine.
     pub(crate) events: Option<GuestEvents>,
+    /// What resets a guest that stops answering, if anything does.
+    pub(crate) watchdog: Option<WatchdogClock>,
     /// Where devices are put.
     pub(crate) backplane: Option<Backplane>,
     /// The guest's memory, as far as it can be changed.
@@ -39,7 +41,7 @@ impl Parts {
         let devices = self.devices.iter().map(AttachedDevice::take_device);
         let devices = devices.collect();
         drop(self.devices);
-        drop((self.backplane, self.memory));
+        drop((self.backplane, self.memory, self.watchdog));
         drop(self.keep);
         devices
     }

@@ -11,6 +11,7 @@ use devices::interrupt::InterruptLine;
 use devices::platform::cpu_count::{self, CpuCountRegister};
 use devices::platform::events::{self, Event, EventRegister};
 use devices::platform::i8042::{self, I8042};
+use devices::platform::panic::PanicPort;
 use devices::platform::pci_slots::{self, PciSlots};
 use devices::platform::power::SleepRegisters;
 use devices::platform::request::{MachineRequest, RequestSender};
@@ -40,27 +41,61 @@ pub(crate) fn add_fixed(ports: &Bus, requests: &RequestSender, rtc: bool) -> Res
     Ok(())
 }
 
-/// A watchdog's timer, for one run of the guest. Dropping it stops it.
-pub(crate) struct WatchdogClock(Option<Attached<WatchdogTimer>>);
+/// Puts the port on `ports` through which the guest tells that it panicked.
+pub(crate) fn add_panic_port(ports: &Bus, on_panic: impl FnOnce() + Send + 'static) -> Result<()> {
+    insert(
+        ports,
+        layout::PANIC_PORT.into(),
+        1,
+        PanicPort::new(on_panic),
+    )
+}
+
+/// A watchdog that does not run.
+pub(crate) fn make_watchdog() -> Result<Watchdog> {
+    Watchdog::new(layout::WATCHDOG_MAX_S).map_err(Error::host("the watchdog"))
+}
+
+/// A watchdog and its timer, for one run of the guest. Dropping it stops the
+/// timer.
+pub(crate) struct WatchdogClock {
+    watchdog: Watchdog,
+    timer: Option<Attached<WatchdogTimer>>,
+}
 
 impl WatchdogClock {
-    /// Puts a watchdog on `ports` that tells `requests` when it runs out.
-    pub(crate) fn add(
+    /// Puts `watchdog` on `ports` of a machine that is being switched on. When
+    /// it runs out, it tells `requests`.
+    pub(crate) fn start(
+        watchdog: &Watchdog,
         ports: &Bus,
         reactor: &ReactorHandle,
         requests: &RequestSender,
     ) -> Result<Self> {
-        let watchdog =
-            Watchdog::new(layout::WATCHDOG_MAX_S).map_err(Error::host("the watchdog"))?;
+        watchdog.reset();
+        let port = layout::WATCHDOG_PORT.into();
+        insert(ports, port, watchdog::LEN, watchdog.clone())?;
         let timer = attach(watchdog.timer(requests.clone()), reactor, "the watchdog")?;
-        insert(ports, layout::WATCHDOG_PORT.into(), watchdog::LEN, watchdog)?;
-        Ok(Self(Some(timer)))
+        Ok(Self {
+            watchdog: watchdog.clone(),
+            timer: Some(timer),
+        })
+    }
+
+    /// Stops time, once vCPUs rest.
+    pub(crate) fn hold(&self) {
+        self.watchdog.hold();
+    }
+
+    /// Has time go on.
+    pub(crate) fn release(&self) {
+        self.watchdog.release();
     }
 }
 
 impl Drop for WatchdogClock {
     fn drop(&mut self) {
-        if let Some(timer) = self.0.take() {
+        if let Some(timer) = self.timer.take() {
             let _ = timer.detach(Duration::ZERO);
         }
     }

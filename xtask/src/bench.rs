@@ -1,25 +1,18 @@
-//! `cargo xtask bench`: measures plinth beside other machine monitors. The
-//! crate benches does it; here is what it needs, and the output.
+//! `cargo xtask bench`: measures. The crate benches does it; here is what it
+//! needs, and the output.
+
+mod boot;
+mod limits;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use benches::boot::{BootBench, Outcome};
-use benches::peer::Peer;
-use benches::table;
+use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
-use guest_images::Cache;
-use serde::Serialize;
-use serde_json::json;
 
-use crate::guest::outer_config;
-use crate::{image, workspace};
+use crate::workspace;
 
-/// Runs of one peer may differ by this part of the whole.
-const TOLERANCE: f64 = 0.001;
-
-/// Measure plinth beside other machine monitors.
+/// Measure plinth, beside other machine monitors where they can be compared.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -28,34 +21,8 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Booting a stock kernel: times, exits, system calls, memory.
-    Boot(Boot),
-}
-
-#[derive(Debug, Args)]
-struct Boot {
-    /// Monitors to compare with: qemu, firecracker, cloud-hypervisor, kvmtool.
-    #[arg(long, value_delimiter = ',', num_args = 0..,
-        default_value = "qemu,firecracker,cloud-hypervisor,kvmtool")]
-    vs: Vec<String>,
-    /// Measure only these, without plinth.
-    #[arg(long)]
-    alone: bool,
-    /// How many times to run each; they must agree.
-    #[arg(long, default_value_t = 2)]
-    runs: u32,
-    /// Memory of the guest in MiB.
-    #[arg(long, default_value_t = 256)]
-    memory: u32,
-    /// More words for the guest's kernel.
-    #[arg(long, value_name = "WORDS", default_value = "")]
-    append: String,
-    /// Write the trace and the console of each monitor's boots to DIR.
-    #[arg(long, value_name = "DIR")]
-    traces: Option<PathBuf>,
-    /// As a table for people, or as JSON.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    output: Format,
+    Boot(boot::Boot),
+    Limits(limits::Limits),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -69,74 +36,8 @@ impl Bench {
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self.what {
             What::Boot(boot) => boot.run(),
+            What::Limits(limits) => limits.run(),
         }
-    }
-}
-
-impl Boot {
-    /// A monitor that fails is said and does not stop the others.
-    fn run(self) -> Result<ExitCode> {
-        let bench = self.bench()?;
-        let mut report = Report::default();
-        for (peer, program) in self.peers()? {
-            let Some(program) = program else {
-                report.not_found.push(peer.name);
-                continue;
-            };
-            eprintln!("measuring {}", peer.name);
-            match bench.measure(peer, &program) {
-                Ok(outcome) => report.peers.push(outcome),
-                Err(error) => report.failed.push(format!("{}: {error:#}", peer.name)),
-            }
-        }
-        match self.output {
-            Format::Text => report.print(),
-            Format::Json => {
-                let value = json!({ "mode": "deterministic", "kernel": bench.kernel.release,
-                    "memory_mib": self.memory, "report": report });
-                println!("{}", serde_json::to_string_pretty(&value)?);
-            }
-        }
-        Ok(match report.is_sound() {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        })
-    }
-
-    fn bench(&self) -> Result<BootBench> {
-        let outer = outer_config()?;
-        let cache = Cache::open()?;
-        Ok(BootBench {
-            outer_kernel: outer.kernel,
-            agent: outer.agent,
-            probe: workspace::build_release("benches", "boot-probe")?,
-            kernel: image::kernel(&cache)?,
-            // No devices, no modules.
-            initramfs: image::fast_initramfs(&cache)?,
-            memory_mib: self.memory,
-            runs: self.runs,
-            words: self.append.clone(),
-            traces: self.traces.clone(),
-        })
-    }
-
-    /// plinth, built now, and the others if they are found.
-    fn peers(&self) -> Result<Vec<(&'static Peer, Option<PathBuf>)>> {
-        let mut peers = Vec::new();
-        if !self.alone {
-            let program = plinth()?;
-            for name in ["plinth", "plinth-mmio"] {
-                let peer = Peer::named(name).expect("plinth is a peer");
-                peers.push((peer, Some(program.clone())));
-            }
-        }
-        for name in &self.vs {
-            let Some(peer) = Peer::named(name) else {
-                bail!("no monitor is called {name:?}; see cargo xtask bench boot --help");
-            };
-            peers.push((peer, peer.find()));
-        }
-        Ok(peers)
     }
 }
 
@@ -144,43 +45,4 @@ impl Boot {
 fn plinth() -> Result<PathBuf> {
     workspace::build_release("vmm", "plinth-vmm")?;
     workspace::build_release("plinth", "plinth")
-}
-
-/// What all monitors did.
-#[derive(Debug, Default, Serialize)]
-struct Report {
-    peers: Vec<Outcome>,
-    not_found: Vec<&'static str>,
-    failed: Vec<String>,
-}
-
-impl Report {
-    /// Whether every monitor that was found was measured, and repeatably.
-    fn is_sound(&self) -> bool {
-        let repeats = |peer: &Outcome| table::spread(peer) <= TOLERANCE;
-        self.failed.is_empty() && self.peers.iter().all(repeats)
-    }
-
-    fn print(&self) {
-        println!("{}\n", table::table(&self.peers));
-        for outcome in &self.peers {
-            println!("{}", table::breakdown(outcome));
-        }
-        for outcome in &self.peers {
-            println!("{}: {}", outcome.peer, outcome.version);
-            println!("  {}", outcome.settings);
-            println!("  command line: {}", outcome.command_line);
-            println!(
-                "  runs differ by {:.4} %; {} outer machines stalled",
-                table::spread(outcome) * 100.0,
-                outcome.stalls
-            );
-        }
-        for name in &self.not_found {
-            println!("{name}: not on PATH");
-        }
-        for failure in &self.failed {
-            println!("failed: {failure}");
-        }
-    }
 }

@@ -9,7 +9,7 @@ use super::events::{self, Events};
 use super::{cpus, generation, pci};
 use crate::layout::{
     COM1_GSI, COM1_PORT, EVENT_CPUS, EVENT_GENERATION, EVENT_PCI_SLOTS, EVENT_POWER_BUTTON,
-    RTC_PORT, SLEEP_TYPE_SOFT_OFF,
+    PANIC_PORT, RTC_PORT, SLEEP_TYPE_SOFT_OFF,
 };
 use crate::{Machine, MmioDevice, SlotSet};
 
@@ -25,6 +25,9 @@ pub(super) fn table(machine: &Machine) -> Sdt {
     }
     if machine.rtc {
         devices.add(&rtc());
+    }
+    if machine.panic_port {
+        devices.add(&panic_port());
     }
     for (index, place) in (0..).zip(machine.virtio_mmio) {
         devices.add(&virtio_mmio(index, place));
@@ -71,6 +74,13 @@ fn com1() -> Made {
 fn rtc() -> Made {
     let id = EISAName::new("PNP0B00");
     device("RTC0", &id, 0, &[&ports(RTC_PORT, 2)], &[])
+}
+
+/// A pvpanic device, by the id Linux's driver has for it
+/// (drivers/misc/pvpanic/pvpanic-mmio.c).
+fn panic_port() -> Made {
+    let port = ports(PANIC_PORT, 1);
+    device("PNIC", &"QEMU0001", 0, &[&port], &[])
 }
 
 /// A virtio-mmio device, by the id Linux's driver has for it

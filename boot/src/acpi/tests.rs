@@ -145,6 +145,7 @@ fn the_largest_machine_fits_the_acpi_region() {
             hotplug: SlotSet::ALL,
         }),
         power_button: true,
+        panic_port: true,
         generation_id: Some([1; 16]),
         watchdog: true,
         ..parts.machine()
@@ -326,6 +327,24 @@ fn the_generation_id_is_where_its_device_says() {
     assert_eq!(bytes(&segment), id);
     assert!(contains(dsdt, b"_CID\x0DVM_Gen_Counter\0"));
     assert!(contains(dsdt, b"\\\x2E_SB_VGEN\x0A\x80"));
+}
+
+#[test]
+fn a_guest_that_panics_finds_a_port_to_say_so() {
+    let parts = Parts::new();
+    let dsdt = |panic_port| {
+        let machine = Machine {
+            panic_port,
+            ..parts.machine()
+        };
+        found(&machine).remove("DSDT").unwrap()
+    };
+    assert!(!contains(&dsdt(false), b"QEMU0001"));
+    let dsdt = dsdt(true);
+    assert!(contains(&dsdt, b"PNIC\x08_HID\x0DQEMU0001\0"));
+    // I/O Port Descriptor (ACPI 6.5 §6.4.2.5): 16 bits decoded, from and to
+    // 0x608, one port.
+    assert!(contains(&dsdt, b"\x47\x01\x08\x06\x08\x06\x01\x01"));
 }
 
 /// Offsets are those of Linux's `struct acpi_table_wdat` and

@@ -100,6 +100,11 @@ impl ConsoleBuffer {
         self.0.timer.as_raw_fd()
     }
 
+    /// Has the timer fire for a reader that leaves off before it has taken all.
+    pub(super) fn fire_again(&self) {
+        self.arm_timer();
+    }
+
     fn arm_timer(&self) {
         let once = Itimerspec {
             it_interval: Timespec::default(),

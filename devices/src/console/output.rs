@@ -17,6 +17,21 @@ use super::descriptor::{Descriptor, TRANSFER};
 const OUTPUT: Token = 0;
 const BUFFER: Token = 1;
 
+/// Writes in one go. Then others on the reactor get their turn: a guest can
+/// send for ever.
+const BATCH: usize = 8;
+
+/// What came of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// There may be more to write.
+    Wrote,
+    /// Nothing is left.
+    Done,
+    /// The host takes nothing at the moment.
+    Refused,
+}
+
 /// The output worker.
 #[derive(Debug)]
 pub struct ConsoleOutput {
@@ -41,26 +56,25 @@ impl ConsoleOutput {
         })
     }
 
-    /// Writes until there is nothing left (`true`) or the host takes nothing
-    /// before `deadline`.
-    fn flush(&mut self, deadline: Option<Instant>) -> bool {
-        loop {
-            if self.chunk.is_empty() && self.buffer.take(&mut self.chunk, TRANSFER) == 0 {
-                return true;
-            }
-            if self.gone {
-                self.chunk.clear();
-                continue;
-            }
-            match self.host.write(&self.chunk, deadline) {
-                Ok(Some(count)) => drop(self.chunk.drain(..count)),
-                Ok(None) => return false,
-                Err(error) => {
-                    log::warn!("the console's reader is gone: {error}");
-                    self.gone = true;
-                }
+    /// Writes the next bytes, if the host takes some before `deadline`, or at
+    /// once without one.
+    fn write_some(&mut self, deadline: Option<Instant>) -> Progress {
+        if self.chunk.is_empty() && self.buffer.take(&mut self.chunk, TRANSFER) == 0 {
+            return Progress::Done;
+        }
+        if self.gone {
+            self.chunk.clear();
+            return Progress::Wrote;
+        }
+        match self.host.write(&self.chunk, deadline) {
+            Ok(Some(count)) => drop(self.chunk.drain(..count)),
+            Ok(None) => return Progress::Refused,
+            Err(error) => {
+                log::warn!("the console's reader is gone: {error}");
+                self.gone = true;
             }
         }
+        Progress::Wrote
     }
 }
 
@@ -80,16 +94,27 @@ impl Worker for ConsoleOutput {
     }
 
     fn ready(&mut self, _: Token) {
-        self.flush(None);
+        for _ in 0..BATCH {
+            if self.write_some(None) != Progress::Wrote {
+                return;
+            }
+        }
+        self.buffer.fire_again();
     }
 
     /// Always finishes: output that the host does not take in time is given
     /// up, since nothing else waits for it.
     fn drain(&mut self, deadline: Instant) -> bool {
-        if !self.flush(Some(deadline)) {
-            log::warn!("the console's reader is too slow: its last output is lost");
+        loop {
+            match self.write_some(Some(deadline)) {
+                Progress::Wrote => {}
+                Progress::Done => return true,
+                Progress::Refused => {
+                    log::warn!("the console's reader is too slow: its last output is lost");
+                    return true;
+                }
+            }
         }
-        true
     }
 }
 
@@ -160,6 +185,25 @@ mod tests {
         file.rewind().unwrap();
         file.read_to_end(&mut received).unwrap();
         assert_eq!(received.len(), 50_000);
+    }
+
+    #[test]
+    fn a_guest_that_sends_a_lot_leaves_others_on_the_reactor_their_turn() {
+        let buffer = ConsoleBuffer::new().unwrap();
+        let file: File = tempfile::tempfile().unwrap();
+        let mut output =
+            ConsoleOutput::new(buffer.clone(), file.try_clone().unwrap().into()).unwrap();
+        let written = || usize::try_from(file.metadata().unwrap().len()).unwrap();
+        buffer.write(&[b'x'; BATCH * TRANSFER + 1]);
+        output.ready(BUFFER);
+        assert_eq!(written(), BATCH * TRANSFER);
+        // The timer wakes it for the rest.
+        let reactor = Reactor::spawn("test").unwrap();
+        drop(reactor.handle().attach(output).unwrap());
+        while written() == BATCH * TRANSFER {
+            std::thread::yield_now();
+        }
+        assert_eq!(written(), BATCH * TRANSFER + 1);
     }
 
     #[test]

@@ -168,6 +168,8 @@ impl VirtioDevice for Net {
     }
 
     fn sever(&mut self) -> io::Result<()> {
+        // First, so that it is gone whatever follows, and its descriptor is free.
+        drop(self.port.take());
         self.port = Some(Box::new(SeveredPort::new(self.offloads)?));
         Ok(())
     }

@@ -8,6 +8,7 @@
 pub mod cpu_count;
 pub mod events;
 pub mod i8042;
+pub mod panic;
 pub mod pci_slots;
 pub mod power;
 pub mod request;
@@ -33,6 +34,7 @@ mod tests {
             Box::new(pci_slots::PciSlots::new(events.event(1), || {})),
             Box::new(events),
             Box::new(watchdog::Watchdog::new(60).unwrap()),
+            Box::new(panic::PanicPort::new(|| {})),
             Box::new(i8042::I8042::new(requests.clone())),
             Box::new(power::SleepRegisters::new(5, requests.clone())),
             Box::new(reset::ResetRegister::new(1, requests)),

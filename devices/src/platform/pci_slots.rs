@@ -71,9 +71,12 @@ impl PciSlots {
     }
 
     /// The slots that the guest gave up since the last call, lowest first.
-    /// There may be nothing in them.
+    /// There may be nothing in them. A request to give one of them up that the
+    /// guest has not read yet has been granted, and is not for the next device
+    /// in that slot.
     pub fn take_ejected(&self) -> impl Iterator<Item = u8> + use<> {
         let ejected = self.0.ejected.swap(0, Ordering::AcqRel);
+        self.0.unwanted.fetch_and(!ejected, Ordering::AcqRel);
         (1..32).filter(move |&slot| ejected & bit(slot) != 0)
     }
 
@@ -164,6 +167,20 @@ mod tests {
         assert_eq!(slots.take_ejected().count(), 0);
         eject(&mut slots, 3);
         assert_eq!(told.try_iter().count(), 1);
+    }
+
+    #[test]
+    fn a_request_that_was_not_read_ends_with_the_device_that_it_was_for() {
+        let (mut slots, _told, _line) = slots();
+        slots.request_eject(3);
+        assert_eq!(read(&mut slots, UNWANTED), 1 << 3);
+        // Somebody asks again while the guest is at it.
+        slots.request_eject(3);
+        slots.request_eject(4);
+        eject(&mut slots, 3);
+        assert_eq!(slots.take_ejected().collect::<Vec<_>>(), [3]);
+        slots.announce(3);
+        assert_eq!(read(&mut slots, UNWANTED), 1 << 4);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A watchdog: a guest that stops to count it down anew is ended.
+//! A watchdog: a guest that no longer has it count anew is reset.
 //!
 //! The guest finds four registers of four bytes by its WDAT table: whether the
 //! watchdog runs, the seconds it counts down from, the seconds left (a write
@@ -93,6 +93,11 @@ impl Watchdog {
     /// Has time go on.
     pub fn release(&self) {
         self.change(|countdown, now| countdown.release(now));
+    }
+
+    /// Whether the guest started it, and time goes on.
+    pub fn is_counting(&self) -> bool {
+        self.lock().countdown.is_counting()
     }
 
     /// Stops it as a reset of the machine does. That it ended the run before is

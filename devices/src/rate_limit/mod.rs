@@ -27,7 +27,7 @@
 //!   which wakes late by less has lost nothing.
 //!
 //! A [`Limiter`] is shared by everything that one pair of limits holds for and
-//! by who changes them; each worker asks through a [`Gate`] of its own.
+//! by who changes them; each worker asks through a `Gate` of its own.
 //!
 //! Cost: while there is no limit, one load of an atomic for an operation. With
 //! limits, two atomic exchanges and a look at the clock, and for a wait one

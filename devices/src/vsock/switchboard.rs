@@ -98,8 +98,12 @@ impl Switchboard {
     /// Whether the guest has to take answers before more of its packets are.
     pub(super) fn is_congested(&self) -> bool {
         // Turns of connections that have ended are answers nobody waits for.
-        let ended = self.turns.len().saturating_sub(self.connections.len());
-        self.resets.len().max(ended) >= MOST_ANSWERS
+        self.resets.len().max(self.ended_turns()) >= MOST_ANSWERS
+    }
+
+    /// How many turns belong to connections that have ended, at least.
+    fn ended_turns(&self) -> usize {
+        self.turns.len().saturating_sub(self.connections.len())
     }
 
     /// Whether there may be something for the guest.
@@ -325,6 +329,24 @@ impl Switchboard {
         if let Some(connection) = self.connections.remove(&ports) {
             self.pool.give_back(connection.window());
         }
+        // Host programs come and go also while the guest takes nothing.
+        if self.ended_turns() > MOST_ANSWERS {
+            self.drop_ended_turns();
+        }
+    }
+
+    /// Leaves each connection that has a turn one.
+    fn drop_ended_turns(&mut self) {
+        let connections = &mut self.connections;
+        self.turns.retain(|ports| {
+            let connection = connections.get_mut(ports);
+            connection.is_some_and(|connection| std::mem::take(&mut connection.has_turn))
+        });
+        for ports in &self.turns {
+            if let Some(connection) = connections.get_mut(ports) {
+                connection.has_turn = true;
+            }
+        }
     }
 
     /// Makes the next packet for the guest, with its data in `room`, if there
@@ -354,3 +376,6 @@ impl Switchboard {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

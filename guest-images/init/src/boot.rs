@@ -15,8 +15,11 @@ use crate::{interface, job, modules, mounts, root};
 pub(crate) fn run() -> ExitCode {
     say("up");
     mounts::mount_all();
+    let console_is_there = console::is_there();
     modules::load_all();
-    console::adopt();
+    if !console_is_there {
+        console::adopt();
+    }
 
     let command_line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let command_line = CommandLine::parse(&command_line);

@@ -6,9 +6,13 @@ use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use rustix::termios::isatty;
+
+/// How long a console may take to appear.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Writes one line. One write call, or the kernel's log may split the line.
 pub(crate) fn say(message: impl Display) {
@@ -16,11 +20,24 @@ pub(crate) fn say(message: impl Display) {
     let _ = io::stdout().write_all(line.as_bytes());
 }
 
-/// Takes the console for standard input, output and error, if a module had to
-/// be loaded for it and the kernel could not open it for init.
+/// Whether the kernel has the console that it was told to prefer, and so has
+/// opened it for init.
+pub(crate) fn is_there() -> bool {
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    preferred(&command_line).is_none_or(is_active)
+}
+
+fn is_active(wanted: &str) -> bool {
+    let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
+    active.split_whitespace().any(|name| name == wanted)
+}
+
+/// Takes the console for standard input, output and error, once it is there: a
+/// module that was loaded for it finds its device a little later.
 pub(crate) fn adopt() {
-    if isatty(io::stdin()) {
-        return;
+    let deadline = Instant::now() + PATIENCE;
+    while !is_there() && Instant::now() < deadline {
+        sleep(Duration::from_millis(5));
     }
     let console = OpenOptions::new()
         .read(true)
@@ -34,6 +51,13 @@ pub(crate) fn adopt() {
     }
 }
 
+/// The last console that the kernel is told to use.
+fn preferred(command_line: &str) -> Option<&str> {
+    let words = command_line.split_whitespace();
+    let mut consoles = words.filter_map(|word| word.strip_prefix("console="));
+    consoles.next_back()?.split(',').next()
+}
+
 /// Opens the terminal behind /dev/console: a shell needs job control, and the
 /// kernel refuses /dev/console itself as a controlling terminal.
 pub(crate) fn terminal() -> io::Result<File> {
@@ -43,4 +67,16 @@ pub(crate) fn terminal() -> io::Result<File> {
         .read(true)
         .write(true)
         .open(Path::new("/dev").join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_console_is_preferred() {
+        assert_eq!(preferred("quiet"), None);
+        assert_eq!(preferred("console=ttyS0,115200n8 quiet"), Some("ttyS0"));
+        assert_eq!(preferred("console=ttyS0 console=hvc0"), Some("hvc0"));
+    }
 }

@@ -100,11 +100,15 @@ pub(super) struct Run {
     prefault: bool,
 
     /// Disk, a raw image or a block device:
-    /// PATH[,readonly][,direct][,engine=io-uring|sync][,id=ID]
+    /// PATH[,readonly][,direct][,engine=io-uring|sync][,id=ID][,LIMITS]
     ///
     /// May be repeated; the guest finds disks in this order. `direct` bypasses
     /// the page cache; `id` is the serial number that the guest reads, 20
     /// characters at most. A comma in PATH is written as two.
+    ///
+    /// LIMITS say what it may do in a second, iops=N and bandwidth=SIZE, and
+    /// at once after idling, iops-burst=N and bandwidth-burst=SIZE;
+    /// `plinth vm limit` changes them.
     #[arg(long = "disk", value_name = "DISK")]
     disks: Vec<DiskOption>,
 
@@ -112,10 +116,14 @@ pub(super) struct Run {
     #[arg(long, value_name = "TRANSPORT", default_value = "pci")]
     transport: TransportOption,
 
-    /// Network interface on an existing tap: tap=NAME[,mac=MAC][,mtu=N][,id=NAME]
+    /// Network interface on an existing tap:
+    /// tap=NAME[,mac=MAC][,mtu=N][,id=NAME][,LIMITS]
     ///
     /// May be repeated. Without `mac` the address is derived from this host
     /// and the tap, the same at every start.
+    ///
+    /// LIMITS are a disk's, of packets and bytes: with rx- before each for what
+    /// the guest receives, with tx- for what it sends, such as tx-bandwidth=10M.
     #[arg(long = "net", value_name = "NET")]
     nets: Vec<NetOption>,
 
@@ -138,6 +146,13 @@ pub(super) struct Run {
     /// comma in PATH is written as two.
     #[arg(long, value_name = "CONSOLE")]
     console: Option<ConsoleOption>,
+
+    /// Give the guest a watchdog: once it uses it, it is reset when it no
+    /// longer answers
+    ///
+    /// What becomes of the machine then, --on-reset says.
+    #[arg(long)]
+    watchdog: bool,
 
     /// What becomes of the machine when its guest resets itself
     #[arg(long, value_name = "WHAT", default_value = "reboot")]
@@ -242,6 +257,7 @@ impl Run {
             nets: self.nets,
             vsock: self.vsock,
             console,
+            watchdog: self.watchdog,
             on_reset: self.on_reset.into(),
             report: self.report,
             identity: self.smbios.unwrap_or_else(smbios::default_identity),

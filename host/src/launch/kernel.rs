@@ -45,6 +45,7 @@ pub fn check(
         generation_id: None,
         watchdog: false,
         power_button: false,
+        panic_port: false,
         serial: true,
         rtc: true,
         identity: &specification.identity,

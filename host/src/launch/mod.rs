@@ -21,9 +21,12 @@ pub mod vsock;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{self, Path, PathBuf};
 
+use rustix::io::retry_on_intr;
+use rustix::rand::{GetRandomFlags, getrandom};
 use vmm::config::{BlockConfig, BootConfig, DeviceConfig, NetConfig, TransportKind};
 use vmm::{CommandLine, CpuCount, Identity, MemoryConfig, OnReset, Protocol, VmConfig};
 
@@ -64,6 +67,8 @@ pub struct Specification {
     pub vsock: Option<VsockOption>,
     /// Where the console goes.
     pub console: ConsoleOption,
+    /// Whether it has a watchdog.
+    pub watchdog: bool,
     /// What becomes of it when its guest resets itself.
     pub on_reset: OnReset,
     /// What the guest reads about its machine.
@@ -224,6 +229,8 @@ pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
         identity: specification.identity,
         console: serial,
         rtc: true,
+        watchdog: specification.watchdog,
+        generation_id: Some(generation_id()?),
         on_reset: specification.on_reset,
         transport: specification.transport,
         devices,
@@ -236,6 +243,16 @@ pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
         disks: names_and_paths,
         outputs: console.file.into_iter().chain(report_file).collect(),
     })
+}
+
+/// A VM generation id: no other machine has had it.
+fn generation_id() -> Result<[u8; 16], Error> {
+    let mut id = [0; 16];
+    let drawn = retry_on_intr(|| getrandom(&mut id, GetRandomFlags::empty()));
+    drawn.map_err(|error| {
+        Error::unexpected("this host gives no random numbers").because(io::Error::from(error))
+    })?;
+    Ok(id)
 }
 
 fn open_report(path: &Path) -> Result<(File, Output), Error> {

@@ -58,6 +58,8 @@ pub fn open_one(option: &NetOption, name: DeviceName) -> Result<NetConfig, Error
             mac: option.mac.unwrap_or_else(|| derived(&host, &option.tap)),
             mtu: option.mtu,
         },
+        receive: option.receive,
+        transmit: option.transmit,
     })
 }
 

@@ -175,6 +175,8 @@ mod tests {
                 protocol: Protocol::Auto,
             },
             max_cpus: None,
+            watchdog: false,
+            generation_id: None,
             on_reset: vmm::OnReset::default(),
             cpus: CpuCount::new(1).unwrap(),
             memory: MemoryConfig {

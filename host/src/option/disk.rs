@@ -1,11 +1,13 @@
-//! A disk: `PATH[,readonly][,direct][,engine=ENGINE][,id=ID]`.
+//! A disk: `PATH[,readonly][,direct][,engine=ENGINE][,id=ID]` and its
+//! [limits](super::limits).
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use vmm::{DiskId, DiskOptions, EngineChoice};
+use vmm::{DiskId, DiskOptions, EngineChoice, Limits};
 
 use super::Invalid;
+use super::limits::limits;
 use super::list::{OptionList, split_first};
 
 /// A disk as the user asked for it.
@@ -17,6 +19,8 @@ pub struct DiskOption {
     pub options: DiskOptions,
     /// What the guest reads as its serial number.
     pub id: Option<DiskId>,
+    /// How much it may do.
+    pub limits: Option<Limits>,
 }
 
 impl FromStr for DiskOption {
@@ -31,6 +35,7 @@ impl FromStr for DiskOption {
             path: path.into(),
             options: DiskOptions::default(),
             id: None,
+            limits: None,
         };
         if let Some(rest) = rest {
             let mut list = OptionList::parse(rest)?;
@@ -38,7 +43,11 @@ impl FromStr for DiskOption {
             disk.options.direct = list.flag("direct")?;
             disk.options.engine = engine(list.value("engine")?.as_deref())?;
             disk.id = list.value("id")?.map(|id| parse_id(&id)).transpose()?;
-            list.finish("readonly, direct, engine=ENGINE and id=ID")?;
+            disk.limits = limits(&mut list, "")?;
+            list.finish(
+                "readonly, direct, engine=ENGINE, id=ID, iops=N, iops-burst=N, \
+                 bandwidth=SIZE and bandwidth-burst=SIZE",
+            )?;
         }
         Ok(disk)
     }
@@ -63,6 +72,7 @@ fn parse_id(id: &str) -> Result<DiskId, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vmm::Limit;
 
     fn error(text: &str) -> String {
         text.parse::<DiskOption>().unwrap_err().to_string()
@@ -73,12 +83,14 @@ mod tests {
         let disk: DiskOption = "/a/b.img".parse().unwrap();
         assert_eq!(disk.path, PathBuf::from("/a/b.img"));
         assert_eq!(disk.options, DiskOptions::default());
-        assert_eq!(disk.id, None);
+        assert_eq!((disk.id, disk.limits), (None, None));
     }
 
     #[test]
     fn every_item_can_be_given_in_any_order() {
-        let disk: DiskOption = "a,,b,id=root,direct,engine=sync,readonly".parse().unwrap();
+        let disk: DiskOption = "a,,b,id=root,direct,iops=3000,engine=sync,readonly"
+            .parse()
+            .unwrap();
         assert_eq!(disk.path, PathBuf::from("a,b"));
         let options = DiskOptions {
             engine: EngineChoice::Sync,
@@ -87,6 +99,8 @@ mod tests {
         };
         assert_eq!(disk.options, options);
         assert_eq!(disk.id, Some("root".parse().unwrap()));
+        let operations = Limit::per_second(3000).ok();
+        assert_eq!(disk.limits, Limits::new(operations, None));
     }
 
     #[test]
@@ -95,6 +109,7 @@ mod tests {
         assert!(error("a,readonly=1").contains("'readonly' takes no value"));
         assert!(error("a,ro").contains("'ro' is not known"));
         assert!(error("a,id=").contains("needs a value"));
+        assert!(error("a,iops=0").contains("iops: operations are"));
         assert!(error("a,engine=aio").contains("io-uring and sync"));
         assert!(error("a,id=a b").contains("id 'a b' does not do"));
         assert!(error("a,id=x23456789012345678901").contains("at most 20"));

@@ -1,11 +1,14 @@
-//! A network interface: `tap=NAME[,mac=MAC][,mtu=N][,id=NAME]`.
+//! A network interface: `tap=NAME[,mac=MAC][,mtu=N][,id=NAME]` and its
+//! [limits](super::limits), those of what the guest receives after `rx-`, of
+//! what it sends after `tx-`.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
-use vmm::{DeviceName, MacAddress, Mtu};
+use vmm::{DeviceName, Limits, MacAddress, Mtu};
 
 use super::Invalid;
+use super::limits::limits;
 use super::list::OptionList;
 
 /// A network interface as the user asked for it.
@@ -20,6 +23,10 @@ pub struct NetOption {
     pub mac: Option<MacAddress>,
     /// The MTU announced to the guest; none if not given.
     pub mtu: Option<Mtu>,
+    /// How much may come to the guest.
+    pub receive: Option<Limits>,
+    /// How much the guest may send.
+    pub transmit: Option<Limits>,
 }
 
 impl FromStr for NetOption {
@@ -34,8 +41,13 @@ impl FromStr for NetOption {
             id: parsed(list.value("id")?)?,
             mac: parsed(list.value("mac")?)?,
             mtu: parsed(list.value("mtu")?)?,
+            receive: limits(&mut list, "rx-")?,
+            transmit: limits(&mut list, "tx-")?,
         };
-        list.finish("tap=NAME, mac=MAC, mtu=N and id=NAME")?;
+        list.finish(
+            "tap=NAME, mac=MAC, mtu=N, id=NAME, and with rx- or tx- before each \
+             iops=N, iops-burst=N, bandwidth=SIZE and bandwidth-burst=SIZE",
+        )?;
         Ok(net)
     }
 }
@@ -55,6 +67,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vmm::Limit;
 
     fn error(text: &str) -> String {
         text.parse::<NetOption>().unwrap_err().to_string()
@@ -74,6 +87,14 @@ mod tests {
     }
 
     #[test]
+    fn each_direction_has_limits_of_its_own() {
+        let net: NetOption = "tap=t,rx-bandwidth=1M,tx-iops=500".parse().unwrap();
+        let limit = |rate| Limit::per_second(rate).ok();
+        assert_eq!(net.receive, Limits::new(None, limit(1 << 20)));
+        assert_eq!(net.transmit, Limits::new(limit(500), None));
+    }
+
+    #[test]
     fn mistakes_are_explained() {
         assert!(error("").contains("empty"));
         assert!(error("mtu=1500").contains("tap=NAME is missing"));
@@ -82,6 +103,7 @@ mod tests {
         for mtu in ["0", "67", "65536", "big"] {
             assert!(error(&format!("tap=t,mtu={mtu}")).contains("from 68 to 65535"));
         }
+        assert!(error("tap=t,bandwidth=1M").contains("'bandwidth' is not known"));
         assert!(error("tap=t,speed=1").contains("'speed' is not known"));
     }
 }

@@ -331,7 +331,8 @@ fn an_attached_disk_goes_over_with_its_lock() {
     file.set_len(1 << 20).unwrap();
     let path = disk.to_str().unwrap();
 
-    let run = vm(&machines, &["attach", "web", "--disk", path]);
+    let limited = format!("{path},iops=500,iops-burst=5");
+    let run = vm(&machines, &["attach", "web", "--disk", &limited]);
     assert_eq!((run.code, run.out.as_str()), (0, "disk1\n"), "{}", run.err);
     let passed = web.descriptors();
     assert_eq!(
@@ -340,10 +341,8 @@ fn an_attached_disk_goes_over_with_its_lock() {
     );
     let lines = web.lines();
     assert!(lines[1].starts_with("POST /v1/devices {"), "{lines:?}");
-    assert!(
-        lines[1].contains(r#""engine":"auto","kind":"disk","name":"disk1""#),
-        "{lines:?}"
-    );
+    let body = r#""engine":"auto","kind":"disk","limits":{"operations_burst":5,"operations_per_second":500},"name":"disk1""#;
+    assert!(lines[1].contains(body), "{lines:?}");
     assert!(vm(&machines, &["show", "web"]).out.contains("running"));
 
     // The machine holds the lock now, and nobody else.

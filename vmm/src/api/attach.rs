@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body::Body;
 use super::failure::{Code, Failure};
+use super::limits::{WireLimits, checked};
 use crate::config::{BlockConfig, DeviceConfig, NetConfig};
 use crate::device_name::DeviceName;
 
@@ -33,6 +34,8 @@ pub(super) struct NewDisk {
     direct: bool,
     #[serde(default)]
     engine: Engine,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<WireLimits>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -52,6 +55,10 @@ pub(super) struct NewNet {
     mac: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     mtu: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receive: Option<WireLimits>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transmit: Option<WireLimits>,
 }
 
 /// Reads what `body` describes, which stands on `descriptor`.
@@ -76,6 +83,7 @@ pub(super) fn read(
                     direct: disk.direct,
                     read_only: disk.readonly,
                 },
+                limits: checked(disk.limits, "limits.")?,
             }))
         }
         Kind::Net => {
@@ -86,6 +94,8 @@ pub(super) fn read(
                 name: net.name,
                 tap: passed(descriptor, "tap")?,
                 options: NetOptions { mac, mtu },
+                receive: checked(net.receive, "receive.")?,
+                transmit: checked(net.transmit, "transmit.")?,
             }))
         }
     }
@@ -107,6 +117,7 @@ fn passed(descriptor: &mut Option<OwnedFd>, what: &str) -> Result<OwnedFd, Failu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use devices::rate_limit::{Limit, Limits};
 
     fn parsed(text: &str, descriptor: &mut Option<OwnedFd>) -> Result<DeviceConfig, Failure> {
         read(Body::parse(text.as_bytes())?, descriptor)
@@ -119,17 +130,25 @@ mod tests {
     #[test]
     fn a_disk_and_a_network_interface_take_the_descriptor() {
         let mut passed = file();
-        let text = r#"{"kind":"disk","name":"data","readonly":true}"#;
+        let text = r#"{"kind":"disk","name":"data","readonly":true,
+            "limits":{"operations_per_second":100}}"#;
         let Ok(DeviceConfig::Block(disk)) = parsed(text, &mut passed) else {
             panic!("it is a disk");
         };
         assert!(passed.is_none() && disk.options.read_only && !disk.options.direct);
         assert_eq!(disk.id.to_string(), "data");
-        let text = r#"{"kind":"net","name":"net1","mac":"02:00:00:00:00:01","mtu":9000}"#;
+        let limit = Limit::per_second(100).ok();
+        assert_eq!(disk.limits, Limits::new(limit, None));
+        let text = r#"{"kind":"net","name":"net1","mac":"02:00:00:00:00:01","mtu":9000,
+            "transmit":{"bytes_per_second":100}}"#;
         let Ok(DeviceConfig::Net(net)) = parsed(text, &mut file()) else {
             panic!("it is a network interface");
         };
         assert_eq!(net.options.mtu.map(Mtu::get), Some(9000));
+        assert_eq!(
+            (net.receive, net.transmit),
+            (None, Limits::new(None, limit))
+        );
     }
 
     #[test]
@@ -145,6 +164,14 @@ mod tests {
             (r#"{"kind":"disk","name":"a","readonly":1}"#, "readonly"),
             (r#"{"kind":"disk","name":"a","mac":""}"#, "mac"),
             (r#"{"kind":"net","name":"a","mac":"1"}"#, "mac"),
+            (
+                r#"{"kind":"disk","name":"a","limits":{"bytes_per_second":0}}"#,
+                "limits.bytes_per_second",
+            ),
+            (
+                r#"{"kind":"net","name":"a","mac":"02:00:00:00:00:01","receive":{"bytes_burst":1}}"#,
+                "receive.bytes_burst",
+            ),
         ] {
             let failure = parsed(text, &mut file()).unwrap_err();
             let document = serde_json::to_value(failure.document()).unwrap();

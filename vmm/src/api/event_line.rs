@@ -56,6 +56,8 @@ pub(super) fn line(event: &Event, time: SystemTime) -> Vec<u8> {
         Event::Resumed => named("resumed"),
         Event::Paused => named("paused"),
         Event::ResetRequested => named("reset-requested"),
+        Event::Watchdog => named("watchdog"),
+        Event::GuestPanicked => named("guest-panicked"),
         Event::Restarted => named("restarted"),
         Event::DeviceAttached(name) => EventLine {
             device: Some(name.to_string()),

@@ -38,14 +38,19 @@ pub(super) fn read(body: Body) -> Result<DeviceLimits, Failure> {
         return limits.check("").map(DeviceLimits::Disk);
     }
     let net: WireNetLimits = body.read()?;
-    let direction = |limits: Option<WireLimits>, prefix| match limits {
+    Ok(DeviceLimits::Net {
+        receive: checked(net.receive, "receive.")?,
+        transmit: checked(net.transmit, "transmit.")?,
+    })
+}
+
+/// The limits that `wire` means, if it is there; `prefix` comes before the
+/// names of its fields.
+pub(super) fn checked(wire: Option<WireLimits>, prefix: &str) -> Result<Option<Limits>, Failure> {
+    match wire {
         Some(limits) => limits.check(prefix),
         None => Ok(None),
-    };
-    Ok(DeviceLimits::Net {
-        receive: direction(net.receive, "receive.")?,
-        transmit: direction(net.transmit, "transmit.")?,
-    })
+    }
 }
 
 impl WireLimits {

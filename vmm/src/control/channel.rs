@@ -26,7 +26,7 @@ pub(crate) enum Message {
     },
 }
 
-/// Why a run of the guest, or the machine, is to end.
+/// What a run of the guest has come to.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// A device wants something.
@@ -35,6 +35,8 @@ pub(crate) enum Report {
     Crashed(Crash),
     /// The guest gave slots of the PCI bus up.
     SlotsGivenUp,
+    /// The guest's kernel panicked.
+    Panicked,
 }
 
 /// Told of each event, until it returns false. Never blocks.
@@ -98,6 +100,13 @@ impl Reporter {
     pub(crate) fn eject_reporter(&self) -> impl Fn() + Send + Sync + 'static {
         let reporter = self.clone();
         move || reporter.send(Report::SlotsGivenUp)
+    }
+
+    /// For the panic port to say that the guest's kernel panicked, which ends
+    /// nothing.
+    pub(crate) fn panic_reporter(&self) -> impl FnOnce() + Send + 'static {
+        let reporter = self.clone();
+        move || reporter.send(Report::Panicked)
     }
 
     fn send(&self, report: Report) {

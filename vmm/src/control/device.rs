@@ -19,7 +19,7 @@ impl Control {
             memory: self.memory().and_then(|memory| memory.status()).ok(),
             ..Measurements::default()
         };
-        for device in &self.machine.parts.devices {
+        for device in self.present() {
             let name = device.description.name.clone();
             match &device.handle {
                 DeviceHandle::Disk(disk) => {

@@ -29,6 +29,10 @@ impl Control {
         }
         self.machine.parts.vcpus.pause();
         self.activity = Activity::Halted;
+        // A guest that rests cannot count it down anew.
+        if let Some(watchdog) = &self.machine.parts.watchdog {
+            watchdog.hold();
+        }
         let mut result = Ok(());
         for device in &self.machine.parts.devices {
             // All come to rest, even if one does not.
@@ -49,6 +53,9 @@ impl Control {
         }
         let parts = &self.machine.parts;
         parts.devices.iter().for_each(AttachedDevice::resume);
+        if let Some(watchdog) = &parts.watchdog {
+            watchdog.release();
+        }
         parts.vcpus.run();
         match before {
             Activity::Built => self.tell(&Event::Started),
@@ -57,13 +64,15 @@ impl Control {
         }
     }
 
-    /// The guest asked for a reset. One that is to shut down does not get it.
-    pub(super) fn guest_resets(&mut self) -> Outcome {
-        self.tell(&Event::ResetRequested);
+    /// The guest asked for a reset, or its watchdog did, as `event` tells. It
+    /// starts anew, or its machine ends for `reason`; one that is to shut down
+    /// does not start anew.
+    pub(super) fn run_ends(&mut self, event: &Event, reason: StopReason) -> Outcome {
+        self.tell(event);
         let shutting_down = !self.stopping.is_empty();
         match self.machine.on_reset {
             OnReset::Reboot if !shutting_down => self.reset(None),
-            _ => ControlFlow::Break(StopReason::Reset),
+            _ => ControlFlow::Break(reason),
         }
     }
 

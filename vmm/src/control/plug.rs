@@ -93,7 +93,11 @@ impl Control {
     pub(super) fn force_detach(&mut self, name: &DeviceName) -> Result<()> {
         let device = self.find(name)?;
         let slot = device.slot().ok_or_else(fixed)?;
-        device.sever()?;
+        let severed = device.sever();
+        if let Err(Error::Pause { .. }) = severed {
+            // What is in flight still reaches what it stands on.
+            return severed;
+        }
         let devices = &mut self.machine.parts.devices;
         for device in devices.iter_mut().filter(|d| d.slot() == Some(slot)) {
             device.severed = true;
@@ -104,7 +108,8 @@ impl Control {
         self.remind_until_heard();
         self.left(slot, Ok(()));
         self.tell(&Event::DeviceDetached(name.clone()));
-        Ok(())
+        // Gone it is, even if what was written may not be durable.
+        severed
     }
 
     /// The guest gave slots up, whether it was asked to or not.
@@ -185,8 +190,7 @@ impl Control {
 
     /// The device called `name`.
     pub(super) fn find(&self, name: &DeviceName) -> Result<&AttachedDevice> {
-        let devices = self.machine.parts.devices.iter();
-        let mut present = devices.filter(|device| !device.severed);
+        let mut present = self.present();
         let found = present.clone().find(|d| d.description.name == *name);
         found.ok_or_else(|| Error::UnknownDevice {
             name: name.clone(),

@@ -1,15 +1,17 @@
 use super::*;
-use crate::attach::{AttachedDevice, started_device};
+use crate::attach::{Flaw, started_device};
 use crate::catalog::NamedDevice;
 use crate::config::DeviceConfig;
 use crate::cpu::crash::{Crash, CrashCause};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operator::Operator;
-use crate::platform::GuestEvents;
+use crate::platform::{GuestEvents, WatchdogClock, make_watchdog};
 use crate::vm::{PausedVm, Vm};
 use devices::bus::Bus;
 use devices::interrupt::InterruptLine;
 use devices::platform::request::RequestSender;
+use devices::platform::watchdog::Watchdog;
+use devices::reactor::Reactor;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ struct Inside {
     /// Where the guest hears of events.
     line: InterruptLine,
     ports: Bus,
+    watchdog: Watchdog,
     /// What becomes of the next that is put together.
     fails: Arc<Mutex<bool>>,
     /// Goes with the machine.
@@ -62,6 +65,12 @@ impl Inside {
         u32::from_le_bytes(data)
     }
 
+    /// The guest has its watchdog count down.
+    fn start_watchdog(&self) {
+        let running = boot::layout::WATCHDOG_PORT.into();
+        self.ports.write(running, &1_u32.to_le_bytes());
+    }
+
     /// How many hold on to what goes with the machine, beside the test.
     fn holders(&self) -> usize {
         Arc::strong_count(&self.held) - 1
@@ -71,6 +80,7 @@ impl Inside {
 /// Puts such a machine together.
 struct Assembler {
     inside: Inside,
+    reactor: Reactor,
     _held: Arc<()>,
 }
 
@@ -90,9 +100,16 @@ impl Assemble for Assembler {
             boot::layout::EVENTS_PORT,
             boot::layout::PCI_SLOTS_PORT,
             boot::layout::CPU_COUNT_PORT,
+            boot::layout::WATCHDOG_PORT,
         ] {
             ports.remove(port.into());
         }
+        let watchdog = WatchdogClock::start(
+            &self.inside.watchdog,
+            ports,
+            &self.reactor.handle(),
+            &reporter.request_sender(),
+        );
         Ok(Parts {
             events: Some(GuestEvents::new(
                 ports,
@@ -100,6 +117,7 @@ impl Assemble for Assembler {
                 cpus,
                 reporter.eject_reporter(),
             )?),
+            watchdog: Some(watchdog?),
             keep: Some(Box::new(Arc::clone(&self._held))),
             ..Parts::default()
         })
@@ -125,12 +143,14 @@ fn machine_with(devices: Vec<AttachedDevice>, on_reset: OnReset) -> (PausedVm, I
         reporter: Arc::new(Mutex::new(channel.reporter(Some(0)))),
         line: InterruptLine::new().unwrap(),
         ports: Bus::default(),
+        watchdog: make_watchdog().unwrap(),
         fails: Arc::default(),
         held: Arc::clone(&held),
     };
     let cpus = CpuCount::new(2).unwrap();
     let mut assembler = Assembler {
         inside: inside.clone(),
+        reactor: Reactor::spawn("test").unwrap(),
         _held: held,
     };
     // The assembler's own does not count.
@@ -199,7 +219,10 @@ fn asking_twice_changes_nothing_and_every_change_is_told_once() {
 
 #[test]
 fn a_pause_that_failed_fails_until_the_machine_is_resumed_and_nobody_hears_of_it() {
-    let (paused, _) = machine_with(vec![started_device("disk root", 1, false)], OnReset::Reboot);
+    let (paused, _) = machine_with(
+        vec![started_device("disk root", 1, Flaw::DoesNotStop)],
+        OnReset::Reboot,
+    );
     let events = paused.events();
     let vm = paused.start().unwrap();
     for _ in 0..2 {
@@ -292,6 +315,77 @@ fn a_guest_that_resets_starts_anew_as_often_as_it_likes() {
 }
 
 #[test]
+fn a_guest_whose_watchdog_ran_out_starts_anew_unless_that_is_to_end_it() {
+    for (on_reset, last) in [
+        (OnReset::Reboot, Event::Restarted),
+        (OnReset::Stop, Event::Stopped(StopReason::Watchdog)),
+    ] {
+        let (paused, inside) = machine_with(Vec::new(), on_reset);
+        let events = paused.events();
+        let _vm = paused.start().unwrap();
+        inside.request(MachineRequest::Watchdog);
+        let told: Vec<_> = events.iter().take(3).collect();
+        assert_eq!(told, [Event::Started, Event::Watchdog, last]);
+    }
+}
+
+#[test]
+fn a_watchdog_rests_with_its_machine_and_is_stopped_by_a_reset() {
+    let (paused, inside) = machine();
+    let vm = paused.start().unwrap();
+    inside.start_watchdog();
+    assert!(inside.watchdog.is_counting());
+    for _ in 0..2 {
+        vm.pause().unwrap();
+        assert!(!inside.watchdog.is_counting());
+        vm.resume().unwrap();
+        assert!(inside.watchdog.is_counting());
+    }
+    vm.reset().unwrap();
+    assert!(!inside.watchdog.is_counting());
+    assert_eq!(inside.read(boot::layout::WATCHDOG_PORT), 0);
+    inside.start_watchdog();
+    assert!(inside.watchdog.is_counting(), "it is there in each run");
+    vm.pause().unwrap();
+    vm.reset().unwrap();
+    vm.resume().unwrap();
+    assert!(!inside.watchdog.is_counting());
+}
+
+#[test]
+fn a_watchdog_rests_though_a_device_does_not() {
+    let (paused, inside) = machine_with(
+        vec![started_device("disk root", 1, Flaw::DoesNotStop)],
+        OnReset::Reboot,
+    );
+    let vm = paused.start().unwrap();
+    inside.start_watchdog();
+    vm.pause().unwrap_err();
+    assert!(!inside.watchdog.is_counting());
+    vm.resume().unwrap();
+    assert!(inside.watchdog.is_counting());
+}
+
+#[test]
+fn a_panic_is_told_and_ends_nothing() {
+    let (paused, inside) = machine();
+    let events = paused.events();
+    let vm = paused.start().unwrap();
+    let panicked = inside.reporter.lock().unwrap().panic_reporter();
+    panicked();
+    assert_eq!(vm.describe().unwrap().state, State::Running);
+    inside.request(MachineRequest::Reset);
+    let told: Vec<_> = events.iter().take(4).collect();
+    let expected = [
+        Event::Started,
+        Event::GuestPanicked,
+        Event::ResetRequested,
+        Event::Restarted,
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn what_the_guest_of_an_earlier_run_said_is_not_heeded() {
     let (paused, inside) = machine();
     let before = inside.reporter.lock().unwrap().clone();
@@ -347,8 +441,10 @@ fn a_machine_that_cannot_be_put_together_again_ends_and_says_why() {
 
 #[test]
 fn a_device_that_does_not_stop_keeps_the_guest_from_starting_anew() {
-    let (paused, inside) =
-        machine_with(vec![started_device("disk root", 1, false)], OnReset::Reboot);
+    let (paused, inside) = machine_with(
+        vec![started_device("disk root", 1, Flaw::DoesNotStop)],
+        OnReset::Reboot,
+    );
     let vm = paused.start().unwrap();
     inside.request(MachineRequest::Reset);
     let StopReason::ResetFailed { reason, .. } = vm.wait() else {
@@ -516,7 +612,7 @@ fn name(text: &str) -> DeviceName {
 /// A machine with two disks that runs, "root" in slot 1 and "data" in slot 2.
 fn machine_with_disks() -> (Vm, Inside) {
     let disks = [("root", 1), ("data", 2)];
-    let disks = disks.map(|(name, slot)| started_device(name, slot, true));
+    let disks = disks.map(|(name, slot)| started_device(name, slot, Flaw::None));
     let (paused, inside) = machine_with(disks.into(), OnReset::Reboot);
     (paused.start().unwrap(), inside)
 }
@@ -608,8 +704,29 @@ fn a_device_detached_by_force_is_gone_before_the_guest_knows() {
 }
 
 #[test]
+fn a_device_detached_by_force_is_gone_though_what_was_written_may_be_lost() {
+    let device = started_device("data", 2, Flaw::DoesNotSync);
+    let (paused, inside) = machine_with(vec![device], OnReset::Reboot);
+    let vm = paused.start().unwrap();
+    let events = vm.events();
+    let lost = vm.force_detach(name("data")).unwrap_err();
+    assert!(matches!(lost, Error::Detach { .. }), "{lost}");
+    assert_eq!(names(&vm), [""; 0]);
+    assert_eq!(events.recv(), Ok(Event::DeviceDetached(name("data"))));
+    assert_eq!(inside.read(boot::layout::PCI_SLOTS_PORT + 4), 1 << 2);
+}
+
+#[test]
+fn a_device_detached_by_force_is_not_measured_any_more() {
+    let (vm, _) = machine_with_disks();
+    assert_eq!(vm.measure().unwrap().nets.len(), 2);
+    vm.force_detach(name("data")).unwrap();
+    assert_eq!(vm.measure().unwrap().nets.len(), 1);
+}
+
+#[test]
 fn a_device_that_does_not_stop_is_not_said_to_be_detached() {
-    let device = started_device("data", 2, false);
+    let device = started_device("data", 2, Flaw::DoesNotStop);
     let (paused, _) = machine_with(vec![device], OnReset::Reboot);
     let vm = paused.start().unwrap();
     let stuck = vm.force_detach(name("data")).unwrap_err();

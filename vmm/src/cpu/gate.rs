@@ -55,12 +55,15 @@ impl Gate {
         Phase::from_bits(self.phase.load(Ordering::SeqCst))
     }
 
-    /// For the control thread: says what to do. Whoever waits is woken; who
-    /// runs the guest must be kicked.
+    /// Says what to do. Whoever waits is woken; who runs the guest must be
+    /// kicked. After the end, nothing else is to be done: a vCPU whose guest
+    /// asks for one may come too late, and nobody would open the gate again.
     pub(crate) fn set(&self, phase: Phase) {
         // Under the lock, so that nobody misses it between looking and waiting.
         let _inside = self.lock();
-        self.phase.store(phase as u8, Ordering::SeqCst);
+        if self.phase() != Phase::Ended {
+            self.phase.store(phase as u8, Ordering::SeqCst);
+        }
         self.changed.notify_all();
     }
 
@@ -150,6 +153,9 @@ mod tests {
     fn an_ended_gate_lets_nobody_in() {
         let gate = Gate::default();
         gate.set(Phase::Ended);
+        assert!(gate.pass().is_none());
+        // A vCPU asks for the end that has begun.
+        gate.set(Phase::Paused);
         assert!(gate.pass().is_none());
     }
 

@@ -11,6 +11,7 @@ use devices::block::open::{DiskOptions, EngineChoice};
 use devices::net::device::NetOptions;
 use devices::net::mac::MacAddress;
 use devices::net::mtu::Mtu;
+use devices::rate_limit::{Limit, Limits};
 use devices::vsock::GuestCid;
 use proptest::prelude::*;
 use rustix::io::FdFlags;
@@ -69,14 +70,23 @@ fn memory() -> impl Strategy<Value = MemoryConfig> {
         )
 }
 
+fn limits() -> impl Strategy<Value = Option<Limits>> {
+    let limit = || {
+        let limit = |(rate, burst)| Limit::per_second(rate)?.with_burst(burst);
+        prop::option::of((1u64..1 << 30, 1u64..1 << 40).prop_map(move |two| limit(two).unwrap()))
+    };
+    (limit(), limit()).prop_map(|(operations, bytes)| Limits::new(operations, bytes))
+}
+
 fn block() -> impl Strategy<Value = DeviceConfig> {
     let engine = prop::sample::select(vec![
         EngineChoice::Auto,
         EngineChoice::IoUring,
         EngineChoice::Sync,
     ]);
-    ("[a-z0-9]{1,20}", engine, any::<bool>(), any::<bool>()).prop_map(
-        |(id, engine, direct, read_only)| {
+    let flags = any::<(bool, bool)>();
+    ("[a-z0-9]{1,20}", engine, flags, limits()).prop_map(
+        |(id, engine, (direct, read_only), limits)| {
             DeviceConfig::Block(BlockConfig {
                 file: file(),
                 id: id.parse::<DiskId>().unwrap(),
@@ -85,13 +95,15 @@ fn block() -> impl Strategy<Value = DeviceConfig> {
                     direct,
                     read_only,
                 },
+                limits,
             })
         },
     )
 }
 
 fn net() -> impl Strategy<Value = DeviceConfig> {
-    (any::<[u8; 5]>(), prop::option::of(68u16..65000)).prop_map(|(mac, mtu)| {
+    let mtu = prop::option::of(68u16..65000);
+    (any::<[u8; 5]>(), mtu, limits(), limits()).prop_map(|(mac, mtu, receive, transmit)| {
         let [b, c, d, e, f] = mac;
         let mac = format!("02:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
         DeviceConfig::Net(NetConfig {
@@ -101,6 +113,8 @@ fn net() -> impl Strategy<Value = DeviceConfig> {
                 mac: mac.parse::<MacAddress>().unwrap(),
                 mtu: mtu.map(|mtu| Mtu::new(mtu).unwrap()),
             },
+            receive,
+            transmit,
         })
     })
 }
@@ -152,36 +166,41 @@ fn config() -> impl Strategy<Value = VmConfig> {
         memory(),
         identity(),
         any::<Option<(bool, bool)>>(),
-        any::<bool>(),
+        any::<(bool, bool, Option<[u8; 16]>)>(),
         prop::collection::vec(device, 0..4),
     )
         .prop_map(
-            |((initrd, line, protocol), cpus, memory, identity, serial, rtc, devices)| VmConfig {
-                kvm: file().into(),
-                boot: BootConfig {
-                    kernel: file(),
-                    initrd: initrd.then(file),
-                    command_line: CommandLine::new(line).unwrap(),
-                    protocol,
-                },
-                cpus: CpuCount::new(cpus).unwrap(),
-                max_cpus: rtc.then(|| CpuCount::new(cpus).unwrap()),
-                memory,
-                identity,
-                console: serial.map(|(input, escapes)| ConsoleConfig {
-                    escapes,
-                    ..console(input)
-                }),
-                rtc,
-                transport: match rtc {
-                    true => TransportKind::Pci,
-                    false => TransportKind::Mmio,
-                },
-                on_reset: match rtc {
-                    true => OnReset::Reboot,
-                    false => OnReset::Stop,
-                },
-                devices,
+            |((initrd, line, protocol), cpus, memory, identity, serial, platform, devices)| {
+                let (rtc, watchdog, generation_id) = platform;
+                VmConfig {
+                    kvm: file().into(),
+                    boot: BootConfig {
+                        kernel: file(),
+                        initrd: initrd.then(file),
+                        command_line: CommandLine::new(line).unwrap(),
+                        protocol,
+                    },
+                    cpus: CpuCount::new(cpus).unwrap(),
+                    max_cpus: rtc.then(|| CpuCount::new(cpus).unwrap()),
+                    memory,
+                    identity,
+                    console: serial.map(|(input, escapes)| ConsoleConfig {
+                        escapes,
+                        ..console(input)
+                    }),
+                    rtc,
+                    watchdog,
+                    generation_id,
+                    transport: match rtc {
+                        true => TransportKind::Pci,
+                        false => TransportKind::Mmio,
+                    },
+                    on_reset: match rtc {
+                        true => OnReset::Reboot,
+                        false => OnReset::Stop,
+                    },
+                    devices,
+                }
             },
         )
 }
@@ -298,7 +317,7 @@ fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
             "manufacturer": "", "product": "", "version": "", "serial": "",
             "uuid": vec![0; 16], "asset_tag": null,
         },
-        "console": null, "rtc": true, "transport": "pci", "on_reset": "stop",
+        "console": null, "rtc": true, "watchdog": false, "generation_id": null, "transport": "pci", "on_reset": "stop",
         "devices": ["rng"],
     });
     edit(&mut value);
@@ -362,7 +381,7 @@ fn a_memfd_that_is_none_is_refused() {
 #[test]
 fn values_that_no_machine_can_have_are_refused_by_name() {
     type Edit = fn(&mut serde_json::Value);
-    let edits: [(&str, Edit); 8] = [
+    let edits: [(&str, Edit); 9] = [
         ("number of vCPUs", |value| value["cpus"] = 65.into()),
         ("largest number of vCPUs", |value| {
             value["max_cpus"] = 0.into();
@@ -370,6 +389,13 @@ fn values_that_no_machine_can_have_are_refused_by_name() {
         ("memory size", |value| value["memory"]["bytes"] = 1.into()),
         ("memory size", |value| value["memory"]["most"] = 1.into()),
         ("command line", |value| value["command_line"] = "\n".into()),
+        ("rate limit", |value| {
+            let limits = serde_json::json!({ "operations": { "rate": 0, "burst": 1 } });
+            value["devices"] = serde_json::json!([{ "block": {
+                "file": file().into_raw_fd(), "id": "a", "engine": "auto",
+                "direct": false, "read_only": false, "limits": limits,
+            } }]);
+        }),
         ("SMBIOS text", |value| {
             value["identity"]["serial"] = "\n".into();
         }),

@@ -4,6 +4,8 @@
 //! These types are the format; the validated ones of [`config`](crate::config)
 //! are made from them and into them, here only.
 
+mod device;
+
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
@@ -11,18 +13,12 @@ use std::os::fd::RawFd;
 
 use boot::smbios::{Identity, Text};
 use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
-use devices::block::open::{DiskOptions, EngineChoice};
-use devices::net::device::NetOptions;
-use devices::net::mtu::Mtu;
-use devices::vsock::GuestCid;
 use serde::{Deserialize, Serialize};
 
+use self::device::WireDevice;
 use super::inheritance::{Inheritance, bequeath};
 use super::{Handover, HandoverError, Registration, VERSION};
-use crate::config::{
-    BlockConfig, BootConfig, ConsoleConfig, DeviceConfig, NetConfig, OnReset, TransportKind,
-    VmConfig, VsockConfig,
-};
+use crate::config::{BootConfig, ConsoleConfig, OnReset, TransportKind, VmConfig};
 use crate::memory::{Backing, MemoryConfig};
 
 /// A machine, and what goes with it.
@@ -47,6 +43,8 @@ pub(super) struct Wire {
     identity: WireIdentity,
     console: Option<WireConsole>,
     rtc: bool,
+    watchdog: bool,
+    generation_id: Option<[u8; 16]>,
     transport: WireTransport,
     on_reset: WireOnReset,
     devices: Vec<WireDevice>,
@@ -118,42 +116,6 @@ enum WireTransport {
 enum WireOnReset {
     Reboot,
     Stop,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-enum WireDevice {
-    Block {
-        file: RawFd,
-        id: String,
-        engine: WireEngine,
-        direct: bool,
-        read_only: bool,
-    },
-    Net {
-        tap: RawFd,
-        name: String,
-        mac: String,
-        mtu: Option<u16>,
-    },
-    Rng,
-    Vsock {
-        cid: u32,
-        listener: RawFd,
-        directory: RawFd,
-        stem: String,
-    },
-    Console(WireConsole),
-    Balloon,
-    Mem,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum WireEngine {
-    Auto,
-    IoUring,
-    Sync,
 }
 
 fn bad<E: Display>(what: &'static str) -> impl Fn(E) -> HandoverError {
@@ -234,6 +196,8 @@ impl Wire {
             },
             console: console.transpose()?,
             rtc: config.rtc,
+            watchdog: config.watchdog,
+            generation_id: config.generation_id,
             transport: match config.transport {
                 TransportKind::Pci => WireTransport::Pci,
                 TransportKind::Mmio => WireTransport::Mmio,
@@ -295,6 +259,8 @@ impl Wire {
             identity: self.identity.into_identity()?,
             console,
             rtc: self.rtc,
+            watchdog: self.watchdog,
+            generation_id: self.generation_id,
             transport: match self.transport {
                 WireTransport::Pci => TransportKind::Pci,
                 WireTransport::Mmio => TransportKind::Mmio,
@@ -345,7 +311,7 @@ impl WireIdentity {
 }
 
 impl WireConsole {
-    fn from_config(console: ConsoleConfig) -> io::Result<Self> {
+    pub(super) fn from_config(console: ConsoleConfig) -> io::Result<Self> {
         Ok(Self {
             input: console.input.map(bequeath).transpose()?,
             output: bequeath(console.output)?,
@@ -353,99 +319,15 @@ impl WireConsole {
         })
     }
 
-    fn into_config(self, inheritance: &mut Inheritance) -> Result<ConsoleConfig, HandoverError> {
+    pub(super) fn into_config(
+        self,
+        inheritance: &mut Inheritance,
+    ) -> Result<ConsoleConfig, HandoverError> {
         let mut fd = |number| inheritance.adopt(number);
         Ok(ConsoleConfig {
             input: self.input.map(&mut fd).transpose()?,
             output: fd(self.output)?,
             escapes: self.escapes,
-        })
-    }
-}
-
-impl WireDevice {
-    fn from_config(config: DeviceConfig) -> io::Result<Self> {
-        Ok(match config {
-            DeviceConfig::Block(block) => Self::Block {
-                file: bequeath(block.file)?,
-                id: block.id.to_string(),
-                engine: match block.options.engine {
-                    EngineChoice::Auto => WireEngine::Auto,
-                    EngineChoice::IoUring => WireEngine::IoUring,
-                    EngineChoice::Sync => WireEngine::Sync,
-                },
-                direct: block.options.direct,
-                read_only: block.options.read_only,
-            },
-            DeviceConfig::Net(net) => Self::Net {
-                name: net.name.to_string(),
-                tap: bequeath(net.tap)?,
-                mac: net.options.mac.to_string(),
-                mtu: net.options.mtu.map(Mtu::get),
-            },
-            DeviceConfig::Rng => Self::Rng,
-            DeviceConfig::Vsock(vsock) => Self::Vsock {
-                cid: vsock.cid.get(),
-                listener: bequeath(vsock.listener)?,
-                directory: bequeath(vsock.directory)?,
-                stem: vsock.stem.to_string(),
-            },
-            DeviceConfig::Console(console) => Self::Console(WireConsole::from_config(console)?),
-            DeviceConfig::Balloon => Self::Balloon,
-            DeviceConfig::Mem => Self::Mem,
-        })
-    }
-
-    fn into_config(self, inheritance: &mut Inheritance) -> Result<DeviceConfig, HandoverError> {
-        let mut fd = |number| inheritance.adopt(number);
-        Ok(match self {
-            Self::Block {
-                file,
-                id,
-                engine,
-                direct,
-                read_only,
-            } => DeviceConfig::Block(BlockConfig {
-                file: fd(file)?.into(),
-                id: id.parse().map_err(bad("disk id"))?,
-                options: DiskOptions {
-                    engine: match engine {
-                        WireEngine::Auto => EngineChoice::Auto,
-                        WireEngine::IoUring => EngineChoice::IoUring,
-                        WireEngine::Sync => EngineChoice::Sync,
-                    },
-                    direct,
-                    read_only,
-                },
-            }),
-            Self::Net {
-                tap,
-                name,
-                mac,
-                mtu,
-            } => DeviceConfig::Net(NetConfig {
-                name: name.parse().map_err(bad("device name"))?,
-                tap: fd(tap)?,
-                options: NetOptions {
-                    mac: mac.parse().map_err(bad("MAC address"))?,
-                    mtu: mtu.map(Mtu::new).transpose().map_err(bad("MTU"))?,
-                },
-            }),
-            Self::Rng => DeviceConfig::Rng,
-            Self::Vsock {
-                cid,
-                listener,
-                directory,
-                stem,
-            } => DeviceConfig::Vsock(VsockConfig {
-                cid: GuestCid::new(cid).map_err(bad("vsock context id"))?,
-                listener: fd(listener)?,
-                directory: fd(directory)?,
-                stem: stem.parse().map_err(bad("vsock socket name"))?,
-            }),
-            Self::Console(console) => DeviceConfig::Console(console.into_config(inheritance)?),
-            Self::Balloon => DeviceConfig::Balloon,
-            Self::Mem => DeviceConfig::Mem,
         })
     }
 }

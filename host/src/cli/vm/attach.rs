@@ -9,7 +9,7 @@ use std::path;
 
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
-use vmm::{DeviceName, EngineChoice};
+use vmm::{DeviceName, EngineChoice, Limits};
 
 use crate::client::request::Request;
 use crate::error::Error;
@@ -25,6 +25,7 @@ use super::connection::Connection;
 /// Give a running machine a disk or a network interface
 ///
 /// Prints the device's name, by which plinth vm detach takes it away again.
+/// LIMITS are those of plinth run.
 ///
 /// Examples:
 ///   plinth vm attach web --disk /srv/data.img,id=data
@@ -37,11 +38,11 @@ pub(super) struct Attach {
     #[arg(value_name = "VM")]
     name: VmName,
 
-    /// Disk: PATH[,readonly][,direct][,engine=io-uring|sync][,id=ID]
+    /// Disk: PATH[,readonly][,direct][,engine=io-uring|sync][,id=ID][,LIMITS]
     #[arg(long)]
     disk: Option<DiskOption>,
 
-    /// Network interface: tap=NAME[,mac=MAC][,mtu=N][,id=NAME]
+    /// Network interface: tap=NAME[,mac=MAC][,mtu=N][,id=NAME][,LIMITS]
     #[arg(long)]
     net: Option<NetOption>,
 }
@@ -84,13 +85,14 @@ fn attach_disk(
     let path = path::absolute(&option.path).unwrap_or_else(|_| option.path.clone());
     let options = option.options;
     let disk = disk::open_one(option, id)?;
-    let body = json!({
+    let mut body = json!({
         "kind": "disk",
         "name": id.to_string(),
         "readonly": options.read_only,
         "direct": options.direct,
         "engine": engine(options.engine),
     });
+    add_limits(&mut body, "limits", disk.limits);
     let request = Request::post("/v1/devices")
         .body(body)
         .descriptor(disk.file.as_fd());
@@ -120,11 +122,26 @@ fn attach_net(
     if let Some(mtu) = net.options.mtu {
         body["mtu"] = Value::from(mtu.get());
     }
+    add_limits(&mut body, "receive", net.receive);
+    add_limits(&mut body, "transmit", net.transmit);
     let request = Request::post("/v1/devices")
         .body(body)
         .descriptor(net.tap.as_fd());
     connection.ask(&request)?;
     Ok(net.name.to_string())
+}
+
+/// Limits as the control socket has them.
+fn add_limits(body: &mut Value, field: &str, limits: Option<Limits>) {
+    let Some(limits) = limits else { return };
+    if let Some(operations) = limits.operations() {
+        body[field]["operations_per_second"] = operations.rate().into();
+        body[field]["operations_burst"] = operations.burst().into();
+    }
+    if let Some(bytes) = limits.bytes() {
+        body[field]["bytes_per_second"] = bytes.rate().into();
+        body[field]["bytes_burst"] = bytes.burst().into();
+    }
 }
 
 fn engine(engine: EngineChoice) -> &'static str {

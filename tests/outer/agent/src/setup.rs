@@ -99,7 +99,6 @@ fn enter_host_root(tag: &str) -> io::Result<()> {
     let layers = "lowerdir=/host,upperdir=/changes/upper,workdir=/changes/work";
     mount_at("overlay", Path::new("/new"), layers)?;
     kernel_file_systems(Path::new("/new"))?;
-    mount_at("tmpfs", Path::new("/new/run"), "mode=755")?;
 
     std::env::set_current_dir("/new")?;
     mount_move(".", "/").map_err(|error| during("moving the root", error))?;
@@ -115,6 +114,7 @@ fn kernel_file_systems(root: &Path) -> io::Result<()> {
         ("devtmpfs", "dev", ""),
         ("devpts", "dev/pts", "ptmxmode=666"),
         ("tmpfs", "dev/shm", "mode=1777"),
+        ("tmpfs", "run", "mode=755"),
         ("hugetlbfs", "dev/hugepages", ""),
         ("cgroup2", "sys/fs/cgroup", ""),
         ("debugfs", "sys/kernel/debug", ""),

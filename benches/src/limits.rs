@@ -1,0 +1,272 @@
+//! Measuring how exact a disk's rate limits are: Debian's fio in a guest reads
+//! from a limited disk as fast as it may, in a deterministic machine, whose
+//! virtual time no noise of the host reaches.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use guest_images::{Kernel, run_word};
+use outer::{Command, Deterministic, Finished};
+use serde::Serialize;
+
+use crate::{libraries, retry};
+
+const VMLINUX: &str = "/guest/vmlinux";
+const INITRD: &str = "/guest/initrd";
+const DISK: &str = "/guest/disk";
+/// A read of what was never written costs the host next to nothing, as one
+/// from a fast disk does. All of it is in the machine's initramfs.
+const DISK_SIZE: u64 = 16 << 20;
+
+/// What fio is measured with, and where.
+#[derive(Clone, Debug)]
+pub struct LimitBench {
+    /// The outer machine's kernel.
+    pub outer_kernel: Kernel,
+    /// The static `outer-agent` binary.
+    pub agent: PathBuf,
+    /// The `plinth` program, with the VM process's beside it.
+    pub plinth: PathBuf,
+    /// The guest's kernel.
+    pub kernel: Kernel,
+    /// The guest's initramfs.
+    pub initramfs: PathBuf,
+    /// The archive of fio.
+    pub fio: PathBuf,
+    /// For how long fio reads, in seconds of the guest.
+    pub seconds: u32,
+}
+
+/// A limit to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Allowed {
+    /// Operations in a second; fio reads 4 KiB with each.
+    Operations(u64),
+    /// Bytes in a second; fio reads 64 KiB with each operation.
+    Bytes(u64),
+    /// Everything; fio reads 4 KiB with each operation.
+    Unlimited,
+}
+
+/// What fio saw.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Seen {
+    /// What the disk was allowed to do.
+    pub allowed: Allowed,
+    /// Operations in a second.
+    pub operations: f64,
+    /// Bytes in a second.
+    pub bytes: f64,
+    /// For how long, in milliseconds: until the last answer.
+    pub runtime_ms: u64,
+    /// Machines that stalled and were tried again.
+    pub stalls: u32,
+}
+
+impl Seen {
+    /// How far fio's figure is from the limit, as a part of it; 0 without one.
+    pub fn error(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss)] // Limits are far below 2⁵².
+        let (seen, limit) = match self.allowed {
+            Allowed::Operations(limit) => (self.operations, limit as f64),
+            Allowed::Bytes(limit) => (self.bytes, limit as f64),
+            Allowed::Unlimited => return 0.0,
+        };
+        seen / limit - 1.0
+    }
+}
+
+impl Allowed {
+    /// The disk as `plinth run` takes it.
+    fn disk(self) -> String {
+        match self {
+            Self::Operations(limit) => format!("{DISK},iops={limit}"),
+            Self::Bytes(limit) => format!("{DISK},bandwidth={limit}"),
+            Self::Unlimited => DISK.to_owned(),
+        }
+    }
+
+    /// Bytes of one operation.
+    fn block_size(self) -> u32 {
+        match self {
+            Self::Operations(_) | Self::Unlimited => 4 << 10,
+            Self::Bytes(_) => 64 << 10,
+        }
+    }
+}
+
+impl LimitBench {
+    /// Measures one limit, in a machine of its own.
+    pub fn measure(&self, allowed: Allowed) -> Result<Seen> {
+        let scratch = tempfile::tempdir().context("making a scratch directory")?;
+        let machine = self.machine(allowed, scratch.path())?;
+        let mut stalls = 0;
+        let finished = retry::run(&machine, &mut stalls)?;
+        let report = read(&finished)?;
+        let bytes = report.bytes_per_second();
+        Ok(Seen {
+            allowed,
+            operations: bytes / f64::from(allowed.block_size()),
+            bytes,
+            runtime_ms: report.runtime,
+            stalls,
+        })
+    }
+
+    fn machine(&self, allowed: Allowed, scratch: &Path) -> Result<Deterministic> {
+        let plinth = self.plinth.to_str().context("a path is not UTF-8")?;
+        let disk = allowed.disk();
+        let words = [
+            [plinth, "run"],
+            ["--kernel", VMLINUX],
+            ["--initrd", INITRD],
+            ["--cmdline", &self.command_line(allowed)],
+            // Half of it is for files, and fio's are 100 MiB, twice at first.
+            ["--memory", "512M"],
+            ["--disk", &disk],
+        ];
+        Ok(Deterministic {
+            kernel: self.outer_kernel.clone(),
+            agent: self.agent.clone(),
+            memory_mib: 2048,
+            seed: 1,
+            modules: Vec::new(),
+            files: self.files(scratch)?,
+            command: Command::new(plinth).args(words.into_iter().flatten().skip(1)),
+            // fio is silent while it reads, for minutes on a busy host.
+            stall_bound: Duration::from_secs(900),
+            total_bound: Duration::from_secs(1800),
+        })
+    }
+
+    fn command_line(&self, allowed: Allowed) -> String {
+        let fio = format!(
+            "fio --name=limit --filename=/dev/vda --rw=randread --bs={} --direct=1 \
+             --ioengine=libaio --iodepth=32 --time_based --runtime={} \
+             --output-format=terse --terse-version=3 --eta=never | cut -d';' -f1-9",
+            allowed.block_size(),
+            self.seconds
+        );
+        format!(
+            "console=ttyS0 quiet panic=-1 plinth.root=none {}",
+            run_word(&fio)
+        )
+    }
+
+    fn files(&self, scratch: &Path) -> Result<Vec<(String, PathBuf)>> {
+        let initrd = scratch.join("initrd");
+        let parts = [&self.initramfs, &self.fio]
+            .map(|part| std::fs::read(part).with_context(|| format!("reading {}", part.display())));
+        let [initramfs, fio] = parts;
+        std::fs::write(&initrd, [initramfs?, fio?].concat()).context("writing an initrd")?;
+        let disk = scratch.join("disk");
+        std::fs::File::create(&disk)
+            .and_then(|file| file.set_len(DISK_SIZE))
+            .context("making a disk")?;
+        let vmm = self.plinth.with_file_name("plinth-vmm");
+        let mut files = vec![
+            (VMLINUX.to_owned(), self.kernel.vmlinux.clone()),
+            (INITRD.to_owned(), initrd),
+            (DISK.to_owned(), disk),
+        ];
+        let libraries = libraries::of(&self.plinth)?.into_iter();
+        let programs = libraries.chain([self.plinth.clone(), vmm]);
+        files.extend(programs.map(|path| (path.display().to_string(), path)));
+        Ok(files)
+    }
+}
+
+/// What fio reports of its reads (fio(1), terse output, version 3): of all
+/// its fields the guest prints the first nine, since each character on the
+/// console is an exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Report {
+    /// Bytes read.
+    bytes: u64,
+    /// In milliseconds, not 0.
+    runtime: u64,
+}
+
+impl Report {
+    fn parse(line: &str) -> Option<Self> {
+        let fields: Vec<&str> = line.trim_end().split(';').collect();
+        let ["3", _, "limit", _, "0", kib, _, _, runtime] = fields[..] else {
+            return None;
+        };
+        let kib: u64 = kib.parse().ok()?;
+        let runtime = runtime.parse().ok().filter(|&ms| ms > 0)?;
+        Some(Self {
+            bytes: kib.checked_mul(1024)?,
+            runtime,
+        })
+    }
+
+    fn bytes_per_second(self) -> f64 {
+        #[allow(clippy::cast_precision_loss)] // Both are far below 2⁵².
+        let (bytes, runtime) = (self.bytes as f64, self.runtime as f64);
+        bytes * 1000.0 / runtime
+    }
+}
+
+/// fio's report on the guest's console, between the words of others.
+fn read(finished: &Finished) -> Result<Report> {
+    let console = String::from_utf8_lossy(&finished.output.stdout);
+    console.lines().find_map(Report::parse).with_context(|| {
+        format!(
+            "fio did not report success; plinth ended, {}, with\n{console}\n{}",
+            finished.status,
+            String::from_utf8_lossy(&finished.output.stderr)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    fn report(console: &str) -> Result<Report> {
+        let mut output = outer::Captured::default();
+        output.stdout.extend(console.as_bytes());
+        let status = std::process::ExitStatus::from_raw(0);
+        read(&Finished { status, output })
+    }
+
+    #[test]
+    fn a_report_is_found_on_the_console() {
+        let console = "plinth-init: up\r\n3;fio-3.33;limit;0;0;118800;11880;2970;10000\r\n";
+        let report = report(console).unwrap();
+        assert_eq!((report.bytes, report.runtime), (118_800 << 10, 10_000));
+        assert!((report.bytes_per_second() / 4096.0 - 2970.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_console_without_a_sound_report_is_an_error_that_shows_it() {
+        for console in [
+            "",
+            "panic",
+            "3;fio-3.33;limit;0;5;118800;11880;2970;10000",
+            "3;fio-3.33;limit;0;0;118800;11880;2970;0",
+        ] {
+            let error = report(console).unwrap_err().to_string();
+            assert!(error.contains(console), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_error_is_relative_to_the_limit() {
+        let seen = |allowed| Seen {
+            allowed,
+            operations: 2970.0,
+            bytes: 2970.0 * 4096.0,
+            runtime_ms: 10_000,
+            stalls: 0,
+        };
+        let error = seen(Allowed::Operations(3000)).error();
+        assert!((error + 0.01).abs() < 1e-9, "{error}");
+        let error = seen(Allowed::Bytes(12_042_240)).error();
+        assert!((error - 0.0102).abs() < 1e-4, "{error}");
+    }
+}

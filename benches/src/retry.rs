@@ -1,0 +1,25 @@
+//! Running a deterministic machine until it does not stall. Both benchmarks
+//! come here.
+
+use anyhow::{Result, bail};
+use outer::{Deterministic, ErrorKind, Finished};
+
+/// A machine that stalled is tried again this often at most.
+const RETRIES: u32 = 3;
+
+/// Runs `machine` to its end, and adds to `stalls`. A stall repeats unless
+/// something about the machine changes: here its memory and its seed.
+pub(crate) fn run(machine: &Deterministic, stalls: &mut u32) -> Result<Finished> {
+    for attempt in 0..=RETRIES {
+        let machine = Deterministic {
+            memory_mib: machine.memory_mib + 64 * attempt,
+            seed: machine.seed + u64::from(attempt),
+            ..machine.clone()
+        };
+        match machine.run() {
+            Err(error) if error.kind() == ErrorKind::Stuck => *stalls += 1,
+            finished => return Ok(finished?),
+        }
+    }
+    bail!("the deterministic machine stalled {} times", RETRIES + 1)
+}
