@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 
 use guest_images::run_word;
 
-use crate::images;
+use crate::machine::{self, Machine};
 use crate::running::Running;
-use crate::{Outcome, Terminal};
+use crate::{Outcome, Terminal, images};
 
 /// `plinth run …`, being put together. Unless told otherwise, it boots
 /// Debian's stock kernel with the small initramfs, and its reset is its end.
@@ -142,6 +142,13 @@ impl Guest {
     #[track_caller]
     pub fn start_on(self, terminal: &Terminal) -> Running {
         Running::spawn_on(self.process(), terminal)
+    }
+
+    /// Leaves the guest running on its own.
+    #[track_caller]
+    pub fn detach(self) -> Machine {
+        let detached = self.flag("--detach").argument("--name", machine::NAME);
+        Machine::start(detached.process())
     }
 
     /// The command itself, for a test that starts it in its own way.

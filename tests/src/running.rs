@@ -74,6 +74,11 @@ impl Running {
         );
     }
 
+    /// What the console has shown so far.
+    pub fn said(&self) -> String {
+        self.console.as_ref().expect("it has not ended").text()
+    }
+
     /// Types `text` at the console.
     #[track_caller]
     pub fn type_in(&mut self, text: &str) {

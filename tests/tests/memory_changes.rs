@@ -3,11 +3,9 @@
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
 use std::fs::{self, File};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use guest_images::run_word;
-use guest_tests::{BOUND, Guest, Running, Transcript, images};
+use guest_tests::{Guest, Running, Transcript, images, wait};
 use vmm::config::{ConsoleConfig, DeviceConfig};
 use vmm::{Backing, CommandLine, MemoryConfig, MemoryLayout, MemoryStatus, Vm, VmBuilder};
 
@@ -19,20 +17,6 @@ fn status(guest: &Running, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.unwrap().trim().trim_end_matches(" kB");
     kib.parse::<u64>().unwrap() / 1024
-}
-
-/// Waits until `reached` says so of what `look` sees.
-#[track_caller]
-fn wait<T: std::fmt::Debug>(look: impl Fn() -> T, reached: impl Fn(&T) -> bool) -> T {
-    let deadline = Instant::now() + BOUND;
-    loop {
-        let seen = look();
-        if reached(&seen) {
-            return seen;
-        }
-        assert!(Instant::now() < deadline, "it stays at {seen:?}");
-        thread::sleep(Duration::from_millis(200));
-    }
 }
 
 #[test]

@@ -27,13 +27,15 @@ pub struct MemHandle(pub(super) Arc<Shared>);
 /// An amount that cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{asked} bytes of additional memory are not possible: ask for a multiple of {BLOCK}, {most} at most"
+    "{asked} bytes of additional memory are not possible: ask for a multiple of {step}, {most} at most"
 )]
 pub struct AmountError {
     /// What was asked for.
     pub asked: u64,
     /// What the machine can grow by.
     pub most: u64,
+    /// What it is to be a multiple of.
+    pub step: u64,
 }
 
 impl MemHandle {
@@ -50,6 +52,7 @@ impl MemHandle {
             return Err(AmountError {
                 asked: bytes,
                 most: self.most(),
+                step: BLOCK,
             });
         }
         if self.0.requested.swap(bytes, Ordering::AcqRel) != bytes

@@ -141,12 +141,16 @@ fn metrics() -> Action {
 }
 
 fn device(description: &Description, name: &str) -> Result<Response, Failure> {
-    let mut devices = description.devices.iter();
-    match devices.find(|device| device.name.to_string() == name) {
-        Some(device) => Ok(Response::json(Status::OK, device)),
+    let devices = &description.devices;
+    let known: Vec<_> = devices.iter().map(|d| d.name.to_string()).collect();
+    match known.iter().position(|known| known == name) {
+        Some(at) => Ok(Response::json(Status::OK, &devices[at])),
         None => Err(Failure::new(
             Code::UnknownDevice,
-            format!("there is no device '{name}'; GET /v1/devices lists them"),
+            format!(
+                "there is no device '{name}'; there are {}",
+                known.join(", ")
+            ),
         )),
     }
 }
@@ -225,6 +229,8 @@ mod tests {
         assert_eq!(response, Ok(Response::json(Status::OK, &device)));
         let unknown = super::device(&description, "a").unwrap_err();
         assert_eq!(unknown.code, Code::UnknownDevice);
+        let unknown = format!("{unknown:?}");
+        assert!(unknown.contains("there are a/b:"), "{unknown}");
     }
 
     #[test]

@@ -101,8 +101,15 @@ impl LiveMemory {
                 self.bytes
             ))
         })?;
-        let asked = growth.request(more);
-        asked.map_err(|error| Error::Config(error.to_string()))
+        growth.request(more).map_err(|error| {
+            Error::Config(format!(
+                "the machine cannot have {bytes} bytes of memory: it can have {} to {}, \
+                 in steps of {}",
+                self.bytes,
+                self.bytes + error.most,
+                error.step
+            ))
+        })
     }
 
     /// How much there is. Has the guest asked for new statistics.
@@ -192,8 +199,8 @@ mod tests {
         refused(memory.set_balloon(256 * MIB), "ask for 201326592 or less");
         memory.resize(512 * MIB).unwrap();
         refused(memory.resize(128 * MIB), "less than the 268435456");
-        refused(memory.resize(2 * GIB), "805306368 at most");
-        refused(memory.resize(512 * MIB + 1), "multiple of 2097152");
+        refused(memory.resize(2 * GIB), "268435456 to 1073741824");
+        refused(memory.resize(512 * MIB + 1), "steps of 2097152");
         let status = memory.status().unwrap();
         assert_eq!(status.requested_bytes, 512 * MIB);
         assert_eq!((status.plugged_bytes, status.most_bytes), (256 * MIB, GIB));

@@ -1,0 +1,79 @@
+//! How machines end, and what is known of them afterwards.
+
+use guest_tests::{BareKernel, DiskFile, Guest, Machine, images, wait};
+use rustix::process::Signal;
+
+use super::deaf;
+
+/// Asserts that `web` has ended with these last words, and is forgotten when
+/// told to.
+#[track_caller]
+fn assert_ended(web: &Machine, words: &str) {
+    let list = web.list();
+    assert!(list.contains(&format!("web   ended: {words}")), "{list}");
+    let show = web.show();
+    assert_eq!(show["state"], "ended");
+    assert!(
+        show["end"]["message"].as_str().unwrap().contains(words),
+        "{show}"
+    );
+    for verb in ["pause", "kill", "stop", "metrics", "console"] {
+        web.refuses(verb, 2, &["'web' has ended", words, "plinth vm show web"]);
+    }
+    web.vm("remove");
+    web.refuses("show", 2, &["there is no machine 'web'"]);
+    assert_eq!(web.list(), "");
+}
+
+#[test]
+fn a_debian_system_is_stopped_by_its_power_button() {
+    let disk = DiskFile::empty(0);
+    images::root_disk().copy_to(disk.path()).unwrap();
+    let web = Guest::new().memory("512M").disk(&disk).detach();
+    let console = web.console();
+    console.wait_for("plinth login: ");
+    web.vm("stop --deadline 2m");
+    console.end().ends_with(0);
+    assert_ended(&web, "the guest powered off");
+}
+
+#[test]
+fn a_guest_that_does_not_listen_is_stopped_at_the_deadline() {
+    let (_kernel, guest) = deaf();
+    let web = guest.detach();
+    web.refuses("remove", 2, &["'web'"]);
+    web.vm("stop --deadline 100ms");
+    assert_ended(&web, "the machine was stopped");
+}
+
+#[test]
+fn a_machine_is_killed_and_its_disk_is_free() {
+    let (_kernel, guest) = deaf();
+    let disk = DiskFile::empty(1 << 20);
+    let web = guest.disk(&disk).detach();
+    web.vm("kill");
+    let (_kernel, guest) = deaf();
+    guest.disk(&disk).detach();
+    assert_ended(&web, "the machine was stopped");
+}
+
+#[test]
+fn a_machine_whose_process_was_killed_is_known_to_be_dead() {
+    let (_kernel, guest) = deaf();
+    let web = guest.detach();
+    web.signal(Signal::KILL);
+    wait(|| web.show()["state"].clone(), |state| state == "ended");
+    assert_ended(&web, "its process died without a word");
+}
+
+#[test]
+fn a_guest_that_crashes_says_so_when_it_is_asked_about() {
+    // lidt [rip + 1]; int3; an empty table.
+    let crash = [
+        0x0f, 0x01, 0x1d, 0x01, 0, 0, 0, 0xcc, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    let kernel = BareKernel::of(&crash);
+    let web = Guest::booting(&kernel).detach();
+    wait(|| web.show()["state"].clone(), |state| state == "ended");
+    assert_ended(&web, "the guest crashed: ");
+}
