@@ -92,12 +92,18 @@ fn a_disk_grows_under_its_guest_and_never_shrinks() {
         ("resize --disk data --size 1M", "a disk never shrinks"),
         ("resize --disk data --size 0", "sectors"),
         ("resize --disk data --size -1M", "whole number"),
-        ("resize --disk dta --size 4M", "there are rng, data"),
+        (
+            "resize --disk dta --size 4M",
+            "no device 'dta'; there are data, rng",
+        ),
         ("limit data --iops 0", "from 1 to"),
         ("limit data --iops -5", "from 1 to"),
         ("limit data --iops 99999999999999999999", "from 1 to"),
         ("limit data --bandwidth 9999T", "from 1 byte"),
-        ("limit dta --iops 50", "there are rng, data"),
+        (
+            "limit dta --iops 50",
+            "no device 'dta'; there are data, rng",
+        ),
         ("limit data --iops 50 --direction both", "has no direction"),
     ] {
         web.refuses(words, 2, &[why]);

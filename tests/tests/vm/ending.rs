@@ -1,6 +1,6 @@
 //! How machines end, and what is known of them afterwards.
 
-use guest_tests::{BareKernel, DiskFile, Guest, Machine, images, wait};
+use guest_tests::{BareKernel, DiskFile, Guest, Machine, wait};
 use rustix::process::Signal;
 
 use super::deaf;
@@ -23,18 +23,6 @@ fn assert_ended(web: &Machine, words: &str) {
     web.vm("remove");
     web.refuses("show", 2, &["there is no machine 'web'"]);
     assert_eq!(web.list(), "");
-}
-
-#[test]
-fn a_debian_system_is_stopped_by_its_power_button() {
-    let disk = DiskFile::empty(0);
-    images::root_disk().copy_to(disk.path()).unwrap();
-    let web = Guest::new().memory("512M").disk(&disk).detach();
-    let console = web.console();
-    console.wait_for("plinth login: ");
-    web.vm("stop --deadline 2m");
-    console.end().ends_with(0);
-    assert_ended(&web, "the guest powered off");
 }
 
 #[test]
