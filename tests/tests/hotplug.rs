@@ -108,7 +108,7 @@ fn storm(cycles: u32) -> u64 {
         attach(&vm, &disk, &id);
         let began = format!("disk {cycle} is {id}");
         assert!(console.shows(&began), "{}", console.text());
-        let busy = format!("{began}\r\ndisk: acknowledged 1 of");
+        let busy = format!("{began}\ndisk: acknowledged 1 of");
         assert!(console.shows(&busy), "{}", console.text());
         match cycle % 2 {
             0 => vm.force_detach(name(&id)).unwrap(),
