@@ -177,17 +177,6 @@ fn said_since_up(console: &Transcript, run: usize, text: &str) -> usize {
 }
 
 #[test]
-fn a_debian_system_shuts_down_when_its_power_button_is_pressed() {
-    let disk = DiskFile::empty(0);
-    images::root_disk().copy_to(disk.path()).unwrap();
-    let (builder, console) = machine("", &disk);
-    let vm = builder.build().unwrap().start().unwrap();
-    assert!(console.shows("plinth login: "), "{}", console.text());
-    vm.shutdown(BOUND).unwrap();
-    assert_eq!(vm.wait(), StopReason::PowerOff, "{}", console.text());
-}
-
-#[test]
 fn a_guest_that_ignores_its_power_button_is_ended_at_the_deadline() {
     let disk = DiskFile::empty(1 << 20);
     let (builder, console) = machine(&run_word(READ), &disk);
