@@ -27,6 +27,7 @@ use super::interrupt::{DeviceInterrupt, Signal};
 use super::queue_registers::{Area, Half};
 use super::transport::{RegisterMap, Transport};
 use crate::bus::BusDevice;
+use crate::log_limit::LogLimit;
 use crate::memory::Ram;
 use crate::pci::config_space::{ConfigSpace, Identity};
 use crate::pci::function::PciFunction;
@@ -138,6 +139,8 @@ pub struct PciTransport {
     space: ConfigSpace,
     vectors: Arc<Vectors>,
     doorbells: Box<dyn Doorbells>,
+    /// Of doorbells that cannot be connected.
+    refusals: LogLimit,
     /// Where the BAR is on the bus.
     base: Option<u64>,
     /// Where in configuration space its capabilities are that have registers.
@@ -179,6 +182,7 @@ impl PciTransport {
             space,
             vectors,
             doorbells,
+            refusals: LogLimit::default(),
             base: None,
             msix_at,
             window_at,
@@ -348,8 +352,10 @@ impl PciFunction for PciTransport {
             if let Some(new) = base
                 && let Err(error) = self.doorbells.connect(address(new, queue), kick)
             {
-                // Slower, but it works: the write comes here.
-                log::warn!("a queue's doorbell cannot be connected: {error}");
+                // Slower, but it works: the write comes here. The guest chooses
+                // how often it moves the registers.
+                self.refusals
+                    .warn(|| format!("a queue's doorbell cannot be connected: {error}"));
             }
         }
         self.base = base;
