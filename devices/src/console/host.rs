@@ -83,14 +83,16 @@ impl ConsoleHost {
         reactor: &ReactorHandle,
     ) -> Result<Self, ConsoleError> {
         let output = ConsoleOutput::new(buffer.clone(), ends.output)?;
-        let input = ends
-            .input
-            .map(|host| ConsoleInput::new(host, line, buffer.clone(), quit, ends.escapes))
-            .transpose()?;
-        Ok(Self {
+        // From here on, a failure detaches what is attached.
+        let mut host = Self {
             output: Some(attach(output, reactor)?),
-            input: input.map(|input| attach(input, reactor)).transpose()?,
-        })
+            input: None,
+        };
+        if let Some(input) = ends.input {
+            let input = ConsoleInput::new(input, line, buffer.clone(), quit, ends.escapes)?;
+            host.input = Some(attach(input, reactor)?);
+        }
+        Ok(host)
     }
 }
 
@@ -109,5 +111,48 @@ impl Drop for ConsoleHost {
         {
             log::warn!("the end of the console's output is lost: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::Reactor;
+    use crate::virtio_console::Keyboard;
+    use rustix::event::epoll;
+    use std::io::Read;
+
+    /// A descriptor that no epoll set takes: sets nested as deep as may be.
+    fn unwatchable() -> OwnedFd {
+        let mut sets = Vec::new();
+        let mut outer = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        for _ in 0..5 {
+            let set = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+            let (data, flags) = (epoll::EventData::new_u64(0), epoll::EventFlags::IN);
+            if epoll::add(&set, &outer, data, flags).is_err() {
+                break;
+            }
+            sets.push(std::mem::replace(&mut outer, set));
+        }
+        // Closed, an inner set would leave the outer ones.
+        std::mem::forget(sets);
+        outer
+    }
+
+    #[test]
+    fn a_console_that_cannot_be_connected_leaves_no_worker_behind() {
+        let reactor = Reactor::spawn("test").unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
+        let ends = ConsoleEnds {
+            input: Some(unwatchable()),
+            output: writer.into(),
+            escapes: false,
+        };
+        let buffer = ConsoleBuffer::new().unwrap();
+        let keyboard = Keyboard::new().unwrap();
+        let host = ConsoleHost::attach(ends, &buffer, keyboard, || {}, &reactor.handle());
+        assert!(host.is_err());
+        // The end of the pipe: nobody holds its other end.
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
     }
 }
