@@ -51,6 +51,17 @@ pub struct Source {
     pub token: Token,
 }
 
+impl Source {
+    /// Waits for `fd` to become readable.
+    pub fn readable(fd: RawFd, token: Token) -> Self {
+        Self {
+            fd,
+            readiness: Readiness::Readable,
+            token,
+        }
+    }
+}
+
 /// The half of a device that runs on a reactor.
 pub trait Worker: Any + Send {
     /// The descriptors to watch, asked for once, when the worker is attached.
@@ -63,8 +74,11 @@ pub trait Worker: Any + Send {
     /// Finishes or abandons what is in flight. Called once, just before the
     /// worker is moved back; no `ready` follows.
     ///
-    /// Returns whether everything was finished by `deadline`.
-    fn drain(&mut self, deadline: Instant) -> bool;
+    /// Returns whether everything was finished by `deadline`. Left out by a
+    /// worker that never has anything in flight.
+    fn drain(&mut self, _deadline: Instant) -> bool {
+        true
+    }
 }
 
 /// Why a worker could not be attached or got back.

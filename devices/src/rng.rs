@@ -6,24 +6,24 @@
 //! on the reactor. One `getrandom` and nothing else is called for a request.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 
 use crate::counter::Counter;
-use crate::reactor::{Attached, ReactorError, ReactorHandle, Readiness, Source, Token, Worker};
+use crate::reactor::{Attached, ReactorError, ReactorHandle, Source, Token, Worker};
 use crate::virtio::buffers::Buffers;
 use crate::virtio::chain::Chain;
 use crate::virtio::device::{Activation, DeviceInfo, STOP_PATIENCE, StartError, VirtioDevice};
 use crate::virtio::queue::{Queue, QueueFault};
+use crate::virtio::turn::{Turn, guarded};
 
 /// The most bytes that one request gets. The device may give fewer than asked
 /// for (§5.4.6.2).
 pub const MAX_REQUEST: usize = 4096;
 
 /// Requests in one go. Then others on the reactor get their turn.
-const BATCH: usize = 16;
+const BATCH: u32 = 16;
 
 const QUEUE_SIZE: u16 = 256;
 
@@ -106,9 +106,7 @@ impl VirtioDevice for Rng {
         let queue = activation.take_queue(0)?;
         let worker = RngWorker {
             chain: Chain::new(queue.ram()),
-            faults_counted: queue.faults(),
             queue,
-            broken: false,
             counters: self.counters(),
         };
         self.running = Some(self.reactor.attach(worker)?);
@@ -127,36 +125,19 @@ impl VirtioDevice for Rng {
 struct RngWorker {
     queue: Queue,
     chain: Chain,
-    broken: bool,
     counters: Arc<RngCounters>,
-    faults_counted: u64,
 }
 
 impl RngWorker {
     fn run(&mut self) -> Result<(), QueueFault> {
-        self.queue.disable_notification()?;
-        for _ in 0..BATCH {
-            let popped = self.queue.pop(&mut self.chain)?;
-            self.count_faults();
-            if popped {
-                let filled = fill(&mut self.chain.writable);
-                self.counters.count(filled);
-                self.queue.push(self.chain.head(), filled)?;
-            } else if self.queue.enable_notification()? {
-                self.queue.disable_notification()?;
-            } else {
-                return self.queue.notify();
-            }
+        let mut turn = Turn::begin(&mut self.queue, BATCH)?;
+        while turn.next(&mut self.queue, &mut self.chain)? {
+            let filled = fill(&mut self.chain.writable);
+            self.counters.count(filled);
+            self.queue.push(self.chain.head(), filled)?;
         }
-        self.queue.kick_again();
+        self.counters.unfilled.add(self.queue.new_faults());
         self.queue.notify()
-    }
-
-    fn count_faults(&mut self) {
-        for _ in self.faults_counted..self.queue.faults() {
-            self.counters.count(0);
-        }
-        self.faults_counted = self.queue.faults();
     }
 }
 
@@ -174,26 +155,11 @@ fn fill(buffers: &mut Buffers) -> u32 {
 
 impl Worker for RngWorker {
     fn sources(&self) -> Vec<Source> {
-        vec![Source {
-            fd: self.queue.kick_fd(),
-            readiness: Readiness::Readable,
-            token: 0,
-        }]
+        vec![Source::readable(self.queue.kick_fd(), 0)]
     }
 
     fn ready(&mut self, _: Token) {
-        if self.broken {
-            return;
-        }
-        if let Err(fault) = self.run() {
-            self.broken = true;
-            self.queue.needs_reset(fault);
-        }
-    }
-
-    /// Nothing is ever in flight.
-    fn drain(&mut self, _: Instant) -> bool {
-        true
+        guarded(self, |worker| &worker.queue, Self::run);
     }
 }
 

@@ -8,18 +8,18 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use super::page_numbers::PageNumbers;
 use super::shared::Shared;
 use crate::log_limit::LogLimit;
 use crate::memory::DiscardError;
-use crate::reactor::{Readiness, Source, Token, Worker};
+use crate::reactor::{Source, Token, Worker};
 use crate::virtio::chain::Chain;
 use crate::virtio::queue::{Queue, QueueFault};
+use crate::virtio::turn::{Turn, guarded};
 
 /// Requests in one go. Then others on the reactor get their turn.
-const BATCH: usize = 4;
+const BATCH: u32 = 4;
 
 /// The most that is taken of one report: 32 stretches of 4 MiB is the most
 /// that Linux's driver reports at once (`PAGE_REPORTING_CAPACITY`).
@@ -46,20 +46,16 @@ pub(super) struct PageQueue {
     purpose: Purpose,
     shared: Arc<Shared>,
     refusals: LogLimit,
-    faults_counted: u64,
-    broken: bool,
 }
 
 impl PageQueue {
     pub(super) fn new(queue: Queue, purpose: Purpose, shared: Arc<Shared>) -> Self {
         Self {
             chain: Chain::new(queue.ram()),
-            faults_counted: queue.faults(),
             queue,
             purpose,
             shared,
             refusals: LogLimit::default(),
-            broken: false,
         }
     }
 
@@ -68,20 +64,12 @@ impl PageQueue {
     }
 
     fn run(&mut self) -> Result<(), QueueFault> {
-        self.queue.disable_notification()?;
-        for _ in 0..BATCH {
-            let popped = self.queue.pop(&mut self.chain)?;
-            self.count_chain_faults();
-            if popped {
-                self.serve();
-                self.queue.push(self.chain.head(), 0)?;
-            } else if self.queue.enable_notification()? {
-                self.queue.disable_notification()?;
-            } else {
-                return self.queue.notify();
-            }
+        let mut turn = Turn::begin(&mut self.queue, BATCH)?;
+        while turn.next(&mut self.queue, &mut self.chain)? {
+            self.serve();
+            self.queue.push(self.chain.head(), 0)?;
         }
-        self.queue.kick_again();
+        self.shared.counters.faults.add(self.queue.new_faults());
         self.queue.notify()
     }
 
@@ -146,13 +134,6 @@ impl PageQueue {
             }
         }
     }
-
-    fn count_chain_faults(&mut self) {
-        let faults = self.queue.faults();
-        let new = faults - self.faults_counted;
-        self.faults_counted = faults;
-        self.shared.counters.faults.add(new);
-    }
 }
 
 fn warn(limit: &mut LogLimit, error: &io::Error) {
@@ -161,25 +142,10 @@ fn warn(limit: &mut LogLimit, error: &io::Error) {
 
 impl Worker for PageQueue {
     fn sources(&self) -> Vec<Source> {
-        vec![Source {
-            fd: self.queue.kick_fd(),
-            readiness: Readiness::Readable,
-            token: 0,
-        }]
+        vec![Source::readable(self.queue.kick_fd(), 0)]
     }
 
     fn ready(&mut self, _: Token) {
-        if self.broken {
-            return;
-        }
-        if let Err(fault) = self.run() {
-            self.broken = true;
-            self.queue.needs_reset(fault);
-        }
-    }
-
-    /// Nothing is ever in flight.
-    fn drain(&mut self, _: Instant) -> bool {
-        true
+        guarded(self, |worker| &worker.queue, Self::run);
     }
 }

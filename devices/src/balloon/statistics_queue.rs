@@ -12,12 +12,13 @@ use std::time::Instant;
 
 use super::shared::{Shared, lock};
 use super::statistics::MemoryStatistics;
-use crate::reactor::{Readiness, Source, Token, Worker};
+use crate::reactor::{Source, Token, Worker};
 use crate::virtio::chain::Chain;
 use crate::virtio::queue::{Queue, QueueFault};
+use crate::virtio::turn::{Turn, guarded};
 
 /// Buffers looked at in one go. There should never be more than one.
-const BATCH: usize = 16;
+const BATCH: u32 = 16;
 
 const KICK: Token = 0;
 const ASK: Token = 1;
@@ -28,19 +29,15 @@ pub(super) struct StatisticsQueue {
     shared: Arc<Shared>,
     /// The buffer that is kept, by its head.
     kept: Option<u16>,
-    faults_counted: u64,
-    broken: bool,
 }
 
 impl StatisticsQueue {
     pub(super) fn new(queue: Queue, shared: Arc<Shared>) -> Self {
         Self {
             chain: Chain::new(queue.ram()),
-            faults_counted: queue.faults(),
             queue,
             shared,
             kept: None,
-            broken: false,
         }
     }
 
@@ -53,21 +50,11 @@ impl StatisticsQueue {
     }
 
     fn look(&mut self) -> Result<(), QueueFault> {
-        self.queue.disable_notification()?;
-        for _ in 0..BATCH {
-            let popped = self.queue.pop(&mut self.chain)?;
-            let faults = self.queue.faults();
-            self.count_faults(faults - self.faults_counted);
-            self.faults_counted = faults;
-            if popped {
-                self.keep()?;
-            } else if self.queue.enable_notification()? {
-                self.queue.disable_notification()?;
-            } else {
-                return self.queue.notify();
-            }
+        let mut turn = Turn::begin(&mut self.queue, BATCH)?;
+        while turn.next(&mut self.queue, &mut self.chain)? {
+            self.keep()?;
         }
-        self.queue.kick_again();
+        self.shared.counters.faults.add(self.queue.new_faults());
         self.queue.notify()
     }
 
@@ -75,7 +62,7 @@ impl StatisticsQueue {
     fn keep(&mut self) -> Result<(), QueueFault> {
         if let Some(earlier) = self.kept.replace(self.chain.head()) {
             // The driver must not have two.
-            self.count_faults(1);
+            self.shared.counters.faults.increment();
             self.queue.push(earlier, 0)?;
         }
         let said = MemoryStatistics::read(&mut self.chain.readable, Instant::now());
@@ -95,41 +82,25 @@ impl StatisticsQueue {
         }
         self.queue.notify()
     }
-
-    fn count_faults(&self, count: u64) {
-        self.shared.counters.faults.add(count);
-    }
 }
 
 impl Worker for StatisticsQueue {
     fn sources(&self) -> Vec<Source> {
-        let source = |fd, token| Source {
-            fd,
-            readiness: Readiness::Readable,
-            token,
-        };
         vec![
-            source(self.queue.kick_fd(), KICK),
-            source(self.shared.ask.as_raw_fd(), ASK),
+            Source::readable(self.queue.kick_fd(), KICK),
+            Source::readable(self.shared.ask.as_raw_fd(), ASK),
         ]
     }
 
+    /// The buffer that is kept waits for nothing: it is not in flight.
     fn ready(&mut self, token: Token) {
-        if self.broken {
-            return;
-        }
-        let outcome = match token {
-            ASK => self.ask(),
-            _ => self.look(),
-        };
-        if let Err(fault) = outcome {
-            self.broken = true;
-            self.queue.needs_reset(fault);
-        }
-    }
-
-    /// The buffer that is kept waits for nothing.
-    fn drain(&mut self, _: Instant) -> bool {
-        true
+        guarded(
+            self,
+            |worker| &worker.queue,
+            match token {
+                ASK => Self::ask,
+                _ => Self::look,
+            },
+        );
     }
 }

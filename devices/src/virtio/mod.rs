@@ -1,9 +1,9 @@
 //! virtio 1.3: what every virtio device shares.
 //!
 //! From the driver inwards: a register map ([`mmio`]) over one status machine
-//! ([`transport`]), which starts and stops a [`device`]; its worker pops
-//! [`chain`]s of [`buffers`] off a [`queue`] and answers through an
-//! [`interrupt`].
+//! ([`transport`]), which starts and stops a [`device`]; its worker takes
+//! [`turn`]s at a [`queue`], pops [`chain`]s of [`buffers`] off it and answers
+//! through an [`interrupt`].
 
 pub mod buffers;
 pub mod chain;
@@ -20,3 +20,4 @@ pub mod pci;
 pub mod queue;
 pub mod queue_registers;
 pub mod transport;
+pub mod turn;

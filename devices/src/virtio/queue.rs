@@ -85,6 +85,8 @@ pub struct Queue {
     /// The used index that the driver was last told of, or chose not to be.
     notified: u16,
     faults: u64,
+    /// How many of them the worker knows of.
+    faults_counted: u64,
 }
 
 impl Queue {
@@ -126,6 +128,7 @@ impl Queue {
             interrupt,
             notified: layout.next_used,
             faults: 0,
+            faults_counted: 0,
         })
     }
 
@@ -151,6 +154,12 @@ impl Queue {
         self.faults
     }
 
+    /// How many of these there were since the last call.
+    pub fn new_faults(&mut self) -> u64 {
+        let counted = std::mem::replace(&mut self.faults_counted, self.faults);
+        self.faults - counted
+    }
+
     /// The eventfd that the driver's notifications signal.
     pub fn kick_fd(&self) -> RawFd {
         self.kick.as_raw_fd()
@@ -160,6 +169,12 @@ impl Queue {
     /// worker that stops though there is more to do.
     pub fn kick_again(&self) {
         let _ = self.kick.write(1);
+    }
+
+    /// Whether a worker would be woken; it is not any more.
+    #[cfg(test)]
+    pub(super) fn take_kick(&self) -> bool {
+        self.kick.read().is_ok()
     }
 
     /// Takes the next request into `chain`; false if there is none.
@@ -329,6 +344,11 @@ impl Queue {
             let index = self.index;
             log::warn!("queue {index}: {fault}; the device needs a reset ({count} so far)");
         }
+    }
+
+    /// Whether its device needs a reset, because of this queue or another one.
+    pub fn awaits_reset(&self) -> bool {
+        self.interrupt.is_reset_needed()
     }
 
     /// Where the queue stands, to build it again later.

@@ -1,21 +1,20 @@
 //! The worker of a virtio console: two queues, between the driver on one side
 //! and the console's buffer and keyboard on the other.
 
-use std::time::Instant;
-
 use super::keyboard::Keyboard;
 use crate::console::buffer::ConsoleBuffer;
-use crate::reactor::{Readiness, Source, Token, Worker};
+use crate::reactor::{Source, Token, Worker};
 use crate::virtio::buffers::Buffers;
 use crate::virtio::chain::Chain;
 use crate::virtio::queue::{Queue, QueueFault};
+use crate::virtio::turn::{Turn, guarded};
 
 const RECEIVE_KICK: Token = 0;
 const TRANSMIT_KICK: Token = 1;
 const TYPED: Token = 2;
 
 /// Requests in one go, each way. Then others on the reactor get their turn.
-const BATCH: usize = 64;
+const BATCH: u32 = 64;
 
 /// Bytes copied at a time.
 const PIECE: usize = 512;
@@ -30,7 +29,6 @@ pub(super) struct ConsoleWorker {
     chain: Chain,
     output: ConsoleBuffer,
     keyboard: Keyboard,
-    broken: bool,
 }
 
 impl ConsoleWorker {
@@ -46,7 +44,6 @@ impl ConsoleWorker {
             transmit,
             output,
             keyboard,
-            broken: false,
         }
     }
 
@@ -56,39 +53,22 @@ impl ConsoleWorker {
 
     /// Takes output until there is none, or it is the turn of others.
     fn run_transmit(&mut self) -> Result<(), QueueFault> {
-        self.transmit.disable_notification()?;
-        for _ in 0..BATCH {
-            if self.transmit.pop(&mut self.chain)? {
-                take_output(&mut self.chain.readable, &self.output);
-                self.transmit.push(self.chain.head(), 0)?;
-            } else if self.transmit.enable_notification()? {
-                self.transmit.disable_notification()?;
-            } else {
-                return self.transmit.notify();
-            }
+        let mut turn = Turn::begin(&mut self.transmit, BATCH)?;
+        while turn.next(&mut self.transmit, &mut self.chain)? {
+            take_output(&mut self.chain.readable, &self.output);
+            self.transmit.push(self.chain.head(), 0)?;
         }
-        self.transmit.kick_again();
         self.transmit.notify()
     }
 
     /// Gives what was typed until there is nothing, the driver has no buffer,
     /// or it is the turn of others.
     fn run_receive(&mut self) -> Result<(), QueueFault> {
-        self.receive.disable_notification()?;
-        for _ in 0..BATCH {
-            if self.keyboard.is_empty() {
-                return self.receive.notify();
-            }
-            if self.receive.pop(&mut self.chain)? {
-                let written = give_input(&self.keyboard, &mut self.chain.writable);
-                self.receive.push(self.chain.head(), written)?;
-            } else if self.receive.enable_notification()? {
-                self.receive.disable_notification()?;
-            } else {
-                return self.receive.notify();
-            }
+        let mut turn = Turn::begin(&mut self.receive, BATCH)?;
+        while !self.keyboard.is_empty() && turn.next(&mut self.receive, &mut self.chain)? {
+            let written = give_input(&self.keyboard, &mut self.chain.writable);
+            self.receive.push(self.chain.head(), written)?;
         }
-        self.receive.kick_again();
         self.receive.notify()
     }
 }
@@ -123,35 +103,17 @@ fn give_input(keyboard: &Keyboard, room: &mut Buffers) -> u32 {
 
 impl Worker for ConsoleWorker {
     fn sources(&self) -> Vec<Source> {
-        [
-            (self.receive.kick_fd(), RECEIVE_KICK),
-            (self.transmit.kick_fd(), TRANSMIT_KICK),
-            (self.keyboard.typed_fd(), TYPED),
+        vec![
+            Source::readable(self.receive.kick_fd(), RECEIVE_KICK),
+            Source::readable(self.transmit.kick_fd(), TRANSMIT_KICK),
+            Source::readable(self.keyboard.typed_fd(), TYPED),
         ]
-        .map(|(fd, token)| Source {
-            fd,
-            readiness: Readiness::Readable,
-            token,
-        })
-        .to_vec()
     }
 
     fn ready(&mut self, token: Token) {
-        if self.broken {
-            return;
+        match token {
+            TRANSMIT_KICK => guarded(self, |worker| &worker.transmit, Self::run_transmit),
+            _ => guarded(self, |worker| &worker.receive, Self::run_receive),
         }
-        let (done, queue) = match token {
-            TRANSMIT_KICK => (self.run_transmit(), &self.transmit),
-            _ => (self.run_receive(), &self.receive),
-        };
-        if let Err(fault) = done {
-            self.broken = true;
-            queue.needs_reset(fault);
-        }
-    }
-
-    /// Nothing is ever in flight.
-    fn drain(&mut self, _: Instant) -> bool {
-        true
     }
 }

@@ -8,18 +8,18 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use super::blocks::{Blocks, State};
 use super::request::{Request, Response, Span};
 use super::shared::Shared;
 use crate::log_limit::LogLimit;
-use crate::reactor::{Readiness, Source, Token, Worker};
+use crate::reactor::{Source, Token, Worker};
 use crate::virtio::chain::Chain;
 use crate::virtio::queue::{Queue, QueueFault};
+use crate::virtio::turn::{Turn, guarded};
 
 /// Requests in one go. Then others on the reactor get their turn.
-const BATCH: usize = 4;
+const BATCH: u32 = 4;
 
 pub(super) struct MemWorker {
     queue: Queue,
@@ -27,20 +27,16 @@ pub(super) struct MemWorker {
     blocks: Blocks,
     shared: Arc<Shared>,
     refusals: LogLimit,
-    faults_counted: u64,
-    broken: bool,
 }
 
 impl MemWorker {
     pub(super) fn new(queue: Queue, blocks: Blocks, shared: Arc<Shared>) -> Self {
         Self {
             chain: Chain::new(queue.ram()),
-            faults_counted: queue.faults(),
             queue,
             blocks,
             shared,
             refusals: LogLimit::default(),
-            broken: false,
         }
     }
 
@@ -50,25 +46,12 @@ impl MemWorker {
     }
 
     fn run(&mut self) -> Result<(), QueueFault> {
-        self.queue.disable_notification()?;
-        for _ in 0..BATCH {
-            let popped = self.queue.pop(&mut self.chain)?;
-            let faults = self.queue.faults();
-            self.shared
-                .counters
-                .faults
-                .add(faults - self.faults_counted);
-            self.faults_counted = faults;
-            if popped {
-                let written = self.serve();
-                self.queue.push(self.chain.head(), written)?;
-            } else if self.queue.enable_notification()? {
-                self.queue.disable_notification()?;
-            } else {
-                return self.queue.notify();
-            }
+        let mut turn = Turn::begin(&mut self.queue, BATCH)?;
+        while turn.next(&mut self.queue, &mut self.chain)? {
+            let written = self.serve();
+            self.queue.push(self.chain.head(), written)?;
         }
-        self.queue.kick_again();
+        self.shared.counters.faults.add(self.queue.new_faults());
         self.queue.notify()
     }
 
@@ -171,25 +154,10 @@ impl MemWorker {
 
 impl Worker for MemWorker {
     fn sources(&self) -> Vec<Source> {
-        vec![Source {
-            fd: self.queue.kick_fd(),
-            readiness: Readiness::Readable,
-            token: 0,
-        }]
+        vec![Source::readable(self.queue.kick_fd(), 0)]
     }
 
     fn ready(&mut self, _: Token) {
-        if self.broken {
-            return;
-        }
-        if let Err(fault) = self.run() {
-            self.broken = true;
-            self.queue.needs_reset(fault);
-        }
-    }
-
-    /// Nothing is ever in flight.
-    fn drain(&mut self, _: Instant) -> bool {
-        true
+        guarded(self, |worker| &worker.queue, Self::run);
     }
 }

@@ -6,22 +6,22 @@
 //! used: its one event tells of a machine that was moved (§5.10.6.7).
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::counters::Counters;
 use super::header::{Header, SIZE};
 use super::switchboard::Switchboard;
-use crate::reactor::{Readiness, Source, Token, Worker};
+use crate::reactor::{Source, Token, Worker};
 use crate::virtio::buffers::Buffers;
 use crate::virtio::chain::Chain;
 use crate::virtio::queue::{Queue, QueueFault};
+use crate::virtio::turn::{Turn, guarded};
 
 const RECEIVE_KICK: Token = 0;
 const TRANSMIT_KICK: Token = 1;
 const HOST: Token = 2;
 
 /// Packets in one go, each way. Then others on the reactor get their turn.
-const BATCH: usize = 64;
+const BATCH: u32 = 64;
 
 pub(super) struct VsockWorker {
     receive: Queue,
@@ -36,8 +36,6 @@ pub(super) struct VsockWorker {
     look_again: bool,
     /// Packets of the guest wait until it takes ours.
     held_back: bool,
-    broken: bool,
-    faults_counted: u64,
     counters: Arc<Counters>,
 }
 
@@ -52,14 +50,12 @@ impl VsockWorker {
         Self {
             chain: Chain::new(receive.ram()),
             header: Buffers::new(receive.ram().clone()),
-            faults_counted: receive.faults() + transmit.faults(),
             receive,
             transmit,
             events,
             switchboard,
             look_again: false,
             held_back: false,
-            broken: false,
             counters,
         }
     }
@@ -70,45 +66,20 @@ impl VsockWorker {
         (self.switchboard, queues)
     }
 
-    fn run(&mut self, token: Token) -> Result<(), (u16, QueueFault)> {
-        if token == HOST || self.look_again {
-            self.look_again = self.switchboard.look();
-            if self.look_again {
-                self.receive.kick_again();
-            }
-        }
-        let receive = self.receive.index();
-        self.run_receive().map_err(|fault| (receive, fault))?;
-        if token == TRANSMIT_KICK || self.held_back {
-            let transmit = self.transmit.index();
-            self.run_transmit().map_err(|fault| (transmit, fault))?;
-            self.run_receive().map_err(|fault| (receive, fault))?;
-        }
-        Ok(())
-    }
-
     /// Takes packets until the driver has none, or has to take some first, or
     /// it is the turn of others.
     fn run_transmit(&mut self) -> Result<(), QueueFault> {
-        self.held_back = false;
-        self.transmit.disable_notification()?;
-        for _ in 0..BATCH {
-            if self.switchboard.is_congested() {
-                self.held_back = true;
-                return self.transmit.notify();
+        let mut turn = Turn::begin(&mut self.transmit, BATCH)?;
+        loop {
+            // Then it is the receive queue that wakes it.
+            self.held_back = self.switchboard.is_congested();
+            if self.held_back || !turn.next(&mut self.transmit, &mut self.chain)? {
+                break;
             }
-            let popped = self.transmit.pop(&mut self.chain)?;
-            self.count_faults();
-            if popped {
-                self.take();
-                self.transmit.push(self.chain.head(), 0)?;
-            } else if self.transmit.enable_notification()? {
-                self.transmit.disable_notification()?;
-            } else {
-                return self.transmit.notify();
-            }
+            self.take();
+            self.transmit.push(self.chain.head(), 0)?;
         }
-        self.transmit.kick_again();
+        self.counters.faults.add(self.transmit.new_faults());
         self.transmit.notify()
     }
 
@@ -130,22 +101,11 @@ impl VsockWorker {
         if !self.switchboard.has_something() {
             return Ok(());
         }
-        self.receive.disable_notification()?;
-        for _ in 0..BATCH {
-            if !self.switchboard.has_something() {
-                return self.receive.notify();
-            }
-            let popped = self.receive.pop(&mut self.chain)?;
-            self.count_faults();
-            if popped {
-                self.give()?;
-            } else if self.receive.enable_notification()? {
-                self.receive.disable_notification()?;
-            } else {
-                return self.receive.notify();
-            }
+        let mut turn = Turn::begin(&mut self.receive, BATCH)?;
+        while self.switchboard.has_something() && turn.next(&mut self.receive, &mut self.chain)? {
+            self.give()?;
         }
-        self.receive.kick_again();
+        self.counters.faults.add(self.receive.new_faults());
         self.receive.notify()
     }
 
@@ -169,47 +129,31 @@ impl VsockWorker {
         let size = u32::try_from(SIZE).expect("a header is short");
         self.receive.push(head, size + header.len)
     }
-
-    /// A malformed chain was a packet, or room for one, to the driver.
-    fn count_faults(&mut self) {
-        let faults = self.receive.faults() + self.transmit.faults();
-        self.counters.faults.add(faults - self.faults_counted);
-        self.faults_counted = faults;
-    }
 }
 
 impl Worker for VsockWorker {
     fn sources(&self) -> Vec<Source> {
-        [
-            (self.receive.kick_fd(), RECEIVE_KICK),
-            (self.transmit.kick_fd(), TRANSMIT_KICK),
-            (self.switchboard.fd(), HOST),
+        vec![
+            Source::readable(self.receive.kick_fd(), RECEIVE_KICK),
+            Source::readable(self.transmit.kick_fd(), TRANSMIT_KICK),
+            Source::readable(self.switchboard.fd(), HOST),
         ]
-        .map(|(fd, token)| Source {
-            fd,
-            readiness: Readiness::Readable,
-            token,
-        })
-        .to_vec()
     }
 
     fn ready(&mut self, token: Token) {
-        if self.broken {
+        if self.receive.awaits_reset() {
             return;
         }
-        if let Err((queue, fault)) = self.run(token) {
-            self.broken = true;
-            let queue = if queue == self.receive.index() {
-                &self.receive
-            } else {
-                &self.transmit
-            };
-            queue.needs_reset(fault);
+        if token == HOST || self.look_again {
+            self.look_again = self.switchboard.look();
+            if self.look_again {
+                self.receive.kick_again();
+            }
         }
-    }
-
-    /// Nothing is ever in flight.
-    fn drain(&mut self, _: Instant) -> bool {
-        true
+        guarded(self, |worker| &worker.receive, Self::run_receive);
+        if token == TRANSMIT_KICK || self.held_back {
+            guarded(self, |worker| &worker.transmit, Self::run_transmit);
+            guarded(self, |worker| &worker.receive, Self::run_receive);
+        }
     }
 }
