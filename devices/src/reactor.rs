@@ -16,6 +16,7 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +28,9 @@ use event_manager::{
 };
 
 use crate::thread;
+
+/// How long a worker that is lost sleeps at a time, unless it finishes.
+const STUCK_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Which of its descriptors woke a worker; the worker chooses the numbers.
 pub type Token = u32;
@@ -79,6 +83,10 @@ pub trait Worker: Any + Send {
     fn drain(&mut self, _deadline: Instant) -> bool {
         true
     }
+
+    /// What was in flight has finished after all, too late for whoever wanted
+    /// the worker back: it is dropped next.
+    fn outlived(&mut self) {}
 }
 
 /// Why a worker could not be attached or got back.
@@ -88,8 +96,8 @@ pub enum ReactorError {
     /// The reactor's thread has ended.
     #[error("the I/O thread has ended")]
     Gone,
-    /// Requests in flight did not finish in time; the worker was abandoned,
-    /// with the memory and descriptors that they use.
+    /// Requests in flight did not finish in time; the worker is lost, and is
+    /// dropped when they have, with the memory and descriptors that they use.
     #[error("requests in flight did not finish in time")]
     Stuck,
     /// The operating system refused.
@@ -272,19 +280,34 @@ impl<W: Worker> Attached<W> {
     ///
     /// # Errors
     /// The reactor has ended, or what is in flight did not finish: the worker
-    /// is then abandoned together with all that it holds, because a request
-    /// that the kernel still works on may write to its buffers.
+    /// then lives on by itself with all that it holds until it has, because a
+    /// request that the kernel still works on may write to its buffers.
     pub fn detach(self, patience: Duration) -> Result<W, ReactorError> {
         let id = self.id;
         let slot = self.reactor.0.call_blocking(move |ops| {
             let mut slot = ops.remove_subscriber(id)?;
             if !slot.worker.drain(Instant::now() + patience) {
-                std::mem::forget(slot);
+                outlive(slot.worker);
                 return Err(ReactorError::Stuck);
             }
             Ok(slot)
         })?;
         Ok(slot.into_worker())
+    }
+}
+
+/// Keeps a worker until what it has in flight is finished, on a thread that
+/// sleeps meanwhile, and then drops it.
+fn outlive(worker: Box<dyn Worker>) {
+    let mut worker = ManuallyDrop::new(worker);
+    let started = thread::builder("stuck-worker").spawn(move || {
+        while !worker.drain(Instant::now() + STUCK_PATIENCE) {}
+        worker.outlived();
+        drop(ManuallyDrop::into_inner(worker));
+    });
+    // Without a thread it is never dropped, which is as safe.
+    if let Err(error) = started {
+        log::error!("a worker with requests in flight is kept for ever: {error}");
     }
 }
 
@@ -451,6 +474,52 @@ mod tests {
             attached.detach(PATIENCE),
             Err(ReactorError::Stuck)
         ));
+    }
+
+    /// A worker that finishes when it is told to.
+    struct Late {
+        kick: EventFd,
+        finish: mpsc::Receiver<()>,
+        told: mpsc::Sender<&'static str>,
+    }
+
+    impl Worker for Late {
+        fn sources(&self) -> Vec<Source> {
+            vec![Source::readable(self.kick.as_raw_fd(), 0)]
+        }
+        fn ready(&mut self, _: Token) {}
+        fn drain(&mut self, deadline: Instant) -> bool {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.finish.recv_timeout(left).is_ok()
+        }
+        fn outlived(&mut self) {
+            self.told.send("outlived").unwrap();
+        }
+    }
+
+    impl Drop for Late {
+        fn drop(&mut self) {
+            self.told.send("dropped").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_worker_that_finishes_too_late_is_dropped_then_and_not_before() {
+        let reactor = Reactor::spawn("test").unwrap();
+        let (finish, finished) = mpsc::channel();
+        let (told, hears) = mpsc::channel();
+        let worker = Late {
+            kick: EventFd::new(0).unwrap(),
+            finish: finished,
+            told,
+        };
+        let attached = reactor.handle().attach(worker).unwrap();
+        assert!(attached.detach(Duration::ZERO).is_err());
+        drop(reactor);
+        assert!(hears.try_recv().is_err());
+        finish.send(()).unwrap();
+        assert_eq!(hears.recv(), Ok("outlived"));
+        assert_eq!(hears.recv(), Ok("dropped"));
     }
 
     #[test]

@@ -339,4 +339,12 @@ impl Worker for BlockWorker {
             self.disk.wait(deadline);
         }
     }
+
+    /// The disk is about to be closed, and its front cannot see to this.
+    fn outlived(&mut self) {
+        if let Err(error) = self.disk.sync() {
+            let id = self.id;
+            log::error!("disk {id}: what was written may not be durable: {error}");
+        }
+    }
 }
