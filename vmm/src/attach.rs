@@ -16,9 +16,10 @@ use devices::pci::function::ConfigPage;
 use devices::pci::host_bridge::HostBridge;
 use devices::pci::{CONFIG_PAGE, ecam_offset};
 use devices::virtio::device::VirtioDevice;
+use devices::virtio::last_act::LastAct;
 use devices::virtio::mmio::{MmioTransport, QUEUE_NOTIFY};
 use devices::virtio::pci::{BAR_SIZE, PciTransport};
-use devices::virtio::transport::{RegisterMap, SeverError};
+use devices::virtio::transport::RegisterMap;
 
 use crate::catalog::{DeviceHandle, NamedDevice};
 use crate::config::TransportKind;
@@ -222,17 +223,11 @@ impl AttachedDevice {
         }
     }
 
-    /// Has the device finish, make durable what was written, and let go of
-    /// what it stands on. Its driver sees errors from then on.
-    pub(crate) fn sever(&self) -> Result<()> {
-        let severed = self.registers().transport().sever();
-        severed.map_err(|error| match error {
-            SeverError::Stop(source) => Error::Pause {
-                device: self.name.clone(),
-                source,
-            },
-            other => Error::detach(&self.description.name)(other),
-        })
+    /// Has the device finish and let go of what it stands on. Its driver sees
+    /// errors from then on. Making durable what was written, and closing, are
+    /// left to whoever performs the last act.
+    pub(crate) fn sever(&self) -> LastAct {
+        self.registers().transport().sever()
     }
 
     /// The device goes on.
@@ -265,6 +260,17 @@ pub(crate) enum Flaw {
 /// A network interface in `slot` that its driver has started.
 #[cfg(test)]
 pub(crate) fn started_device(name: &str, slot: u8, flaw: Flaw) -> AttachedDevice {
+    slow_device(name, slot, flaw).0
+}
+
+/// The same, which is closed when what comes with it is dropped, and not
+/// before.
+#[cfg(test)]
+pub(crate) fn slow_device(
+    name: &str,
+    slot: u8,
+    flaw: Flaw,
+) -> (AttachedDevice, std::sync::mpsc::Sender<()>) {
     use devices::bus::BusDevice;
     use devices::net::handle::NetHandle;
     use devices::reactor::ReactorError;
@@ -274,6 +280,7 @@ pub(crate) fn started_device(name: &str, slot: u8, flaw: Flaw) -> AttachedDevice
 
     struct Fake {
         flaw: Flaw,
+        release: Option<std::sync::mpsc::Receiver<()>>,
     }
 
     impl VirtioDevice for Fake {
@@ -289,11 +296,15 @@ pub(crate) fn started_device(name: &str, slot: u8, flaw: Flaw) -> AttachedDevice
         fn start(&mut self, _: Activation) -> std::result::Result<(), StartError> {
             Ok(())
         }
-        fn sever(&mut self) -> std::io::Result<()> {
-            match self.flaw {
-                Flaw::DoesNotSync => Err(std::io::ErrorKind::StorageFull.into()),
-                _ => Ok(()),
-            }
+        fn sever(&mut self) -> LastAct {
+            let (flaw, release) = (self.flaw, self.release.take());
+            LastAct::new(move || {
+                let _ = release.map(|release| release.recv());
+                match flaw {
+                    Flaw::DoesNotSync => Err(std::io::ErrorKind::StorageFull.into()),
+                    _ => Ok(()),
+                }
+            })
         }
         fn stop(&mut self) -> std::result::Result<Vec<Queue>, ReactorError> {
             match self.flaw {
@@ -305,14 +316,16 @@ pub(crate) fn started_device(name: &str, slot: u8, flaw: Flaw) -> AttachedDevice
 
     let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x1000)]).unwrap();
     let line = InterruptLine::new().unwrap();
-    let fake = Box::new(Fake { flaw });
+    let (sender, release) = std::sync::mpsc::channel();
+    let release = Some(release);
+    let fake = Box::new(Fake { flaw, release });
     let mut transport = MmioTransport::new(fake, Ram::new(memory), line).unwrap();
     // Virtio 1.3 §4.2.2: version 1 is feature bit 32; then the status, to its
     // end.
     for (register, value) in [(0x24, 1u32), (0x20, 1), (0x70, 15)] {
         transport.write(register, &value.to_le_bytes());
     }
-    AttachedDevice {
+    let device = AttachedDevice {
         name: name.into(),
         description: DeviceDescription {
             name: name.replace(' ', "-").parse().unwrap(),
@@ -324,5 +337,6 @@ pub(crate) fn started_device(name: &str, slot: u8, flaw: Flaw) -> AttachedDevice
         severed: false,
         mmio: Bus::default(),
         base: 0,
-    }
+    };
+    (device, sender)
 }

@@ -14,6 +14,7 @@ use devices::reactor::Reactor;
 
 use crate::blueprint::Blueprint;
 use crate::catalog;
+use crate::command::STORAGE_PATIENCE;
 use crate::config::{BootConfig, ConsoleConfig, DeviceConfig, OnReset, TransportKind, VmConfig};
 use crate::control::{self, ControlChannel};
 use crate::cpu::kick;
@@ -242,6 +243,7 @@ impl VmBuilder {
             root,
             on_reset: config.on_reset,
             clock: Arc::clone(&clock),
+            storage_patience: STORAGE_PATIENCE,
         };
         let control =
             control::spawn(channel, machine).map_err(Error::host("the control thread"))?;

@@ -16,6 +16,10 @@ use crate::error::{Error, Result};
 use crate::memory::MemoryStatus;
 use crate::metrics::Measurements;
 
+/// How long the host's storage may take over what a device that was detached
+/// has written, until whoever asked for that is told that it takes longer.
+pub const STORAGE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Something to do.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -77,6 +81,7 @@ pub enum Command {
         deadline: Duration,
     },
     /// A device loses what it stands on at once: the guest sees errors.
+    /// Answered when its descriptor is closed, as after a detach.
     ForceDetach {
         /// Which one.
         device: DeviceName,

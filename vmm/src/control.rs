@@ -6,10 +6,14 @@
 //! number of messages into it. So an embedder sees no lock, and nothing
 //! happens while something else is half done.
 //!
+//! What may take as long as the host's storage is done by other threads, which
+//! report back ([`closing`]).
+//!
 //! Order: to pause, vCPUs stop, then devices; to resume, devices start, then
 //! vCPUs.
 
 mod channel;
+mod closing;
 mod device;
 mod life;
 mod plug;
@@ -41,6 +45,7 @@ use crate::statistics::BootClock;
 
 use channel::Report;
 pub(crate) use channel::{ControlChannel, Message, Reporter, Subscriber};
+use closing::Closing;
 use plug::Leaving;
 
 /// What the control thread operates, dropped from top to bottom.
@@ -58,6 +63,9 @@ pub(crate) struct Machine {
     /// What becomes of it when the guest resets.
     pub(crate) on_reset: OnReset,
     pub(crate) clock: Arc<BootClock>,
+    /// How long the host's storage may take to be done with a device, until
+    /// whoever detached it is told otherwise.
+    pub(crate) storage_patience: Duration,
 }
 
 /// Starts the control thread of a machine. It gives back why the machine
@@ -77,6 +85,7 @@ pub(crate) fn spawn(
         deadlines: Deadlines::default(),
         stopping: Vec::new(),
         leaving: Vec::new(),
+        closing: Vec::new(),
         tickets: 0,
         reminding: None,
     };
@@ -106,6 +115,11 @@ enum Due {
         /// Who waits for it.
         ticket: u64,
     },
+    /// The host's storage had long enough to be done with a device.
+    Closed {
+        /// Who waits for that.
+        ticket: u64,
+    },
 }
 
 /// Why the machine ends, if it does.
@@ -125,7 +139,9 @@ struct Control {
     stopping: Vec<Answer>,
     /// Who waits for devices to leave.
     leaving: Vec<Leaving>,
-    /// How many have waited for that so far.
+    /// Devices that have left, and are not closed yet.
+    closing: Vec<Closing>,
+    /// How many of either there were so far.
     tickets: u64,
     /// How long after the last reminder the guest gets the next.
     reminding: Option<Duration>,
@@ -138,6 +154,8 @@ impl Control {
                 break reason;
             }
         };
+        self.machine.parts = Parts::default();
+        self.finish_closing(messages);
         drop(self.machine);
         for mut subscriber in self.subscribers {
             subscriber(&Event::Stopped(reason.clone()));
@@ -206,7 +224,10 @@ impl Control {
                 self.detach(device, deadline, answer);
                 return ControlFlow::Continue(());
             }
-            Command::ForceDetach { device } => self.force_detach(&device).map(|()| Reply::Done),
+            Command::ForceDetach { device } => {
+                self.force_detach(&device, answer);
+                return ControlFlow::Continue(());
+            }
             Command::SetBalloon { target } => self
                 .memory()
                 .and_then(|memory| memory.set_balloon(target))
@@ -249,6 +270,10 @@ impl Control {
                 self.tell(&Event::GuestPanicked);
                 ControlFlow::Continue(())
             }
+            Report::Closed { ticket, outcome } => {
+                self.closed(ticket, outcome);
+                ControlFlow::Continue(())
+            }
             // The remaining kinds end the machine as a power-off does.
             Report::Request(_) => ControlFlow::Break(StopReason::PowerOff),
             Report::Crashed(crash) => ControlFlow::Break(StopReason::Crashed(crash)),
@@ -260,6 +285,7 @@ impl Control {
             Due::PowerCut => return ControlFlow::Break(StopReason::Stopped),
             Due::Reminder => self.remind(),
             Due::Detached { ticket } => self.detach_is_due(ticket),
+            Due::Closed { ticket } => self.close_is_due(ticket),
         }
         ControlFlow::Continue(())
     }

@@ -27,7 +27,12 @@ impl<T> Deadlines<T> {
     where
         T: PartialEq,
     {
-        self.0.retain(|(_, other)| other != what);
+        self.retain(|other| other != what);
+    }
+
+    /// Only what is `wanted` is still to be done.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&T) -> bool) {
+        self.0.retain(|(_, what)| wanted(what));
     }
 
     /// When the next is due, if there is one.

@@ -127,6 +127,18 @@ pub enum Error {
         /// What happened.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A device has left its guest, and the host's storage is not done with it.
+    #[error(
+        "the guest has lost '{device}', but the host's storage has not finished with it \
+         within {patience:?}: its file stays open until it has, which the event \
+         device-detached will tell"
+    )]
+    StillOpen {
+        /// Which one.
+        device: DeviceName,
+        /// How long the storage had.
+        patience: Duration,
+    },
     /// A device did not come to rest.
     #[error(
         "device {device} did not come to rest and does not work any more; \
@@ -213,6 +225,7 @@ impl Error {
             | Self::Device { .. }
             | Self::Host { .. }
             | Self::Detach { .. }
+            | Self::StillOpen { .. }
             | Self::Pause { .. } => ErrorKind::Host,
             Self::Stopped | Self::Internal { .. } => ErrorKind::Internal,
         }
@@ -314,6 +327,13 @@ mod tests {
                 ErrorKind::Guest,
             ),
             (Error::detach(&name())(io_error()), Host),
+            (
+                Error::StillOpen {
+                    device: name(),
+                    patience: Duration::from_secs(30),
+                },
+                Host,
+            ),
             (Error::KvmTooOld("irqfd"), Host),
             (
                 Error::kvm("create a vCPU")(kvm_ioctls::Error::new(libc::EINVAL)),

@@ -38,7 +38,7 @@ mod timestamp;
 mod vm;
 
 pub use builder::VmBuilder;
-pub use command::{Command, DeviceLimits, Reply};
+pub use command::{Command, DeviceLimits, Reply, STORAGE_PATIENCE};
 pub use config::{OnReset, VmConfig};
 pub use cpu::crash::{Crash, CrashCause};
 pub use description::{Description, DeviceDescription, DeviceKind, State};

@@ -209,7 +209,9 @@ impl Operator {
     ///
     /// # Errors
     /// There is no such device, it is the root disk, or the guest did not give
-    /// it up within `deadline`: then it may do so later.
+    /// it up within `deadline`: then it may do so later. Or it did, and the
+    /// host's storage is not done with it ([`Error::StillOpen`]) or has lost
+    /// something.
     pub fn detach(&self, device: DeviceName, deadline: Duration) -> Result<()> {
         let command = Command::Detach { device, deadline };
         self.execute(command).map(drop)
@@ -219,7 +221,10 @@ impl Operator {
     /// from then on.
     ///
     /// # Errors
-    /// There is no such device, or what it had in flight did not finish.
+    /// There is no such device; or the guest has lost it, and what it had in
+    /// flight, or making that durable, does not finish: then its descriptor is
+    /// closed when it has ([`Error::StillOpen`]), which
+    /// [`Event::DeviceDetached`] tells.
     pub fn force_detach(&self, device: DeviceName) -> Result<()> {
         self.execute(Command::ForceDetach { device }).map(drop)
     }

@@ -2,9 +2,11 @@
 //! space and life cycle. The work is done by its
 //! worker, to which the disk moves while it runs.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH,
@@ -26,6 +28,7 @@ use crate::reactor::{Attached, ReactorError, ReactorHandle};
 use crate::virtio::device::{
     Activation, DeviceInfo, STOP_PATIENCE, StartError, VirtioDevice, read_config_from,
 };
+use crate::virtio::last_act::LastAct;
 use crate::virtio::queue::Queue;
 
 const QUEUE_SIZE: u16 = 256;
@@ -40,6 +43,8 @@ pub struct Block {
     /// Shared with the worker, which looks at it for each write.
     writethrough: Arc<AtomicBool>,
     state: State,
+    /// Hung up on when the disk's file is closed.
+    departed: Receiver<Infallible>,
 }
 
 /// Where the disk is.
@@ -68,7 +73,8 @@ impl Block {
     ) -> io::Result<Self> {
         let info = disk.info();
         let handle = BlockHandle::new(id, disk.capacity());
-        let disk = LimitedDisk::new(disk, handle.limiter().gate(clock)?);
+        let (presence, departed) = channel();
+        let disk = LimitedDisk::new(disk, handle.limiter().gate(clock)?, presence);
         Ok(Self {
             info,
             config: config_space(&info),
@@ -76,6 +82,7 @@ impl Block {
             handle,
             writethrough: Arc::default(),
             state: State::Stopped(Box::new(disk)),
+            departed,
         })
     }
 
@@ -175,20 +182,26 @@ impl VirtioDevice for Block {
         }
     }
 
-    fn sever(&mut self) -> io::Result<()> {
-        let capacity = Arc::clone(self.handle.shared_capacity());
+    fn sever(&mut self) -> LastAct {
+        let handle = self.handle.clone();
+        let capacity = Arc::clone(handle.shared_capacity());
         let severed = State::Stopped(Box::new(SeveredDisk::new(self.info, capacity)));
         match std::mem::replace(&mut self.state, severed) {
-            State::Stopped(mut disk) => {
+            State::Stopped(mut disk) => LastAct::new(move || {
                 let synced = disk.sync();
                 drop(disk);
-                self.handle.wait_for_resize();
+                handle.wait_for_resize();
                 synced
-            }
-            // Whoever has the disk may still write to it.
+            }),
+            // Whoever has the disk may still write to it, and then closes it.
             other => {
                 self.state = other;
-                Err(io::Error::other("the disk is with a worker that is stuck"))
+                let departed = std::mem::replace(&mut self.departed, channel().1);
+                LastAct::new(move || {
+                    let _ = departed.recv();
+                    handle.wait_for_resize();
+                    Ok(())
+                })
             }
         }
     }

@@ -8,9 +8,11 @@
 //! While there is no limit, an operation costs one load more than without.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use super::capacity::Capacity;
@@ -23,15 +25,20 @@ pub(super) struct LimitedDisk<C> {
     inner: Box<dyn Disk>,
     gate: Gate<C>,
     waiting: VecDeque<(Slot, Operation)>,
+    /// Dropped last: then the disk's file is closed.
+    _presence: Sender<Infallible>,
 }
 
 impl<C: AlarmClock> LimitedDisk<C> {
-    pub(super) fn new(inner: Box<dyn Disk>, gate: Gate<C>) -> Self {
+    /// `inner` behind `gate`. Whoever waits at the other end of `presence`
+    /// hears when it is gone.
+    pub(super) fn new(inner: Box<dyn Disk>, gate: Gate<C>, presence: Sender<Infallible>) -> Self {
         let depth = inner.info().depth;
         Self {
             inner,
             gate,
             waiting: VecDeque::with_capacity(depth),
+            _presence: presence,
         }
     }
 

@@ -23,6 +23,7 @@ use crate::reactor::{Attached, ReactorError, ReactorHandle};
 use crate::virtio::device::{
     Activation, DeviceInfo, STOP_PATIENCE, StartError, VirtioDevice, read_config_from,
 };
+use crate::virtio::last_act::LastAct;
 use crate::virtio::queue::Queue;
 
 /// Queue numbers (§5.1.2) of the one queue pair, and their size.
@@ -167,11 +168,13 @@ impl VirtioDevice for Net {
         }
     }
 
-    fn sever(&mut self) -> io::Result<()> {
+    fn sever(&mut self) -> LastAct {
         // First, so that it is gone whatever follows, and its descriptor is free.
         drop(self.port.take());
-        self.port = Some(Box::new(SeveredPort::new(self.offloads)?));
-        Ok(())
+        // Without a descriptor for it, there is nothing to start with.
+        let severed = SeveredPort::new(self.offloads);
+        self.port = severed.ok().map(|port| Box::new(port) as _);
+        LastAct::none()
     }
 
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {

@@ -561,7 +561,13 @@ fn a_reset_gives_the_port_back_for_another_start() {
 #[test]
 fn a_severed_port_is_closed_and_its_driver_sends_into_the_void() {
     let mut bench = Bench::new(u64::MAX);
-    bench.driver.transport.transport().sever().unwrap();
+    bench
+        .driver
+        .transport
+        .transport()
+        .sever()
+        .perform()
+        .unwrap();
     bench.transmit(&packet(1, 60));
     let refused = send(&bench.world.peer, b"any", SendFlags::NOSIGNAL);
     assert_eq!(refused, Err(rustix::io::Errno::PIPE));

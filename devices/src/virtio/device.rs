@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::interrupt::DeviceInterrupt;
+use super::last_act::LastAct;
 use super::queue::Queue;
 use crate::memory::Ram;
 use crate::reactor::{ReactorError, Refused};
@@ -100,14 +101,13 @@ pub trait VirtioDevice: Send {
     /// another time.
     fn start(&mut self, activation: Activation) -> Result<(), StartError>;
 
-    /// Lets go of what the device stands on, on the host: a disk makes durable
-    /// what was written and closes its file. Called when stopped. Started
-    /// again, the device fails what its driver asks for.
-    ///
-    /// # Errors
-    /// What was written may not be durable. It is closed all the same.
-    fn sever(&mut self) -> std::io::Result<()> {
-        Ok(())
+    /// Lets go of what the device stands on, on the host, and hands out what
+    /// is left to do about that: a disk is to make durable what was written,
+    /// and close its file. Waits for nothing. Called when stopped, or when it
+    /// did not stop: then that is to be waited for as well. Started again, the
+    /// device fails what its driver asks for.
+    fn sever(&mut self) -> LastAct {
+        LastAct::none()
     }
 
     /// Finishes what is in flight, stops, and gives the queues back. Harmless

@@ -13,6 +13,7 @@ pub mod device;
 #[cfg(any(test, feature = "fake-driver"))]
 pub mod fake_driver;
 pub mod interrupt;
+pub mod last_act;
 #[cfg(test)]
 mod loopback;
 pub mod mmio;

@@ -19,6 +19,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::device::{Activation, DeviceInfo, StartError, VirtioDevice};
 use super::interrupt::DeviceInterrupt;
+use super::last_act::LastAct;
 use super::queue::{Queue, QueueFault};
 use super::queue_registers::{Area, Half, QueueRegisters};
 use crate::memory::Ram;
@@ -44,18 +45,6 @@ enum Activity {
     /// The device did not stop. What it had in flight may change guest memory
     /// at any time to come, so that it is never given back to the driver.
     Lost,
-}
-
-/// Why a device did not let go of what it stands on in good order.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SeverError {
-    /// Requests in flight did not finish.
-    #[error(transparent)]
-    Stop(#[from] ReactorError),
-    /// Its last act failed; it has let go.
-    #[error("what was written may not be durable")]
-    Sync(#[from] io::Error),
 }
 
 /// A register map over a [`Transport`].
@@ -300,19 +289,24 @@ impl Transport {
     }
 
     /// Has the device let go of what it stands on: its driver sees errors from
-    /// then on. It goes on running if it ran.
+    /// then on. It goes on running if it ran. Waits for requests in flight as
+    /// [`pause`](Self::pause) does, and for nothing else: the last act is left
+    /// to the caller.
     ///
-    /// # Errors
-    /// Requests in flight did not finish, or what was written may not be
-    /// durable.
-    pub fn sever(&mut self) -> Result<(), SeverError> {
+    /// A device whose requests do not finish is lost to its driver, and its
+    /// last act waits for them.
+    pub fn sever(&mut self) -> LastAct {
         let ran = self.activity == Activity::Running;
-        self.pause()?;
-        let severed = self.device.sever();
-        if ran {
-            self.resume();
+        match self.pause() {
+            Ok(()) => {
+                let last_act = self.device.sever();
+                if ran {
+                    self.resume();
+                }
+                last_act
+            }
+            Err(stuck) => self.device.sever().in_vain(stuck),
         }
-        Ok(severed?)
     }
 
     /// Chooses which 32 of the offered feature bits are read.

@@ -13,6 +13,7 @@ use crate::reactor::{Attached, ReactorError, ReactorHandle};
 use crate::virtio::device::{
     Activation, DeviceInfo, STOP_PATIENCE, StartError, VirtioDevice, read_config_from,
 };
+use crate::virtio::last_act::LastAct;
 use crate::virtio::queue::Queue;
 
 /// Device type (§5.10.1).
@@ -99,11 +100,11 @@ impl VirtioDevice for Vsock {
     }
 
     /// Programs of the host are hung up on, and nobody is there any more.
-    fn sever(&mut self) -> io::Result<()> {
+    fn sever(&mut self) -> LastAct {
         if let Some(switchboard) = &mut self.switchboard {
             switchboard.sever();
         }
-        Ok(())
+        LastAct::none()
     }
 
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {

@@ -1,5 +1,6 @@
 //! The control thread's channel: what it is told, and by whom.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -37,6 +38,13 @@ pub(crate) enum Report {
     SlotsGivenUp,
     /// The guest's kernel panicked.
     Panicked,
+    /// The descriptor of a device that has left is closed.
+    Closed {
+        /// Who waits for it.
+        ticket: u64,
+        /// Whether what was written is durable.
+        outcome: io::Result<()>,
+    },
 }
 
 /// Told of each event, until it returns false. Never blocks.

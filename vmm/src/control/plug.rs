@@ -2,10 +2,10 @@
 //!
 //! Attaching puts a device into a free slot of the PCI bus and tells the guest
 //! to look. Detaching asks the guest to give the slot up, and waits: only when
-//! it has done so, or has been reset, is the device taken out, what was written
-//! made durable, and its descriptor closed. A device that is detached by force
-//! loses its descriptor at once and fails what the guest asks of it from then
-//! on; its shell stays in the slot until the guest gives that up.
+//! it has done so, or has been reset, is the device taken out, and
+//! [closed](super::closing). A device that is detached by force is closed at
+//! once and fails what the guest asks of it from then on; its shell stays in
+//! the slot until the guest gives that up.
 
 use std::time::{Duration, Instant};
 
@@ -101,27 +101,26 @@ impl Control {
         }
     }
 
-    /// Takes from `name` what it stands on, without asking the guest.
-    pub(super) fn force_detach(&mut self, name: &DeviceName) -> Result<()> {
-        let slot = self.changing_slot(name)?;
-        let device = self.find(name)?;
-        let severed = device.sever();
-        if let Err(Error::Pause { .. }) = severed {
-            // What is in flight still reaches what it stands on.
-            return severed;
-        }
-        let devices = &mut self.machine.parts.devices;
-        for device in devices.iter_mut().filter(|d| d.slot() == Some(slot)) {
-            device.severed = true;
-        }
+    /// Takes from `name` what it stands on, without asking the guest. Even if
+    /// what it has in flight does not finish: the guest has lost it then.
+    pub(super) fn force_detach(&mut self, name: &DeviceName, answer: Answer) {
+        let slot = match self.changing_slot(name) {
+            Ok(slot) => slot,
+            Err(error) => return answer.send(Err(error)),
+        };
+        let devices = self.machine.parts.devices.iter_mut();
+        let Some(device) = devices.into_iter().find(|d| d.slot() == Some(slot)) else {
+            return;
+        };
+        device.severed = true;
+        let last_act = device.sever();
         if let Some(events) = &self.machine.parts.events {
             events.pci_slots.request_eject(slot);
         }
         self.remind_until_heard();
-        self.left(slot, Ok(()));
-        self.tell(&Event::DeviceDetached(name.clone()));
-        // Gone it is, even if what was written may not be durable.
-        severed
+        let mut waiting = self.stop_waiting(slot);
+        waiting.push(answer);
+        self.close(name.clone(), last_act, waiting);
     }
 
     /// The guest gave slots up, whether it was asked to or not.
@@ -145,31 +144,22 @@ impl Control {
             return;
         }
         let name = device.description.name.clone();
-        let severed = device.sever();
-        // Closed before anybody is told.
+        let last_act = device.sever();
         drop(device);
-        self.left(slot, severed);
-        self.tell(&Event::DeviceDetached(name));
+        let waiting = self.stop_waiting(slot);
+        self.close(name, last_act, waiting);
     }
 
-    /// Answers whoever waits for the device in `slot` to leave.
-    fn left(&mut self, slot: u8, outcome: Result<()>) {
+    /// Whoever waits for the device in `slot` to leave, who need not any more.
+    fn stop_waiting(&mut self, slot: u8) -> Vec<Answer> {
         let waiting = std::mem::take(&mut self.leaving);
         let (gone, others) = waiting.into_iter().partition(|one| one.slot == slot);
         self.leaving = others;
         let gone: Vec<Leaving> = gone;
-        // An error has no copies: the first hears all of it, others its words.
-        let words = outcome.as_ref().err().map(Error::to_string);
-        let mut outcome = Some(outcome);
-        for waiter in gone {
-            let ticket = waiter.ticket;
-            self.deadlines.cancel(&Due::Detached { ticket });
-            let told = outcome.take().unwrap_or_else(|| match &words {
-                Some(words) => Err(Error::detach(&waiter.device)(words.as_str())),
-                None => Ok(()),
-            });
-            waiter.answer.send(told.map(|()| Reply::Done));
+        for Leaving { ticket, .. } in &gone {
+            self.deadlines.cancel(&Due::Detached { ticket: *ticket });
         }
+        gone.into_iter().map(|one| one.answer).collect()
     }
 
     /// The guest had long enough.
@@ -195,13 +185,12 @@ impl Control {
         let leaving: Vec<NamedDevice> = leaving;
         for mut device in leaving {
             let name = device.description.name.clone();
-            let severed = device.device.sever().map_err(Error::detach(&name));
+            let last_act = device.device.sever();
             drop(device);
             let slot = self.leaving.iter().find(|one| one.device == name);
-            if let Some(slot) = slot.map(|one| one.slot) {
-                self.left(slot, severed);
-            }
-            self.tell(&Event::DeviceDetached(name));
+            let slot = slot.map(|one| one.slot);
+            let waiting = slot.map(|slot| self.stop_waiting(slot));
+            self.close(name, last_act, waiting.unwrap_or_default());
         }
         staying
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::attach::{Flaw, started_device};
+use crate::attach::{Flaw, slow_device, started_device};
 use crate::catalog::NamedDevice;
 use crate::config::DeviceConfig;
 use crate::cpu::crash::{Crash, CrashCause};
@@ -134,6 +134,15 @@ fn machine() -> (PausedVm, Inside) {
 }
 
 fn machine_with(devices: Vec<AttachedDevice>, on_reset: OnReset) -> (PausedVm, Inside) {
+    machine_on(LONG, devices, on_reset)
+}
+
+/// The same, on storage that has so long.
+fn machine_on(
+    storage_patience: Duration,
+    devices: Vec<AttachedDevice>,
+    on_reset: OnReset,
+) -> (PausedVm, Inside) {
     let channel = ControlChannel::new();
     let operator = Operator {
         sender: channel.sender.clone(),
@@ -174,6 +183,7 @@ fn machine_with(devices: Vec<AttachedDevice>, on_reset: OnReset) -> (PausedVm, I
         root: Some("root".parse().unwrap()),
         on_reset,
         clock: Arc::clone(&clock),
+        storage_patience,
     };
     let control = spawn(channel, machine).unwrap();
     (
@@ -738,13 +748,62 @@ fn all_who_wait_for_a_device_hear_that_it_did_not_leave_in_order() {
 }
 
 #[test]
-fn a_device_that_does_not_stop_is_not_said_to_be_detached() {
-    let device = started_device("data", 2, Flaw::DoesNotStop);
-    let (paused, _) = machine_with(vec![device], OnReset::Reboot);
+fn a_device_is_said_to_be_detached_when_its_last_act_is_over() {
+    let (device, storage) = slow_device("data", 2, Flaw::None);
+    let (paused, inside) = machine_with(vec![device], OnReset::Reboot);
     let vm = paused.start().unwrap();
+    let events = vm.events();
+    let outcome = ask_for_data(&vm, LONG);
+    inside.eject(2);
+    // Nobody else waits for the storage, and the device is gone.
+    assert_eq!(names(&vm), [""; 0]);
+    vm.pause().unwrap();
+    assert_eq!(events.recv(), Ok(Event::Paused));
+    assert!(outcome.try_recv().is_err());
+    assert!(events.try_recv().is_err());
+    drop(storage);
+    assert!(matches!(outcome.recv(), Ok(Ok(Reply::Done))));
+    assert_eq!(events.recv(), Ok(Event::DeviceDetached(name("data"))));
+}
+
+#[test]
+fn a_device_that_does_not_stop_is_taken_by_force_and_said_to_be_detached_once_closed() {
+    let (device, storage) = slow_device("data", 2, Flaw::DoesNotStop);
+    let (paused, inside) = machine_on(Duration::ZERO, vec![device], OnReset::Reboot);
+    let vm = paused.start().unwrap();
+    let events = vm.events();
     let stuck = vm.force_detach(name("data")).unwrap_err();
-    assert!(matches!(stuck, Error::Pause { .. }), "{stuck}");
-    assert_eq!(names(&vm), ["data"]);
+    assert!(matches!(stuck, Error::StillOpen { .. }), "{stuck}");
+    assert_eq!(stuck.kind(), ErrorKind::Host);
+    assert_eq!(names(&vm), [""; 0]);
+    assert_eq!(inside.read(boot::layout::PCI_SLOTS_PORT + 4), 1 << 2);
+    // It holds up neither a reset nor the machine's end.
+    vm.reset().unwrap();
+    assert_eq!(events.recv(), Ok(Event::Restarted));
+    assert!(events.try_recv().is_err());
+    drop(storage);
+    assert_eq!(events.recv(), Ok(Event::DeviceDetached(name("data"))));
+}
+
+#[test]
+fn a_machine_that_ends_finishes_what_is_being_closed_as_long_as_it_may() {
+    for (patience, closes) in [(LONG, true), (Duration::ZERO, false)] {
+        let (device, storage) = slow_device("data", 2, Flaw::None);
+        let (paused, inside) = machine_on(patience, vec![device], OnReset::Reboot);
+        let vm = paused.start().unwrap();
+        let events = vm.events();
+        inside.eject(2);
+        vm.describe().unwrap();
+        let (sender, stopped) = std::sync::mpsc::channel();
+        vm.submit(Command::Stop, move |reply| sender.send(reply).unwrap());
+        let storage = (!closes).then_some(storage);
+        assert!(matches!(stopped.recv(), Ok(Ok(Reply::Done))));
+        let told: Vec<_> = events.iter().collect();
+        let detached = Event::DeviceDetached(name("data"));
+        assert_eq!(told.contains(&detached), closes);
+        assert_eq!(told.last(), Some(&Event::Stopped(StopReason::Stopped)));
+        drop(storage);
+    }
 }
 
 #[test]

@@ -332,6 +332,20 @@ fn descriptors_of(file: &File) -> usize {
         .count()
 }
 
+#[test]
+fn a_disk_that_went_with_its_reactor_is_closed_when_its_last_act_is_over() {
+    let file = patterned_file();
+    let Bench {
+        mut driver,
+        _reactor: reactor,
+        ..
+    } = Bench::on(&file, EngineChoice::Auto);
+    drop(reactor);
+    let last_act = driver.transport.transport().sever();
+    assert!(last_act.perform().is_err(), "nobody made it durable");
+    assert_eq!(descriptors_of(&file), 1, "the test's own");
+}
+
 /// Whoever takes a disk away may give its file to somebody else at once.
 #[test]
 fn a_severed_disk_is_durable_and_closed_and_its_driver_sees_errors() {
@@ -340,7 +354,13 @@ fn a_severed_disk_is_durable_and_closed_and_its_driver_sees_errors() {
         let mut bench = Bench::on(&file, engine);
         assert_eq!(bench.write(3, &[7; 512]), OK);
         assert_eq!(descriptors_of(&file), 2);
-        bench.driver.transport.transport().sever().unwrap();
+        bench
+            .driver
+            .transport
+            .transport()
+            .sever()
+            .perform()
+            .unwrap();
         assert_eq!(descriptors_of(&file), 1, "the test's own");
         assert_eq!(bench.write(3, &[8; 512]), IOERR);
         assert_eq!(bench.read(3, 512).0, IOERR);

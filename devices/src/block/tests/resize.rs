@@ -151,7 +151,13 @@ fn a_handle_does_not_keep_the_file_of_a_disk_that_is_gone() {
 fn a_disk_that_was_taken_away_does_not_grow() {
     let file = patterned_file();
     let mut bench = Bench::on(&file, EngineChoice::Auto);
-    bench.driver.transport.transport().sever().unwrap();
+    bench
+        .driver
+        .transport
+        .transport()
+        .sever()
+        .perform()
+        .unwrap();
     file.set_len(2 * SIZE).unwrap();
     let gone = bench.handle.resize(None);
     assert!(matches!(gone, Err(ResizeError::Gone)));

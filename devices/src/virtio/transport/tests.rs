@@ -542,6 +542,16 @@ fn a_device_that_does_not_stop_is_never_reset_nor_set_up_again() {
 }
 
 #[test]
+fn a_device_that_does_not_stop_is_severed_in_vain() {
+    let mut driver = FakeDriver::started(Stuck, 0);
+    for _ in 0..2 {
+        let lost = driver.transport.transport().sever().perform();
+        assert!(lost.unwrap_err().to_string().contains("in flight"));
+        assert!(driver.needs_reset());
+    }
+}
+
+#[test]
 fn a_device_that_is_taken_out_works_behind_another_transport() {
     let queues = Queues::default();
     let mut first = FakeDriver::started(Shelf(Arc::clone(&queues)), OFFERED);

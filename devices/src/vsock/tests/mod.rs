@@ -146,7 +146,7 @@ fn hundreds_of_connections_are_kept_apart() {
 #[test]
 fn a_device_that_was_severed_refuses_everything() {
     let (mut device, world) = make();
-    device.sever().unwrap();
+    device.sever().perform().unwrap();
     assert!(!world.path().exists());
     let mut guest = Guest::with(device, world);
     let _service = guest.service(1024);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
+use vmm::STORAGE_PATIENCE;
 
 use crate::client::request::{Request, segment};
 use crate::client::{Failure, PATIENCE};
@@ -49,7 +50,7 @@ impl Detach {
         let path = format!("/v1/devices/{}/detach", segment(&self.device));
         let request = Request::post(path).body(json!({"deadline_ms": milliseconds(self.deadline)}));
         let waiting = Waiting::for_(format!("the guest to let go of '{}'", self.device));
-        let answer = connection.try_ask(&request, self.deadline + PATIENCE);
+        let answer = connection.try_ask(&request, self.deadline + STORAGE_PATIENCE + PATIENCE);
         drop(waiting);
         match answer {
             Ok(_) => {}

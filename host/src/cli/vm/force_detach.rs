@@ -1,7 +1,9 @@
 //! `plinth vm force-detach`: takes a device away whatever the guest says.
 
 use clap::Args;
+use vmm::STORAGE_PATIENCE;
 
+use crate::client::PATIENCE;
 use crate::client::request::{Request, segment};
 use crate::registry::name::VmName;
 
@@ -13,7 +15,8 @@ use super::detach::forget_disk;
 ///
 /// As if a cable were pulled: the guest sees errors in what it had in flight,
 /// and what it had not flushed to the disk may be lost. plinth vm detach asks
-/// the guest first.
+/// the guest first. What the host's storage has not finished with stays open
+/// until it has; the event device-detached tells when.
 #[derive(Debug, Args)]
 pub(super) struct ForceDetach {
     /// The machine
@@ -28,7 +31,7 @@ impl ForceDetach {
     pub(super) fn execute(self) -> Outcome {
         let mut connection = Connection::open(&self.name)?;
         let path = format!("/v1/devices/{}/force-detach", segment(&self.device));
-        connection.ask(&Request::post(path))?;
+        connection.ask_with_patience(&Request::post(path), STORAGE_PATIENCE + PATIENCE)?;
         forget_disk(&connection, &self.device)
     }
 }
