@@ -21,6 +21,9 @@ pub struct Counters {
     /// Connections refused, either way: nobody listens, what was asked for
     /// makes no sense, or there are too many.
     pub refused: Counter,
+    /// Host programs that were hung up on because they did not say in time
+    /// what they want.
+    pub late_greetings: Counter,
     /// The driver broke the rules: a malformed packet, one that belongs to no
     /// connection, or figures that cannot be.
     pub faults: Counter,

@@ -9,6 +9,7 @@ use super::counters::Counters;
 use super::host::HostEnd;
 use super::switchboard::Switchboard;
 use super::worker::VsockWorker;
+use crate::clock::{AlarmClock, Timer};
 use crate::reactor::{Attached, ReactorError, ReactorHandle};
 use crate::virtio::device::{
     Activation, DeviceInfo, STOP_PATIENCE, StartError, VirtioDevice, read_config_from,
@@ -46,8 +47,18 @@ impl Vsock {
     /// # Errors
     /// The process has no descriptor left, or the host's end is no socket.
     pub fn new(cid: GuestCid, host: HostEnd, reactor: ReactorHandle) -> io::Result<Self> {
+        Self::with_clock(cid, host, reactor, Timer::new()?)
+    }
+
+    /// The same, with patience that goes by `clock`.
+    pub(super) fn with_clock(
+        cid: GuestCid,
+        host: HostEnd,
+        reactor: ReactorHandle,
+        clock: impl AlarmClock + 'static,
+    ) -> io::Result<Self> {
         let counters = Arc::default();
-        let switchboard = Switchboard::new(cid, host, Arc::clone(&counters))?;
+        let switchboard = Switchboard::new(cid, host, Arc::clone(&counters), clock)?;
         Ok(Self {
             cid,
             switchboard: Some(Box::new(switchboard)),

@@ -2,7 +2,7 @@
 //!
 //! Not a byte more than the line is read, since what follows is the guest's.
 //! A program that says something else is hung up on; one that says nothing
-//! keeps a connection's place in the pool until it leaves.
+//! waits in the [`lobby`](super::lobby), as long as it may.
 
 use std::io;
 

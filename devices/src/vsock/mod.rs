@@ -9,7 +9,8 @@
 //!
 //! [`device`] is the front. Its `worker` moves packets between the queues and
 //! the `switchboard`, which knows all connections and whose turn it is; a
-//! `connection` is one of them, with its `credit`. Data goes straight between
+//! `connection` is one of them, with its `credit`, and the `lobby` is where
+//! programs wait that have not said what they want. Data goes straight between
 //! guest memory and a Unix socket, one system call a packet. Only what a slow
 //! host program does not take at once is copied, into its `stream`'s `outbox`, as far as the window goes that the connection was promised from
 //! the `pool`; so a slow program holds up nobody else.
@@ -26,6 +27,7 @@ pub mod device;
 mod greeting;
 mod header;
 pub mod host;
+mod lobby;
 mod outbox;
 mod pool;
 mod ports;

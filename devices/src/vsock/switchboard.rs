@@ -17,10 +17,12 @@ use super::counters::Counters;
 use super::greeting::{Greeting, Heard};
 use super::header::{HOST_CID, Header, Operation, STREAM};
 use super::host::HostEnd;
+use super::lobby::Lobby;
 use super::pool::Pool;
 use super::ports::{ANY, Ports};
 use super::socket::Socket;
 use super::watch::{BATCH, Change, Watch, Watched};
+use crate::clock::AlarmClock;
 use crate::log_limit::LogLimit;
 use crate::virtio::buffers::Buffers;
 
@@ -32,7 +34,6 @@ const MOST_ANSWERS: usize = 256;
 const FIRST_PORT: u32 = 1 << 30;
 
 /// The switchboard of one device.
-#[derive(Debug)]
 pub(super) struct Switchboard {
     cid: u64,
     /// None once it was let go of.
@@ -40,8 +41,7 @@ pub(super) struct Switchboard {
     watch: Watch,
     changes: Vec<Change>,
     pool: Pool,
-    greetings: HashMap<u32, Greeting>,
-    next_greeting: u32,
+    lobby: Lobby,
     connections: HashMap<Ports, Connection>,
     next_port: u32,
     /// Connections that have something for the guest.
@@ -53,8 +53,13 @@ pub(super) struct Switchboard {
 }
 
 impl Switchboard {
-    /// A switchboard without connections.
-    pub(super) fn new(cid: GuestCid, host: HostEnd, counters: Arc<Counters>) -> io::Result<Self> {
+    /// A switchboard without connections, whose patience goes by `clock`.
+    pub(super) fn new(
+        cid: GuestCid,
+        host: HostEnd,
+        counters: Arc<Counters>,
+        clock: impl AlarmClock + 'static,
+    ) -> io::Result<Self> {
         let watch = Watch::new()?;
         watch.add_listener(&host)?;
         Ok(Self {
@@ -63,8 +68,7 @@ impl Switchboard {
             watch,
             changes: Vec::with_capacity(BATCH),
             pool: Pool::new(),
-            greetings: HashMap::new(),
-            next_greeting: 0,
+            lobby: Lobby::new(clock),
             connections: HashMap::new(),
             next_port: FIRST_PORT,
             turns: VecDeque::new(),
@@ -76,7 +80,7 @@ impl Switchboard {
 
     /// Ends all connections: the driver knows of none any more.
     pub(super) fn clear(&mut self) {
-        self.greetings.clear();
+        self.lobby.clear();
         self.connections.clear();
         self.turns.clear();
         self.resets.clear();
@@ -93,6 +97,12 @@ impl Switchboard {
     /// The descriptor to wait for, for [`look`](Self::look).
     pub(super) fn fd(&self) -> RawFd {
         self.watch.fd()
+    }
+
+    /// The descriptor to wait for, for
+    /// [`hang_up_on_the_late`](Self::hang_up_on_the_late).
+    pub(super) fn clock_fd(&self) -> RawFd {
+        self.lobby.clock_fd()
     }
 
     /// Whether the guest has to take answers before more of its packets are.
@@ -237,33 +247,24 @@ impl Switchboard {
             // Closed at once, the socket tells the program.
             return self.counters.refused.add(1);
         };
-        let number = self.new_greeting();
+        let number = self.lobby.new_number();
         if self.watch.add(&socket, Watched::Greeting(number)).is_err() {
             self.pool.give_back(window);
             return self.counters.refused.add(1);
         }
-        self.greetings.insert(number, Greeting { socket, window });
+        self.lobby.admit(number, Greeting { socket, window });
         self.hear(number);
     }
 
-    fn new_greeting(&mut self) -> u32 {
-        loop {
-            self.next_greeting = (self.next_greeting + 1) % ANY;
-            if !self.greetings.contains_key(&self.next_greeting) {
-                return self.next_greeting;
-            }
-        }
-    }
-
     fn hear(&mut self, number: u32) {
-        let Some(greeting) = self.greetings.get(&number) else {
+        let Some(greeting) = self.lobby.get(number) else {
             return;
         };
         let heard = greeting.hear();
         if heard == Heard::Part {
             return;
         }
-        let greeting = self.greetings.remove(&number).expect("it was there");
+        let greeting = self.lobby.remove(number).expect("it was there");
         let Heard::Port(guest) = heard else {
             self.pool.give_back(greeting.window);
             return self.counters.refused.add(1);
@@ -282,6 +283,18 @@ impl Switchboard {
         let connection = Connection::to_guest(self.cid, ports, socket, window);
         self.connections.insert(ports, connection);
         self.settle(ports, Fate::Lives);
+    }
+
+    /// Hangs up on programs that have not said in time what they want.
+    pub(super) fn hang_up_on_the_late(&mut self) {
+        for number in self.lobby.late() {
+            // It may just have done so.
+            self.hear(number);
+            if let Some(greeting) = self.lobby.remove(number) {
+                self.pool.give_back(greeting.window);
+                self.counters.late_greetings.increment();
+            }
+        }
     }
 
     /// A host's port for a new connection to the guest's port `guest`.

@@ -1,7 +1,7 @@
 //! The worker of a vsock device: its queues and its switchboard, on a reactor.
 //!
-//! Three descriptors wake it: the driver's notifications for either queue of
-//! packets, and the host's side. A wake does a bounded amount of work and
+//! Four descriptors wake it: the driver's notifications for either queue of
+//! packets, the host's side, and the clock of the lobby. A wake does a bounded amount of work and
 //! wakes itself again if there is more. The queue of events is held and not
 //! used: its one event tells of a machine that was moved (§5.10.6.7).
 
@@ -19,6 +19,7 @@ use crate::virtio::turn::{Turn, guarded};
 const RECEIVE_KICK: Token = 0;
 const TRANSMIT_KICK: Token = 1;
 const HOST: Token = 2;
+const LATE: Token = 3;
 
 /// Packets in one go, each way. Then others on the reactor get their turn.
 const BATCH: u32 = 64;
@@ -137,12 +138,16 @@ impl Worker for VsockWorker {
             Source::readable(self.receive.kick_fd(), RECEIVE_KICK),
             Source::readable(self.transmit.kick_fd(), TRANSMIT_KICK),
             Source::readable(self.switchboard.fd(), HOST),
+            Source::readable(self.switchboard.clock_fd(), LATE),
         ]
     }
 
     fn ready(&mut self, token: Token) {
         if self.receive.awaits_reset() {
             return;
+        }
+        if token == LATE {
+            self.switchboard.hang_up_on_the_late();
         }
         if token == HOST || self.look_again {
             self.look_again = self.switchboard.look();

@@ -5,13 +5,15 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use super::*;
+use crate::clock::fake::FakeClock;
 
 fn switchboard(directory: &Path) -> Switchboard {
     let listener = UnixListener::bind(directory.join("vm.sock")).unwrap();
     let services = std::fs::File::open(directory).unwrap();
     let stem = "vm.sock".parse().unwrap();
     let host = HostEnd::new(listener.into(), services.into(), stem).unwrap();
-    Switchboard::new(GuestCid::new(3).unwrap(), host, Arc::default()).unwrap()
+    let cid = GuestCid::new(3).unwrap();
+    Switchboard::new(cid, host, Arc::default(), FakeClock::new()).unwrap()
 }
 
 /// A program that wants to talk to the guest, as far as the guest's turn.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::fake::FakeClock;
 use crate::reactor::Reactor;
 use crate::virtio::fake_driver::{Buffer, FakeDriver};
 use crate::vsock::counters::Counters;
@@ -40,6 +41,11 @@ impl World {
 
 /// A new device, with its socket at `vm.sock` in a directory of its own.
 pub(super) fn make() -> (Vsock, World) {
+    make_with(FakeClock::new())
+}
+
+/// The same, with patience that goes by `clock`.
+pub(super) fn make_with(clock: FakeClock) -> (Vsock, World) {
     let world = World {
         _reactor: Reactor::spawn("test").unwrap(),
         directory: tempfile::tempdir().unwrap(),
@@ -49,7 +55,7 @@ pub(super) fn make() -> (Vsock, World) {
     let stem = "vm.sock".parse().unwrap();
     let host = HostEnd::new(listener.into(), directory.into(), stem).unwrap();
     let cid = GuestCid::new(3).unwrap();
-    let device = Vsock::new(cid, host, world._reactor.handle()).unwrap();
+    let device = Vsock::with_clock(cid, host, world._reactor.handle(), clock).unwrap();
     (device, world)
 }
 

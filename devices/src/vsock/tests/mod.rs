@@ -11,6 +11,8 @@ use std::io::{Read, Write};
 use guest::{GUEST, Guest, make, packet};
 
 use super::header::Operation;
+use super::lobby::PATIENCE;
+use crate::clock::fake::FakeClock;
 use crate::virtio::contract::device_contract;
 use crate::virtio::device::VirtioDevice;
 
@@ -112,6 +114,31 @@ fn a_program_that_says_something_else_is_hung_up_on() {
     assert!(!matches!(program.read(&mut [0; 8]), Ok(1..)));
     assert_eq!(guest.counters.refused.get(), 1);
     guest.assert_works();
+}
+
+#[test]
+fn a_program_that_does_not_say_in_time_what_it_wants_is_hung_up_on() {
+    let clock = FakeClock::new();
+    let (device, world) = guest::make_with(clock.clone());
+    let mut guest = Guest::with(device, world);
+    guest.post(8, guest::BUFFER);
+    let mut silent = guest.program("");
+    // In, as whoever came after it is.
+    let _others = guest.connected(99);
+    clock.advance(PATIENCE / 2);
+    let mut slow = guest.program("CONNECT");
+    let _more = guest.connected(99);
+
+    clock.ring_after(PATIENCE / 2);
+    assert_eq!(silent.read(&mut [0; 8]).unwrap(), 0);
+    assert_eq!(guest.counters.late_greetings.get(), 1);
+    slow.write_all(b" 52\n").unwrap();
+    let request = guest.receive_until(Operation::Request);
+    assert_eq!(request.destination_port, 52, "in time");
+    // The clock is set for nobody who has left.
+    clock.ring_after(PATIENCE / 2);
+    let _again = guest.connected(99);
+    assert_eq!(guest.counters.late_greetings.get(), 1);
 }
 
 #[test]
