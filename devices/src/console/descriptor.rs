@@ -1,13 +1,16 @@
-//! A host descriptor that may be blocking, used without ever blocking.
+//! A host descriptor, used without ever blocking.
 //!
 //! The console's workers read and write through it. It polls before each
-//! transfer instead of setting a flag that others share.
+//! transfer instead of setting a flag that others share. That is enough for
+//! reading and for writing to what does not block anyway; for the rest there
+//! is [`may_block`].
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::Errno;
 
 /// A polled pipe takes this much in one write without blocking (PIPE_BUF), a
@@ -84,6 +87,13 @@ fn unless_blocked(result: Result<usize, Errno>) -> io::Result<Option<usize>> {
     }
 }
 
+/// Whether writing to `fd` may wait for a reader: it is something that readers
+/// empty, and not marked as non-blocking.
+pub(super) fn may_block(fd: impl AsFd) -> io::Result<bool> {
+    let marked = fcntl_getfl(&fd)?.contains(OFlags::NONBLOCK);
+    Ok(!marked && is_waitable(fd)?)
+}
+
 /// Whether epoll takes the descriptor.
 fn is_waitable(fd: impl AsFd) -> io::Result<bool> {
     let probe = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -92,6 +102,12 @@ fn is_waitable(fd: impl AsFd) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(Errno::PERM) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
@@ -139,6 +155,16 @@ mod tests {
         drop(reader);
         let error = descriptor.write(b"x", None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn what_may_block_is_known() {
+        assert!(!may_block(tempfile::tempfile().unwrap()).unwrap());
+        assert!(!may_block(std::fs::File::open("/dev/null").unwrap()).unwrap());
+        let (_reader, writer) = pipe();
+        assert!(may_block(&writer).unwrap());
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        assert!(!may_block(&writer).unwrap());
     }
 
     #[test]

@@ -8,11 +8,10 @@
 //!
 //! Host descriptors are used as they come: their flags, which belong to the
 //! open file description and so to the user's shell as well, are never
-//! changed. Before each transfer the descriptor is polled, and no more is
-//! written than a polled descriptor takes. A terminal whose reader is stuck
-//! may accept less than that and block the worker's reactor, so whoever opens
-//! the descriptors should hand over a non-blocking description of its own
-//! where there can be one.
+//! changed. Input is polled before it is read. Output that may block has a
+//! thread of its own, a [`relay`], so whoever opens the descriptors should hand
+//! over a non-blocking description of its own where there can be one: that
+//! needs none.
 
 pub mod buffer;
 pub mod escape;
@@ -23,3 +22,4 @@ pub mod output;
 pub mod size;
 
 mod descriptor;
+mod relay;

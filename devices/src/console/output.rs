@@ -12,7 +12,8 @@ use std::time::Instant;
 use crate::reactor::{Readiness, Source, Token, Worker};
 
 use super::buffer::ConsoleBuffer;
-use super::descriptor::{Descriptor, TRANSFER};
+use super::descriptor::{Descriptor, TRANSFER, may_block};
+use super::relay::Relay;
 
 const OUTPUT: Token = 0;
 const BUFFER: Token = 1;
@@ -37,6 +38,8 @@ enum Progress {
 pub struct ConsoleOutput {
     buffer: ConsoleBuffer,
     host: Descriptor,
+    /// Between `host` and a descriptor that may block.
+    relay: Option<Relay>,
     /// Taken from the buffer, not yet written.
     chunk: Vec<u8>,
     gone: bool,
@@ -46,11 +49,18 @@ impl ConsoleOutput {
     /// A worker that writes what `buffer` holds to `host`.
     ///
     /// # Errors
-    /// The process has no descriptor left.
+    /// The process has no descriptor or no thread left.
     pub fn new(buffer: ConsoleBuffer, host: OwnedFd) -> io::Result<Self> {
+        let (host, relay) = if may_block(&host)? {
+            let (near, relay) = Relay::start(host)?;
+            (near, Some(relay))
+        } else {
+            (host, None)
+        };
         Ok(Self {
             buffer,
             host: Descriptor::new(host)?,
+            relay,
             chunk: Vec::with_capacity(TRANSFER),
             gone: false,
         })
@@ -105,16 +115,19 @@ impl Worker for ConsoleOutput {
     /// Always finishes: output that the host does not take in time is given
     /// up, since nothing else waits for it.
     fn drain(&mut self, deadline: Instant) -> bool {
-        loop {
+        let written = loop {
             match self.write_some(Some(deadline)) {
                 Progress::Wrote => {}
-                Progress::Done => return true,
-                Progress::Refused => {
-                    log::warn!("the console's reader is too slow: its last output is lost");
-                    return true;
-                }
+                Progress::Done => break true,
+                Progress::Refused => break false,
             }
+        };
+        let relay = self.relay.take();
+        let passed_on = relay.is_none_or(|relay| relay.finish(&self.host, deadline));
+        if !(written && passed_on) {
+            log::warn!("the console's reader is too slow: its last output is lost");
         }
+        true
     }
 }
 
@@ -128,9 +141,15 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
+    /// A worker that writes to a pipe, which may block.
     fn piped() -> (ConsoleBuffer, ConsoleOutput, PipeReader) {
+        piped_with(false)
+    }
+
+    fn piped_with(non_blocking: bool) -> (ConsoleBuffer, ConsoleOutput, PipeReader) {
         let buffer = ConsoleBuffer::new().unwrap();
         let (reader, writer) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, non_blocking).unwrap();
         let output = ConsoleOutput::new(buffer.clone(), writer.into()).unwrap();
         (buffer, output, reader)
     }
@@ -216,9 +235,40 @@ mod tests {
         assert!(output.drain(Instant::now()));
     }
 
+    /// A terminal that is not read, says that it can be written to, and has not
+    /// room for much; and its far end.
+    fn nearly_full_terminal() -> (OwnedFd, OwnedFd) {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let far = openpt(flags).unwrap();
+        unlockpt(&far).unwrap();
+        let terminal = ioctl_tiocgptpeer(&far, flags).unwrap();
+        let blocking = fcntl_getfl(&terminal).unwrap();
+        fcntl_setfl(&terminal, blocking | OFlags::NONBLOCK).unwrap();
+        while rustix::io::write(&terminal, &[b'x'; 4096]).is_ok() {}
+        fcntl_setfl(&terminal, blocking).unwrap();
+        rustix::io::read(&far, &mut [0; 1024]).unwrap();
+        (far, terminal)
+    }
+
+    #[test]
+    fn a_terminal_that_takes_less_than_it_says_holds_up_nobody() {
+        let (_far, terminal) = nearly_full_terminal();
+        let buffer = ConsoleBuffer::new().unwrap();
+        let mut output = ConsoleOutput::new(buffer.clone(), terminal).unwrap();
+        buffer.write(&[b'x'; 60_000]);
+        let (sender, outcome) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            output.ready(BUFFER);
+            sender.send(output.drain(Instant::now())).unwrap();
+        });
+        assert_eq!(outcome.recv_timeout(PATIENCE), Ok(true));
+    }
+
     #[test]
     fn a_reader_that_is_gone_is_written_to_no_more() {
-        let (buffer, mut output, reader) = piped();
+        let (buffer, mut output, reader) = piped_with(true);
         drop(reader);
         buffer.write(b"lost");
         output.ready(BUFFER);

@@ -12,8 +12,9 @@
 //! `connection` is one of them, with its `credit`, and the `lobby` is where
 //! programs wait that have not said what they want. Data goes straight between
 //! guest memory and a Unix socket, one system call a packet. Only what a slow
-//! host program does not take at once is copied, into its `stream`'s `outbox`, as far as the window goes that the connection was promised from
-//! the `pool`; so a slow program holds up nobody else.
+//! host program does not take at once is copied, into its `stream`'s `outbox`,
+//! as far as the window goes that the connection was promised from the `pool`;
+//! so a slow program holds up nobody else.
 //!
 //! Invariants: all memory and all work per wake are bounded; every packet that
 //! belongs to nothing is answered with a reset; a connection that is lost was

@@ -6,7 +6,7 @@
 //! else writes to it: setting it would make their writes fail, also after
 //! this process has gone. Opening the same terminal or pipe once more gives a
 //! description of our own. Where that cannot be (a socket, another user's
-//! terminal) the inherited one serves; the console's writer polls it.
+//! terminal) the inherited one serves, at the cost of a thread in the VM process.
 
 use std::fs::{File, OpenOptions};
 use std::io;
