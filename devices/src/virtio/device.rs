@@ -121,6 +121,12 @@ pub trait VirtioDevice: Send {
     /// The driver has reset the device, which is stopped: it forgets whatever
     /// a driver, unlike a pause, would not expect to last.
     fn reset(&mut self) {}
+
+    /// The machine was reset: the device is stopped, there will be another
+    /// driver, and guest memory holds nothing any more of what it held.
+    fn system_reset(&mut self) {
+        self.reset();
+    }
 }
 
 /// Reads from a configuration space that lies in `space`: the common case for

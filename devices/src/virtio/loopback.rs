@@ -212,7 +212,7 @@ impl VirtioDevice for Shelf {
 
 /// A driver that has set up a [`Shelf`] with the features of the transport
 /// `features`, and the shelf's first queue.
-pub(super) fn shelved(features: u64) -> (FakeDriver, Queue) {
+pub(crate) fn shelved(features: u64) -> (FakeDriver, Queue) {
     let queues = Queues::default();
     let driver = FakeDriver::started(Shelf(Arc::clone(&queues)), features);
     let queue = queues.lock().unwrap().remove(0);

@@ -15,7 +15,7 @@ pub mod fake_driver;
 pub mod interrupt;
 pub mod last_act;
 #[cfg(test)]
-mod loopback;
+pub(crate) mod loopback;
 pub mod mmio;
 pub mod pci;
 pub mod queue;

@@ -282,8 +282,8 @@ impl Transport {
     /// The device did not stop: nobody may use it again.
     pub fn take_device(&mut self) -> Result<Box<dyn VirtioDevice>, ReactorError> {
         self.stop()?;
-        // Behind another transport there will be another driver.
-        self.device.reset();
+        // Behind another transport there will be another guest.
+        self.device.system_reset();
         self.activity = Activity::Lost;
         Ok(std::mem::replace(&mut self.device, Box::new(Vacancy)))
     }

@@ -123,8 +123,17 @@ impl VirtioDevice for Mem {
         Ok(())
     }
 
-    /// A stop changes no block, nor does a reset (§5.15.5.2): a driver that
-    /// begins anew unplugs them all.
+    /// The blocks that were plugged went with the memory that they were in. What
+    /// is wanted stays, so that the next driver plugs as many.
+    fn system_reset(&mut self) {
+        if let State::Stopped(blocks) = &mut self.state {
+            let unplugged = self.shared.plugged.swap(0, Ordering::AcqRel);
+            self.shared.counters.unplugged_bytes.add(unplugged);
+            blocks.clear();
+        }
+    }
+
+    /// A stop changes no block.
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
         *self.shared.interrupt() = None;
         match std::mem::replace(&mut self.state, State::Lost) {

@@ -7,6 +7,12 @@
 //! plugged and unplugged by [`request`]s, which the worker answers. An
 //! unplugged block goes back to the host.
 //!
+//! Blocks and what is in them outlast a reset of the device (§5.15.5.2): its
+//! driver may have been unloaded while memory was in use. A driver that finds
+//! some plugged, and does not know them, begins with unplugging all, as Linux
+//! does. They do not outlast a reset of the machine (§5.15.6.2), which gives
+//! the next guest other memory, all of it unplugged.
+//!
 //! The region is mapped all the time, and what is not plugged is kept from the
 //! guest by its driver alone: the most that a hostile guest takes is the whole
 //! region, which is what it might have been given.

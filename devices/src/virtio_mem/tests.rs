@@ -1,13 +1,19 @@
 //! Memory that grows, as its driver and its host see it.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::blocks::{BLOCK, Blocks, State};
 use super::device::Mem;
 use super::handle::MemHandle;
-use crate::reactor::Reactor;
+use super::shared::Shared;
+use super::worker::MemWorker;
+use crate::reactor::{Reactor, Worker};
 use crate::virtio::contract::device_contract;
 use crate::virtio::fake_driver::{Buffer, FakeDriver, MEMORY};
+use crate::virtio::loopback::shelved;
+use crate::virtio::transport::RegisterMap;
 
 /// The upper half of the fake driver's memory.
 const START: u64 = MEMORY as u64 / 2;
@@ -253,6 +259,77 @@ fn blocks_outlive_a_pause_and_a_reset() {
     // What Linux's driver does when it finds memory plugged.
     bench.ask_ok(UNPLUG_ALL, 0, 0);
     assert_eq!(bench.plugged(), 0);
+}
+
+#[test]
+fn a_reset_of_the_machine_unplugs_everything_and_the_next_guest_is_asked_for_as_much() {
+    let mut bench = Bench::new();
+    bench.mem.request(4 * BLOCK).unwrap();
+    bench.ask_ok(PLUG, 2, 3);
+    let device = bench.driver.transport.transport().take_device().unwrap();
+    bench.driver = FakeDriver::boxed(device);
+    bench.driver.start(u64::MAX);
+    assert_eq!(bench.plugged(), 0);
+    assert!(bench.driver.take_interrupts() > 0, "it is told");
+    assert_eq!(bench.field(48), 4 * BLOCK);
+    let counters = bench.mem.counters();
+    assert_eq!(counters.plugged_bytes.get(), counters.unplugged_bytes.get());
+    bench.ask_ok(PLUG, 0, 4);
+}
+
+/// A worker that is woken by hand, and the driver at its queue.
+fn worker_by_hand() -> (MemWorker, FakeDriver) {
+    let (driver, queue) = shelved(0);
+    let shared = Arc::new(Shared::new(START..START + SIZE));
+    let mut blocks = Blocks::new(START..START + SIZE);
+    let region = blocks.region();
+    blocks.set(&region, true);
+    (MemWorker::new(queue, blocks, shared), driver)
+}
+
+/// Makes the request available, and says where the response will be.
+fn add_unplug_all(driver: &mut FakeDriver) -> Buffer {
+    let request = driver.readable(&[&UNPLUG_ALL.to_le_bytes()[..], &[0; 22]].concat());
+    let response = driver.writable(10);
+    driver.add(0, &[request, response]);
+    response
+}
+
+#[test]
+fn much_is_unplugged_in_several_turns_and_plugged_until_the_last() {
+    let (mut worker, mut driver) = worker_by_hand();
+    driver.poke(START + SIZE - 1, &[7]);
+    add_unplug_all(&mut driver);
+    add_unplug_all(&mut driver);
+    let mut turns = 0;
+    while driver.used(0).is_none() {
+        assert!(turns < 10, "it comes to an end");
+        worker.ready(0);
+        turns += 1;
+    }
+    assert_eq!(turns, 2);
+    assert_eq!(driver.peek(START + SIZE - 1, 1), [0]);
+    assert_eq!(driver.used(0), None, "the next has its own turns");
+    worker.ready(0);
+    assert!(driver.used(0).is_some());
+    assert_eq!(worker.into_parts().1.plugged_bytes(), 0);
+}
+
+#[test]
+fn what_is_half_unplugged_when_the_device_pauses_is_unplugged_after_it() {
+    let (mut worker, mut driver) = worker_by_hand();
+    let response = add_unplug_all(&mut driver);
+    worker.ready(0);
+    let (queue, blocks) = worker.into_parts();
+    assert_eq!(driver.used(0), None);
+    assert_eq!(blocks.plugged_bytes(), SIZE, "nothing or all");
+    let shared = Arc::new(Shared::new(START..START + SIZE));
+    let mut worker = MemWorker::new(queue, blocks, shared);
+    worker.ready(0);
+    worker.ready(0);
+    assert_eq!(driver.used(0).unwrap().written, 10);
+    assert_eq!(driver.contents(response)[..2], ACK.to_le_bytes());
+    assert_eq!(worker.into_parts().1.plugged_bytes(), 0);
 }
 
 #[test]
