@@ -111,8 +111,7 @@ impl Assemble for Blueprint {
     }
 
     fn make(&self, config: DeviceConfig) -> Result<NamedDevice> {
-        let memory = &self.memory.layout;
-        catalog::make(config, &self.reactor.handle(), memory, &self.user)
+        catalog::make(config, &self.reactor.handle(), &self.memory, &self.user)
     }
 }
 

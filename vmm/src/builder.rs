@@ -207,10 +207,8 @@ impl VmBuilder {
             .console
             .map(|console| SerialConsole::new(console, &reactor.handle(), &user));
         let devices = config.devices.into_iter();
-        let devices = devices.map(|device| {
-            let memory = &config.memory.layout;
-            catalog::make(device, &reactor.handle(), memory, &user)
-        });
+        let devices =
+            devices.map(|device| catalog::make(device, &reactor.handle(), &config.memory, &user));
         let devices = devices.collect::<Result<_>>()?;
         let watchdog = config.watchdog.then(platform::make_watchdog).transpose()?;
         let clock = Arc::new(BootClock::new(asked));
@@ -282,21 +280,15 @@ fn check_pages(memory: &MemoryConfig, has_balloon: bool) -> Result<()> {
             page / MIB,
         )));
     }
-    let pooled = matches!(memory.backing, Backing::Huge2M | Backing::Huge1G);
-    if pooled && memory.transparent_huge_pages.is_some() {
+    if memory.backing.is_pooled() && memory.transparent_huge_pages.is_some() {
         return Err(Error::Config(
             "memory out of the pool of huge pages cannot have transparent huge pages; \
              choose one or the other"
                 .into(),
         ));
     }
-    // The pool may have run out when the guest wants a page again.
-    if pooled && (has_balloon || memory.layout.growth().is_some()) {
-        return Err(Error::Config(
-            "memory out of the pool of huge pages stays with its guest: it can neither grow \
-             nor have a balloon; choose ordinary pages, or neither of these"
-                .into(),
-        ));
+    if has_balloon || memory.layout.growth().is_some() {
+        memory.check_can_go_back()?;
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! The catalogue: the one file that knows every virtio device.
 
-use boot::MemoryLayout;
 use devices::balloon::device::Balloon;
 use devices::balloon::handle::BalloonHandle;
 use devices::block::device::Block;
@@ -24,6 +23,7 @@ use devices::vsock::{HostEnd, Vsock};
 use crate::config::{BlockConfig, ConsoleConfig, DeviceConfig, NetConfig, VsockConfig};
 use crate::description::DeviceDescription;
 use crate::error::{Error, Result};
+use crate::memory::MemoryConfig;
 
 /// A device and what to call it in messages.
 pub(crate) struct NamedDevice {
@@ -50,7 +50,7 @@ pub(crate) enum DeviceHandle {
 pub(crate) fn make(
     config: DeviceConfig,
     reactor: &ReactorHandle,
-    memory: &MemoryLayout,
+    memory: &MemoryConfig,
     requests: &RequestSender,
 ) -> Result<NamedDevice> {
     let description = config.description();
@@ -102,16 +102,20 @@ fn net(config: NetConfig, reactor: &ReactorHandle) -> Result<Made> {
     Ok((name, boxed(device), DeviceHandle::Net(handle)))
 }
 
-fn balloon(reactor: &ReactorHandle, memory: &MemoryLayout) -> Result<Made> {
+/// Neither inflating nor reporting is offered where pages cannot go back.
+fn balloon(reactor: &ReactorHandle, memory: &MemoryConfig) -> Result<Made> {
     let name = "balloon";
-    let device = Balloon::new(memory.bytes(), reactor.clone()).map_err(Error::device(name))?;
+    memory.check_can_go_back()?;
+    let device =
+        Balloon::new(memory.layout.bytes(), reactor.clone()).map_err(Error::device(name))?;
     let handle = DeviceHandle::Balloon(device.handle());
     Ok((name.into(), boxed(device), handle))
 }
 
-fn mem(reactor: &ReactorHandle, memory: &MemoryLayout) -> Result<Made> {
+fn mem(reactor: &ReactorHandle, memory: &MemoryConfig) -> Result<Made> {
     let name = "mem";
-    let region = memory.growth().ok_or_else(|| {
+    memory.check_can_go_back()?;
+    let region = memory.layout.growth().ok_or_else(|| {
         Error::Config("a machine whose memory cannot grow has no device for that".into())
     })?;
     let device = Mem::new(region, reactor.clone()).map_err(Error::device(name))?;
@@ -142,4 +146,39 @@ fn console(
         .map_err(Error::device(name))?;
     let device = VirtioConsole::new(output, keyboard, size, Some(host), reactor.clone());
     Ok((name.into(), boxed(device), DeviceHandle::None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::memory::Backing;
+    use boot::MemoryLayout;
+    use boot::layout::GIB;
+    use devices::reactor::Reactor;
+
+    #[test]
+    fn no_device_gives_back_what_the_pool_of_huge_pages_lent() {
+        let reactor = Reactor::spawn("test").unwrap();
+        for (backing, possible) in [
+            (Backing::Anonymous, true),
+            (Backing::Shared, true),
+            (Backing::Huge2M, false),
+            (Backing::Huge1G, false),
+        ] {
+            let memory = MemoryConfig {
+                layout: MemoryLayout::new(GIB).unwrap().growing_to(2 * GIB).unwrap(),
+                backing,
+                transparent_huge_pages: None,
+                prefault: false,
+            };
+            for device in [DeviceConfig::Balloon, DeviceConfig::Mem] {
+                let requests = RequestSender::new(|_| {});
+                let made = make(device, &reactor.handle(), &memory, &requests);
+                let refused = made.err().map(|error| error.kind());
+                let expected = (!possible).then_some(ErrorKind::Configuration);
+                assert_eq!(refused, expected, "{backing}");
+            }
+        }
+    }
 }

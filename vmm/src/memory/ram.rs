@@ -38,6 +38,11 @@ impl Backing {
         }
     }
 
+    /// Whether it is out of the host's pool of huge pages.
+    pub fn is_pooled(self) -> bool {
+        matches!(self, Self::Huge2M | Self::Huge1G)
+    }
+
     fn host_pages(self) -> HostPages {
         HostPages {
             size: usize::try_from(self.page_size()).expect("a page fits"),
@@ -70,6 +75,24 @@ pub struct MemoryConfig {
     /// Whether to allocate all of it before the guest starts, but for what
     /// comes later.
     pub prefault: bool,
+}
+
+impl MemoryConfig {
+    /// Whether a device may have pages go back to the host and come again. The
+    /// pool of huge pages may have run out when the guest wants one again.
+    ///
+    /// # Errors
+    /// It may not.
+    pub(crate) fn check_can_go_back(&self) -> Result<()> {
+        if self.backing.is_pooled() {
+            return Err(Error::Config(
+                "memory out of the pool of huge pages stays with its guest: it can neither grow \
+                 nor have a balloon; choose ordinary pages, or neither of these"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Allocates memory, zeroed.
