@@ -1,5 +1,7 @@
 //! The catalogue: the one file that knows every virtio device.
 
+use std::sync::Arc;
+
 use devices::balloon::device::Balloon;
 use devices::balloon::handle::BalloonHandle;
 use devices::block::device::Block;
@@ -13,12 +15,13 @@ use devices::net::handle::NetHandle;
 use devices::net::tap::Tap;
 use devices::platform::request::{MachineRequest, RequestSender};
 use devices::reactor::ReactorHandle;
-use devices::rng::Rng;
+use devices::rng::{Rng, RngCounters};
 use devices::virtio::device::VirtioDevice;
+use devices::virtio_console::counters::ConsoleCounters;
 use devices::virtio_console::{Keyboard, VirtioConsole};
 use devices::virtio_mem::device::Mem;
 use devices::virtio_mem::handle::MemHandle;
-use devices::vsock::{HostEnd, Vsock};
+use devices::vsock::{self, HostEnd, Vsock};
 
 use crate::config::{BlockConfig, ConsoleConfig, DeviceConfig, NetConfig, VsockConfig};
 use crate::description::DeviceDescription;
@@ -37,12 +40,13 @@ pub(crate) struct NamedDevice {
 /// The host's side of a device, to operate it while the machine runs.
 #[derive(Clone)]
 pub(crate) enum DeviceHandle {
-    /// There is nothing to operate.
-    None,
     Disk(BlockHandle),
     Net(NetHandle),
     Balloon(BalloonHandle),
     Mem(MemHandle),
+    Rng(Arc<RngCounters>),
+    Vsock(Arc<vsock::counters::Counters>),
+    Console(ConsoleCounters),
 }
 
 /// Makes the device that `config` describes, to work on `reactor`, for a
@@ -60,7 +64,8 @@ pub(crate) fn make(
         DeviceConfig::Net(config) => net(config, reactor)?,
         DeviceConfig::Rng => {
             let device = Rng::new(reactor.clone());
-            ("rng".into(), boxed(device), DeviceHandle::None)
+            let handle = DeviceHandle::Rng(device.counters());
+            ("rng".into(), boxed(device), handle)
         }
         DeviceConfig::Balloon => balloon(reactor, memory)?,
         DeviceConfig::Mem => mem(reactor, memory)?,
@@ -128,7 +133,8 @@ fn vsock(config: VsockConfig, reactor: &ReactorHandle) -> Result<Made> {
     let host = HostEnd::new(config.listener, config.directory, config.stem);
     let host = host.map_err(Error::device(&name))?;
     let device = Vsock::new(config.cid, host, reactor.clone()).map_err(Error::device(&name))?;
-    Ok((name, boxed(device), DeviceHandle::None))
+    let handle = DeviceHandle::Vsock(device.counters());
+    Ok((name, boxed(device), handle))
 }
 
 fn console(
@@ -145,7 +151,8 @@ fn console(
     let host = ConsoleHost::attach(config, &output, keyboard.clone(), quit, reactor)
         .map_err(Error::device(name))?;
     let device = VirtioConsole::new(output, keyboard, size, Some(host), reactor.clone());
-    Ok((name.into(), boxed(device), DeviceHandle::None))
+    let handle = DeviceHandle::Console(device.counters());
+    Ok((name.into(), boxed(device), handle))
 }
 
 #[cfg(test)]

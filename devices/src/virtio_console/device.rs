@@ -1,8 +1,11 @@
 //! The front of a virtio console: its identity, configuration space and life
 //! cycle. The transport calls it.
 
+use std::sync::Arc;
+
 use virtio_bindings::virtio_ids::VIRTIO_ID_CONSOLE;
 
+use super::counters::{ConsoleCounters, Counted};
 use super::keyboard::Keyboard;
 use super::worker::ConsoleWorker;
 use crate::console::buffer::ConsoleBuffer;
@@ -35,6 +38,7 @@ pub struct VirtioConsole {
     output: ConsoleBuffer,
     keyboard: Keyboard,
     size: Option<ConsoleSize>,
+    counted: Arc<Counted>,
     running: Option<Attached<ConsoleWorker>>,
     reactor: ReactorHandle,
     /// Lasts as long as the device: dropped last, it writes the last output.
@@ -57,10 +61,16 @@ impl VirtioConsole {
             output,
             keyboard,
             size,
+            counted: Arc::default(),
             running: None,
             reactor,
             _host: host,
         }
+    }
+
+    /// The device's counters, to look at while it runs.
+    pub fn counters(&self) -> ConsoleCounters {
+        ConsoleCounters::new(Arc::clone(&self.counted), self.output.clone())
     }
 
     fn config(&self) -> [u8; CONFIG_SIZE] {
@@ -92,6 +102,7 @@ impl VirtioDevice for VirtioConsole {
     fn write_config(&mut self, offset: u64, data: &[u8]) {
         if let (CONFIG_EMERGENCY_WRITE, [byte, ..]) = (offset, data) {
             self.output.write(&[*byte]);
+            self.counted.sent.increment();
         }
     }
 
@@ -101,6 +112,7 @@ impl VirtioDevice for VirtioConsole {
             activation.take_queue(TRANSMIT_QUEUE)?,
             self.output.clone(),
             self.keyboard.clone(),
+            Arc::clone(&self.counted),
         );
         self.running = Some(self.reactor.attach(worker)?);
         Ok(())

@@ -11,6 +11,7 @@
 //! Invariant: the guest's buffers go back at once, whether anybody on the host
 //! reads or not, since its driver waits for them without sleeping.
 
+pub mod counters;
 pub mod device;
 pub mod keyboard;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Tests of the device through its transport, with a fake driver.
 
+use super::counters::ConsoleCounters;
 use super::{Keyboard, VirtioConsole};
 use crate::console::buffer::{CAPACITY, ConsoleBuffer};
 use crate::console::line::Line;
@@ -18,22 +19,27 @@ device_contract!(make, queues: [1]);
 struct World {
     output: ConsoleBuffer,
     keyboard: Keyboard,
+    counters: ConsoleCounters,
     reactor: Reactor,
 }
 
 fn make_with(size: Option<ConsoleSize>) -> (VirtioConsole, World) {
-    let world = World {
-        output: ConsoleBuffer::new().unwrap(),
-        keyboard: Keyboard::new().unwrap(),
-        reactor: Reactor::spawn("test").unwrap(),
-    };
+    let output = ConsoleBuffer::new().unwrap();
+    let keyboard = Keyboard::new().unwrap();
+    let reactor = Reactor::spawn("test").unwrap();
     let device = VirtioConsole::new(
-        world.output.clone(),
-        world.keyboard.clone(),
+        output.clone(),
+        keyboard.clone(),
         size,
         None,
-        world.reactor.handle(),
+        reactor.handle(),
     );
+    let world = World {
+        output,
+        keyboard,
+        counters: device.counters(),
+        reactor,
+    };
     (device, world)
 }
 
@@ -64,6 +70,8 @@ fn what_the_guest_writes_is_shown() {
     let pieces = [b"Hello, ".as_slice(), b"world\n"].map(|piece| driver.readable(piece));
     assert_eq!(driver.request(1, &pieces).written, 0);
     assert_eq!(world.shown(), b"Hello, world\n");
+    assert_eq!(world.counters.sent_bytes(), 13);
+    assert_eq!(world.counters.lost_bytes(), 0);
 }
 
 #[test]
@@ -77,6 +85,7 @@ fn what_is_typed_reaches_the_guest_as_it_posts_buffers() {
     driver.add(0, &[buffers[1]]);
     driver.kick(0);
     assert_eq!(read(&mut driver, buffers[1]), b"re are buffers");
+    assert_eq!(world.counters.received_bytes(), 24);
     driver.add(0, &[buffers[0]]);
     driver.kick(0);
     world.keyboard.receive(b"after");
@@ -109,6 +118,9 @@ fn a_guest_that_writes_without_end_never_waits_and_costs_no_more_than_the_buffer
         driver.request(1, &[Buffer::Readable { address, len }]);
     }
     assert_eq!(world.shown().len(), CAPACITY);
+    let sent = world.counters.sent_bytes();
+    assert_eq!(sent, 10 << 20);
+    assert_eq!(world.counters.lost_bytes(), sent - CAPACITY as u64);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The worker of a virtio console: two queues, between the driver on one side
 //! and the console's buffer and keyboard on the other.
 
+use std::sync::Arc;
+
+use super::counters::Counted;
 use super::keyboard::Keyboard;
 use crate::console::buffer::ConsoleBuffer;
 use crate::reactor::{Source, Token, Worker};
@@ -29,6 +32,7 @@ pub(super) struct ConsoleWorker {
     chain: Chain,
     output: ConsoleBuffer,
     keyboard: Keyboard,
+    counted: Arc<Counted>,
 }
 
 impl ConsoleWorker {
@@ -37,6 +41,7 @@ impl ConsoleWorker {
         transmit: Queue,
         output: ConsoleBuffer,
         keyboard: Keyboard,
+        counted: Arc<Counted>,
     ) -> Self {
         Self {
             chain: Chain::new(receive.ram()),
@@ -44,6 +49,7 @@ impl ConsoleWorker {
             transmit,
             output,
             keyboard,
+            counted,
         }
     }
 
@@ -55,9 +61,10 @@ impl ConsoleWorker {
     fn run_transmit(&mut self) -> Result<(), QueueFault> {
         let mut turn = Turn::begin(&mut self.transmit, BATCH)?;
         while turn.next(&mut self.transmit, &mut self.chain)? {
-            take_output(&mut self.chain.readable, &self.output);
+            take_output(&mut self.chain.readable, &self.output, &self.counted);
             self.transmit.push(self.chain.head(), 0)?;
         }
+        self.counted.faults.add(self.transmit.new_faults());
         self.transmit.notify()
     }
 
@@ -67,14 +74,20 @@ impl ConsoleWorker {
         let mut turn = Turn::begin(&mut self.receive, BATCH)?;
         while !self.keyboard.is_empty() && turn.next(&mut self.receive, &mut self.chain)? {
             let written = give_input(&self.keyboard, &mut self.chain.writable);
+            self.counted.received.add(written.into());
             self.receive.push(self.chain.head(), written)?;
         }
+        self.counted.faults.add(self.receive.new_faults());
         self.receive.notify()
     }
 }
 
 /// Moves the guest's bytes into the console's buffer.
-fn take_output(bytes: &mut Buffers, output: &ConsoleBuffer) {
+fn take_output(bytes: &mut Buffers, output: &ConsoleBuffer, counted: &Counted) {
+    counted.sent.add(bytes.len());
+    counted
+        .passed_over
+        .add(bytes.len().saturating_sub(MOST_OUTPUT));
     bytes.truncate(MOST_OUTPUT);
     let mut piece = [0; PIECE];
     while !bytes.is_empty() {

@@ -8,7 +8,10 @@ use crate::catalog::DeviceHandle;
 use crate::command::DeviceLimits;
 use crate::device_name::DeviceName;
 use crate::error::{Error, Result};
-use crate::metrics::{DiskMeasurements, Measurements, NetMeasurements};
+use crate::metrics::{
+    ConsoleMeasurements, DiskMeasurements, Measurements, NetMeasurements, RngMeasurements,
+    VsockMeasurements,
+};
 
 impl Control {
     /// What the machine has done and holds.
@@ -28,7 +31,18 @@ impl Control {
                 DeviceHandle::Net(net) => {
                     measurements.nets.push(NetMeasurements::of(name, net));
                 }
-                _ => {}
+                DeviceHandle::Rng(rng) => {
+                    measurements.rngs.push(RngMeasurements::of(name, rng));
+                }
+                DeviceHandle::Vsock(vsock) => {
+                    measurements.vsocks.push(VsockMeasurements::of(name, vsock));
+                }
+                DeviceHandle::Console(console) => {
+                    let console = ConsoleMeasurements::of(name, console);
+                    measurements.consoles.push(console);
+                }
+                // Measured with the machine's memory.
+                DeviceHandle::Balloon(_) | DeviceHandle::Mem(_) => {}
             }
         }
         measurements

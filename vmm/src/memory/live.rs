@@ -70,7 +70,7 @@ impl LiveMemory {
             match device {
                 DeviceHandle::Balloon(balloon) => memory.balloon = Some(balloon.clone()),
                 DeviceHandle::Mem(growth) => memory.growth = Some(growth.clone()),
-                DeviceHandle::None | DeviceHandle::Disk(_) | DeviceHandle::Net(_) => {}
+                _ => {}
             }
         }
         memory

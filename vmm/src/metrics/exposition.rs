@@ -1,6 +1,8 @@
 //! What the measurements are called where Prometheus reads them: `plinth_`,
 //! what it is of, what it is, its unit.
 
+mod streams;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::openmetrics::Exposition;
@@ -20,6 +22,9 @@ pub fn exposition(measurements: &Measurements) -> String {
     }
     disks(&mut text, &measurements.disks);
     nets(&mut text, &measurements.nets);
+    streams::rngs(&mut text, &measurements.rngs);
+    streams::vsocks(&mut text, &measurements.vsocks);
+    streams::consoles(&mut text, &measurements.consoles);
     text.finish()
 }
 

@@ -6,10 +6,13 @@ use std::time::Duration;
 use devices::block::handle::BlockHandle;
 use devices::net::handle::NetHandle;
 use devices::rate_limit::{Limiter, Throttled};
+use devices::rng::RngCounters;
+use devices::virtio_console::counters::ConsoleCounters;
+use devices::vsock;
 
 use super::{
-    DirectionMeasurements, DiskMeasurements, NetMeasurements, OperationMeasurements,
-    ThrottledMeasurements,
+    ConsoleMeasurements, DirectionMeasurements, DiskMeasurements, NetMeasurements,
+    OperationMeasurements, RngMeasurements, ThrottledMeasurements, VsockMeasurements,
 };
 use crate::device_name::DeviceName;
 
@@ -90,6 +93,56 @@ impl NetMeasurements {
                 ],
                 throttled: throttled(net.transmit()),
             },
+        }
+    }
+}
+
+impl RngMeasurements {
+    /// Of the source of random numbers called `name`.
+    pub(crate) fn of(name: DeviceName, rng: &RngCounters) -> Self {
+        Self {
+            name,
+            requests: rng.requests(),
+            bytes: rng.bytes(),
+            unfilled: rng.unfilled(),
+        }
+    }
+}
+
+impl VsockMeasurements {
+    /// Of the vsock device called `name`.
+    pub(crate) fn of(name: DeviceName, vsock: &vsock::counters::Counters) -> Self {
+        let (to_guest, from_guest) = (&vsock.received_packets, &vsock.sent_packets);
+        Self {
+            name,
+            directions: [
+                ("receive", to_guest.get(), vsock.received_bytes.get()),
+                ("transmit", from_guest.get(), vsock.sent_bytes.get()),
+            ],
+            connections: [
+                ("guest", vsock.guest_connections.get()),
+                ("host", vsock.host_connections.get()),
+            ],
+            refused: [
+                ("refused", vsock.refused.get()),
+                ("late-greeting", vsock.late_greetings.get()),
+            ],
+            faults: vsock.faults.get(),
+        }
+    }
+}
+
+impl ConsoleMeasurements {
+    /// Of the virtio console called `name`.
+    pub(crate) fn of(name: DeviceName, console: &ConsoleCounters) -> Self {
+        Self {
+            name,
+            directions: [
+                ("receive", console.received_bytes()),
+                ("transmit", console.sent_bytes()),
+            ],
+            lost_bytes: console.lost_bytes(),
+            faults: console.faults(),
         }
     }
 }

@@ -32,6 +32,12 @@ pub struct Measurements {
     pub disks: Vec<DiskMeasurements>,
     /// Each network interface.
     pub nets: Vec<NetMeasurements>,
+    /// Each source of random numbers.
+    pub rngs: Vec<RngMeasurements>,
+    /// Each vsock device.
+    pub vsocks: Vec<VsockMeasurements>,
+    /// Each virtio console.
+    pub consoles: Vec<ConsoleMeasurements>,
 }
 
 /// What a vCPU has done.
@@ -104,6 +110,47 @@ pub struct DirectionMeasurements {
     pub drops: Vec<(&'static str, u64)>,
     /// What limits have held back.
     pub throttled: ThrottledMeasurements,
+}
+
+/// What a source of random numbers has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RngMeasurements {
+    /// What it is called.
+    pub name: DeviceName,
+    /// Requests that got random bytes.
+    pub requests: u64,
+    /// The bytes.
+    pub bytes: u64,
+    /// Requests that got none.
+    pub unfilled: u64,
+}
+
+/// What a vsock device has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VsockMeasurements {
+    /// What it is called.
+    pub name: DeviceName,
+    /// Each direction, with its packets and their bytes of data.
+    pub directions: [(&'static str, u64, u64); 2],
+    /// Connections that came about, by who wanted them.
+    pub connections: [(&'static str, u64); 2],
+    /// Connections that did not, by why.
+    pub refused: [(&'static str, u64); 2],
+    /// Mistakes of the driver.
+    pub faults: u64,
+}
+
+/// What a virtio console has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsoleMeasurements {
+    /// What it is called.
+    pub name: DeviceName,
+    /// Each direction, with its bytes.
+    pub directions: [(&'static str, u64); 2],
+    /// Bytes of the guest's that nobody took in time.
+    pub lost_bytes: u64,
+    /// Mistakes of the driver.
+    pub faults: u64,
 }
 
 /// What limits have held back.

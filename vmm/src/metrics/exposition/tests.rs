@@ -1,4 +1,6 @@
-use super::super::OperationMeasurements;
+use super::super::{
+    ConsoleMeasurements, OperationMeasurements, RngMeasurements, VsockMeasurements,
+};
 use super::*;
 use devices::histogram::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +65,25 @@ fn measurements() -> Measurements {
             name: "net0".parse().unwrap(),
             receive: direction.clone(),
             transmit: direction,
+        }],
+        rngs: vec![RngMeasurements {
+            name: "rng".parse().unwrap(),
+            requests: 2,
+            bytes: 64,
+            unfilled: 1,
+        }],
+        vsocks: vec![VsockMeasurements {
+            name: "vsock".parse().unwrap(),
+            directions: [("receive", 1, 2), ("transmit", 3, 4)],
+            connections: [("guest", 5), ("host", 6)],
+            refused: [("refused", 7), ("late-greeting", 8)],
+            faults: 9,
+        }],
+        consoles: vec![ConsoleMeasurements {
+            name: "console".parse().unwrap(),
+            directions: [("receive", 10), ("transmit", 11)],
+            lost_bytes: 12,
+            faults: 13,
         }],
     }
 }
@@ -177,6 +198,24 @@ fn everything_is_there_in_a_form_that_openmetrics_allows() {
             "plinth_net_drops_total{net=\"net0\",direction=\"transmit\",reason=\"oversized\"}",
             1.0,
         ),
+        ("plinth_rng_bytes_total{rng=\"rng\"}", 64.0),
+        (
+            "plinth_vsock_bytes_total{vsock=\"vsock\",direction=\"transmit\"}",
+            4.0,
+        ),
+        (
+            "plinth_vsock_connections_total{vsock=\"vsock\",initiator=\"host\"}",
+            6.0,
+        ),
+        (
+            "plinth_vsock_refusals_total{vsock=\"vsock\",reason=\"late-greeting\"}",
+            8.0,
+        ),
+        (
+            "plinth_console_bytes_total{console=\"console\",direction=\"receive\"}",
+            10.0,
+        ),
+        ("plinth_console_lost_bytes_total{console=\"console\"}", 12.0),
     ] {
         assert_eq!(samples.get(sample), Some(&value), "{sample}");
     }
