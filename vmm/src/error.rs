@@ -83,7 +83,7 @@ pub enum Error {
     /// There is no room for so many vCPUs.
     #[error(
         "{asked} vCPUs are more than the {max} that the machine was built for; \
-         start it with a larger maximum"
+         start it with a larger maximum (--cpus N,max=N)"
     )]
     TooManyCpus {
         /// How many were asked for.
@@ -92,7 +92,7 @@ pub enum Error {
         max: u8,
     },
     /// No device has this name.
-    #[error("there is no device '{name}'; there are {known}")]
+    #[error("there is no device '{name}'{}", others(.known))]
     UnknownDevice {
         /// Which was asked for.
         name: DeviceName,
@@ -110,15 +110,23 @@ pub enum Error {
     RootDisk(DeviceName),
     /// The guest was asked to give a device up and did not.
     #[error(
-        "the guest did not give '{device}' up within {patience:?}; \
-         it may yet do so, or detach it by force"
+        "the guest did not give '{device}' up within {patience:?}; {}",
+        whether_it_may_still(*.withdrawn)
     )]
     GuestKeeps {
         /// Which one.
         device: DeviceName,
         /// How long it had.
         patience: Duration,
+        /// It had not read the request, which was taken back: it never will.
+        withdrawn: bool,
     },
+    /// A guest that does not run cannot give a device up.
+    #[error(
+        "the machine is paused, so that its guest cannot give '{0}' up; \
+         resume it first, or detach the device by force"
+    )]
+    GuestRests(DeviceName),
     /// A device was detached, and not in good order.
     #[error("'{device}' is detached, but what the guest wrote may not be durable")]
     Detach {
@@ -180,6 +188,25 @@ pub enum ErrorKind {
     Internal,
 }
 
+/// What there is besides an unknown device.
+fn others(known: &str) -> String {
+    match known {
+        "" => ", and no other".into(),
+        known => format!("; there are {known}"),
+    }
+}
+
+/// What comes of a device that the guest was asked for.
+fn whether_it_may_still(withdrawn: bool) -> &'static str {
+    match withdrawn {
+        true => {
+            "it has not read the request yet, which is taken back: the device stays; \
+             ask again when the guest is up, or detach it by force"
+        }
+        false => "it may yet do so, or detach it by force",
+    }
+}
+
 /// What to do about [`Error::Memory`].
 fn remedy(backing: Backing) -> &'static str {
     match backing {
@@ -203,6 +230,7 @@ impl Error {
             | Self::UnknownDevice { .. }
             | Self::NameTaken(_)
             | Self::RootDisk(_)
+            | Self::GuestRests(_)
             | Self::OtherKind { .. }
             | Self::Resize { .. } => ErrorKind::Configuration,
             Self::GuestKeeps { .. } => ErrorKind::Guest,
@@ -310,9 +338,11 @@ mod tests {
                 Error::GuestKeeps {
                     device: name(),
                     patience: Duration::from_millis(500),
+                    withdrawn: false,
                 },
                 ErrorKind::Guest,
             ),
+            (Error::GuestRests(name()), Configuration),
             (Error::detach(&name())(io_error()), Host),
             (Error::KvmTooOld("irqfd"), Host),
             (
@@ -363,6 +393,17 @@ mod tests {
                 assert!(!outer.contains(&inner), "{outer}: {inner}");
             }
         }
+    }
+
+    #[test]
+    fn an_unknown_device_is_told_from_those_that_there_are() {
+        let unknown = |known: &str| Error::UnknownDevice {
+            name: "dta".parse().unwrap(),
+            known: known.into(),
+        };
+        let text = unknown("root, data").to_string();
+        assert_eq!(text, "there is no device 'dta'; there are root, data");
+        assert!(unknown("").to_string().ends_with("'dta', and no other"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::console::{self, Overtaken};
 use super::event_stream::{self, EventStream};
 use super::failure::{Code, Failure};
 use super::machine::Machine;
+use super::outgoing::Outgoing;
 use super::request::{self, Head};
 use super::response::Response;
 use super::route;
@@ -44,7 +45,7 @@ pub(super) struct Connection {
     descriptor: Option<OwnedFd>,
     /// The client sends nothing more.
     ended: bool,
-    outgoing: Vec<u8>,
+    outgoing: Outgoing,
     /// When it began to wait for the client: for the rest of a request, or for
     /// it to take what is sent.
     since: Instant,
@@ -54,7 +55,13 @@ enum State {
     /// It reads a request. `told` to go on, if the client asked.
     Reading { told: bool },
     /// The machine is to answer.
-    Waiting { translate: Translate, close: bool },
+    Waiting {
+        translate: Translate,
+        /// No request follows.
+        close: bool,
+        /// Only the answer's head is wanted.
+        head_only: bool,
+    },
     /// It tells what happens.
     Events(EventStream),
     /// It is the console, whose output the client has up to here.
@@ -74,7 +81,7 @@ impl Connection {
             incoming: Vec::new(),
             descriptor: None,
             ended: false,
-            outgoing: Vec::new(),
+            outgoing: Outgoing::new(now),
             since: now,
         }
     }
@@ -89,12 +96,20 @@ impl Connection {
 
     /// When [`serve`](Self::serve) is to be called if nothing happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        let stalled = self.since + PATIENCE;
         match self.state {
-            _ if !self.outgoing.is_empty() => Some(self.since + PATIENCE),
+            // They go on for as long as the client takes something.
+            State::Events(_) | State::Console { .. } if !self.outgoing.is_empty() => Some(stalled),
+            _ if !self.outgoing.is_empty() => Some(stalled.min(self.outgoing.deadline())),
             State::Reading { .. } if !self.incoming.is_empty() => Some(self.since + PATIENCE),
             State::Closing => Some(self.since + LINGER),
             _ => None,
         }
+    }
+
+    /// Whether it tells what happens.
+    pub(super) fn listens(&self) -> bool {
+        matches!(self.state, State::Events(_))
     }
 
     /// Since when it has nothing to do; none if it has.
@@ -133,9 +148,14 @@ impl Connection {
     /// The machine has answered.
     pub(super) fn answer(&mut self, outcome: Result<Reply>, now: Instant, machine: &mut Machine) {
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Waiting { translate, close } => {
+            State::Waiting {
+                translate,
+                close,
+                head_only,
+            } => {
                 let response = outcome.map_err(Failure::from).and_then(translate);
-                self.respond(response, close, now);
+                let response = response.unwrap_or_else(|failure| Response::from(&failure));
+                self.respond(&response.only_head(head_only), close, now);
                 self.advance(now, machine);
             }
             // Only who waits is answered.
@@ -149,7 +169,7 @@ impl Connection {
             if self.outgoing.is_empty() {
                 self.since = now;
             }
-            stream.tell(line, &mut self.outgoing);
+            stream.tell(line, self.outgoing.at(now));
             self.flush(now);
         }
     }
@@ -165,7 +185,8 @@ impl Connection {
     pub(super) fn end_events(&mut self, now: Instant) {
         match std::mem::replace(&mut self.state, State::Closing) {
             State::Events(stream) => {
-                stream.end(&mut self.outgoing);
+                stream.end(self.outgoing.at(now));
+                self.outgoing.restart(now);
                 self.flush(now);
             }
             other => self.state = other,
@@ -217,7 +238,7 @@ impl Connection {
         if received.surplus || second {
             let message = "more than one descriptor came; pass one, with its request";
             let failure = Failure::new(Code::MalformedRequest, message);
-            self.respond(Err(failure), true, now);
+            self.respond(&Response::from(&failure), true, now);
         }
     }
 
@@ -245,7 +266,7 @@ impl Connection {
                 self.read_request(told, now, machine)
             }
             State::Events(stream) => {
-                stream.tell_lost(&mut self.outgoing);
+                stream.tell_lost(self.outgoing.at(now));
                 self.since = now;
                 !self.outgoing.is_empty()
             }
@@ -268,7 +289,7 @@ impl Connection {
             }
             Ok(_) if self.ended => self.state = State::Closed,
             Ok(_) => return false,
-            Err(failure) => self.respond(Err(failure), true, now),
+            Err(failure) => self.respond(&Response::from(&failure), true, now),
         }
         true
     }
@@ -283,11 +304,8 @@ impl Connection {
             self.descriptor = None;
         }
         if let Err(failure) = action.and_then(|action| self.begin(action, head, now, machine)) {
-            let response = match head.method == "HEAD" {
-                true => Response::from(&failure).without_body(),
-                false => Response::from(&failure),
-            };
-            self.respond(Ok(response), head.close, now);
+            let response = Response::from(&failure).only_head(head.is_head());
+            self.respond(&response, head.close, now);
         }
     }
 
@@ -299,13 +317,23 @@ impl Connection {
         machine: &mut Machine,
     ) -> std::result::Result<(), Failure> {
         match action {
-            Action::Respond(response) => self.respond(Ok(response), head.close, now),
+            Action::Respond(response) => {
+                self.respond(&response.only_head(head.is_head()), head.close, now);
+            }
             Action::Ask(command, translate) => {
                 machine.ask(self.id, command)?;
-                let close = head.close;
-                self.state = State::Waiting { translate, close };
+                self.state = State::Waiting {
+                    translate,
+                    close: head.close,
+                    head_only: head.is_head(),
+                };
+            }
+            Action::Events if head.is_head() => {
+                self.send(event_stream::HEAD, now);
+                self.state = State::Closing;
             }
             Action::Events => {
+                machine.listen()?;
                 self.send(event_stream::HEAD, now);
                 self.state = State::Events(EventStream::default());
             }
@@ -328,24 +356,22 @@ impl Connection {
             console.type_in(&mut self.incoming);
         }
         self.since = now;
-        self.state = match console.read(at, &mut self.outgoing) {
-            Ok(at) if console.is_over(at) => State::Closing,
+        self.state = match console.read(at, self.outgoing.at(now)) {
+            Ok(at) if console.is_over(at) => {
+                self.outgoing.restart(now);
+                State::Closing
+            }
             Ok(at) => State::Console { at },
             Err(Overtaken) => State::Closed,
         };
         !self.outgoing.is_empty()
     }
 
-    fn respond(
-        &mut self,
-        response: std::result::Result<Response, Failure>,
-        close: bool,
-        now: Instant,
-    ) {
-        let response = response.unwrap_or_else(|failure| Response::from(&failure));
-        let mut bytes = Vec::new();
-        response.write(&mut bytes, close);
-        self.send(&bytes, now);
+    fn respond(&mut self, response: &Response, close: bool, now: Instant) {
+        if self.outgoing.is_empty() {
+            self.since = now;
+        }
+        response.write(self.outgoing.at(now), close);
         self.state = match close {
             true => State::Closing,
             false => State::Reading { told: false },
@@ -356,22 +382,17 @@ impl Connection {
         if self.outgoing.is_empty() {
             self.since = now;
         }
-        self.outgoing.extend(bytes);
+        self.outgoing.at(now).extend(bytes);
     }
 
     /// Sends as much as the client takes.
     fn flush(&mut self, now: Instant) {
-        while !self.outgoing.is_empty() {
-            match self.socket.send(&self.outgoing) {
-                Ok(0) => return,
-                Ok(count) => {
-                    self.outgoing.drain(..count);
-                    self.since = now;
-                }
-                Err(_) => {
-                    self.outgoing.clear();
-                    self.state = State::Closed;
-                }
+        match self.outgoing.flush(&self.socket) {
+            Ok(0) => {}
+            Ok(_) => self.since = now,
+            Err(_) => {
+                self.outgoing.clear();
+                self.state = State::Closed;
             }
         }
     }
@@ -383,7 +404,8 @@ impl Connection {
         {
             let seconds = PATIENCE.as_secs();
             let message = format!("the request was not whole after {seconds} s; send it faster");
-            self.respond(Err(Failure::new(Code::TooSlow, message)), true, now);
+            let failure = Failure::new(Code::TooSlow, message);
+            self.respond(&Response::from(&failure), true, now);
         } else {
             self.state = State::Closed;
             self.outgoing.clear();

@@ -4,11 +4,16 @@
 use super::console::Console;
 use super::failure::{Code, Failure};
 use super::mailbox::{Mail, Mailbox};
+use super::service::MAX_CONNECTIONS;
 use crate::command::Command;
 use crate::operator::Operator;
 
 /// Most commands in progress, those included whose client has gone.
 pub(super) const MAX_IN_PROGRESS: usize = 64;
+
+/// Most clients that listen to events, which they do for as long as they like:
+/// half of all, so that others get a word in.
+pub(super) const MAX_LISTENERS: usize = MAX_CONNECTIONS / 2;
 
 /// A machine with commands in progress.
 #[derive(Debug)]
@@ -16,6 +21,8 @@ pub(super) struct Machine {
     operator: Operator,
     mailbox: Mailbox,
     in_progress: usize,
+    /// Clients that listen to events.
+    pub(super) listeners: usize,
     /// If this is where it is served.
     pub(super) console: Option<Console>,
 }
@@ -26,6 +33,7 @@ impl Machine {
             operator,
             mailbox,
             in_progress: 0,
+            listeners: 0,
             console,
         }
     }
@@ -45,6 +53,21 @@ impl Machine {
         self.operator.submit(command, move |outcome| {
             mailbox.post(Mail::Answer { client, outcome });
         });
+        Ok(())
+    }
+
+    /// A client begins to listen to events.
+    pub(super) fn listen(&mut self) -> Result<(), Failure> {
+        if self.listeners >= MAX_LISTENERS {
+            return Err(Failure::new(
+                Code::Busy,
+                format!(
+                    "{MAX_LISTENERS} clients listen to events already, and more would leave \
+                     no room for requests; end one of them, or have one pass events on"
+                ),
+            ));
+        }
+        self.listeners += 1;
         Ok(())
     }
 

@@ -134,6 +134,8 @@ impl Service {
 
     /// Does what there is to do at `now`. Breaks when it is over.
     pub(super) fn serve(&mut self, ready: &Ready, now: Instant) -> ControlFlow<()> {
+        let listeners = self.connections.values().filter(|c| c.listens());
+        self.machine.listeners = listeners.count();
         if let Some(console) = &mut self.machine.console
             && ready.console
         {

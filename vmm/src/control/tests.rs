@@ -1,6 +1,7 @@
 use super::*;
 use crate::attach::{Flaw, started_device};
 use crate::catalog::NamedDevice;
+use crate::command::DeviceLimits;
 use crate::config::DeviceConfig;
 use crate::cpu::crash::{Crash, CrashCause};
 use crate::error::{Error, ErrorKind, Result};
@@ -509,7 +510,8 @@ fn a_guest_that_does_not_shut_down_in_time_is_ended() {
     vm.shutdown(Duration::ZERO).unwrap();
     assert!(matches!(patient.recv().unwrap(), Ok(Reply::Done)));
     assert_eq!(inside.events(), boot::layout::EVENT_POWER_BUTTON);
-    assert_eq!(vm.wait(), StopReason::Stopped);
+    let patience = Duration::ZERO;
+    assert_eq!(vm.wait(), StopReason::PowerCut { patience });
 }
 
 #[test]
@@ -660,6 +662,35 @@ fn a_guest_that_keeps_a_device_past_the_deadline_may_give_it_up_later() {
 }
 
 #[test]
+fn a_request_that_the_guest_has_not_read_is_taken_back_at_the_deadline() {
+    let (vm, inside) = machine_with_disks();
+    let unread = || inside.read(boot::layout::PCI_SLOTS_PORT + 4);
+    let kept = vm.detach(name("data"), Duration::ZERO).unwrap_err();
+    assert!(kept.to_string().contains("is taken back"), "{kept}");
+    assert_eq!(unread(), 0);
+    // Not while somebody else waits for it.
+    let outcome = ask_for_data(&vm, LONG);
+    let kept = vm.detach(name("data"), Duration::ZERO).unwrap_err();
+    assert!(kept.to_string().contains("may yet do so"), "{kept}");
+    assert_eq!(unread(), 1 << 2);
+    inside.eject(2);
+    assert!(matches!(outcome.recv(), Ok(Ok(Reply::Done))));
+}
+
+#[test]
+fn a_guest_that_rests_is_not_asked_for_a_device() {
+    let (vm, inside) = machine_with_disks();
+    vm.pause().unwrap();
+    let refused = vm.detach(name("data"), LONG).unwrap_err();
+    assert!(matches!(refused, Error::GuestRests(_)), "{refused}");
+    assert!(refused.to_string().contains("resume it first"), "{refused}");
+    assert_eq!(inside.read(boot::layout::PCI_SLOTS_PORT + 4), 0);
+    // By force it goes all the same.
+    vm.force_detach(name("data")).unwrap();
+    assert_eq!(names(&vm), ["root"]);
+}
+
+#[test]
 fn a_guest_may_give_a_device_up_of_its_own_accord() {
     let (vm, inside) = machine_with_disks();
     let events = vm.events();
@@ -722,6 +753,26 @@ fn a_device_detached_by_force_is_not_measured_any_more() {
     assert_eq!(vm.measure().unwrap().nets.len(), 2);
     vm.force_detach(name("data")).unwrap();
     assert_eq!(vm.measure().unwrap().nets.len(), 1);
+}
+
+#[test]
+fn a_device_is_described_as_it_is_now() {
+    let (vm, _) = machine_with_disks();
+    let described = || vm.describe().unwrap().devices.remove(1);
+    assert_eq!((described().receive, described().transmit), (None, None));
+    let rate = devices::rate_limit::Limit::per_second(3000).unwrap();
+    let limits = DeviceLimits::Net {
+        receive: None,
+        transmit: devices::rate_limit::Limits::new(Some(rate), None),
+    };
+    vm.set_limits(name("data"), limits).unwrap();
+    let transmit = described().transmit.unwrap();
+    assert_eq!(transmit.operations_per_second, Some(3000));
+    assert_eq!(transmit.operations_burst, Some(30));
+    assert_eq!(
+        (transmit.bytes_per_second, described().receive),
+        (None, None)
+    );
 }
 
 #[test]

@@ -1,12 +1,14 @@
 use super::bench::{Bench, Client, parsed, request};
 use super::*;
 use crate::api::connection::{MAX_WAITING, PATIENCE};
-use crate::api::machine::MAX_IN_PROGRESS;
+use crate::api::machine::{MAX_IN_PROGRESS, MAX_LISTENERS};
+use crate::api::outgoing::WHOLE;
 use crate::api::request::{MAX_BODY, MAX_HEAD};
 use crate::command::{Command, Reply};
 use crate::config::ConsoleConfig;
-use crate::description::{Description, State};
+use crate::description::{Description, DeviceDescription, DeviceKind, State};
 use crate::event::{Event, StopReason};
+use crate::memory::MemoryStatus;
 use proptest::prelude::*;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -60,6 +62,30 @@ fn a_description_is_json() {
     let (status, body) = parsed(&client.receive());
     assert_eq!(status, 200);
     assert_eq!(body, serde_json::to_value(&description).unwrap());
+}
+
+#[test]
+fn memory_is_json() {
+    let mut bench = Bench::new();
+    let mut client = bench.client();
+    client.send(request("GET", "/v1/memory", "").as_bytes());
+    let (command, answer) = bench.asked().unwrap();
+    assert!(matches!(command, Command::Memory));
+    let status = MemoryStatus {
+        boot_bytes: 1 << 30,
+        resident_bytes: 1 << 29,
+        requested_bytes: 1 << 30,
+        plugged_bytes: 1 << 30,
+        most_bytes: 1 << 31,
+        balloon: None,
+    };
+    answer.send(Ok(Reply::Memory(Box::new(status))));
+    bench.settle();
+    let (status, body) = parsed(&client.receive());
+    assert_eq!(status, 200);
+    assert_eq!(body["resident_bytes"], 1 << 29);
+    assert_eq!(body["most_bytes"], 1_u64 << 31);
+    assert!(body["balloon"].is_null());
 }
 
 #[test]
@@ -134,13 +160,35 @@ fn bad_requests_are_refused_and_the_connection_goes_on_where_it_can() {
         let expected = (status, code.to_owned(), field.map(str::to_owned));
         assert_eq!(refusal(&response), expected, "{request}");
     }
-    let head = bench.exchange(&mut client, &request("HEAD", "/v1/vm", ""));
-    assert!(
-        head.starts_with("HTTP/1.1 405") && head.ends_with("\r\n\r\n"),
-        "{head}"
-    );
     client.send(pause().as_bytes());
     assert!(bench.asked().is_some());
+}
+
+#[test]
+fn a_head_is_what_a_get_would_begin_with() {
+    let mut bench = Bench::new();
+    let mut client = bench.client();
+    for path in ["/openapi.json", "/nowhere"] {
+        let whole = bench.exchange(&mut client, &request("GET", path, ""));
+        let head = bench.exchange(&mut client, &request("HEAD", path, ""));
+        assert!(head.ends_with("\r\n\r\n"), "{head}");
+        assert_eq!(whole[..head.len()], head);
+        assert!(whole.len() > head.len());
+    }
+    client.send(request("HEAD", "/metrics", "").as_bytes());
+    let (command, answer) = bench.asked().unwrap();
+    assert!(matches!(command, Command::Measure));
+    answer.send(Ok(Reply::Measurements(Box::default())));
+    bench.settle();
+    let head = client.receive();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.ends_with("\r\n\r\n"), "{head}");
+    let wrong = bench.exchange(&mut client, &request("HEAD", "/v1/vm/pause", ""));
+    assert!(wrong.starts_with("HTTP/1.1 405"), "{wrong}");
+    assert!(wrong.ends_with("\r\n\r\n"), "{wrong}");
+    let events = bench.exchange(&mut client, &request("HEAD", "/v1/events", ""));
+    assert!(events.ends_with("\r\n\r\n"), "{events}");
+    assert!(client.is_closed());
 }
 
 #[test]
@@ -277,6 +325,78 @@ fn a_client_that_reads_nothing_gets_only_so_far() {
     }
     bench.pass(PATIENCE);
     assert!(bench.service.connections.is_empty());
+}
+
+#[test]
+fn a_client_that_reads_a_little_now_and_then_does_not_do_so_for_ever() {
+    let mut bench = Bench::new();
+    let mut client = bench.client();
+    client.send(request("GET", "/v1/vm", "").as_bytes());
+    let (_, answer) = bench.asked().unwrap();
+    let device = DeviceDescription::new("data".parse().unwrap(), DeviceKind::Net);
+    let description = Description {
+        state: State::Running,
+        cpus: 1,
+        max_cpus: 1,
+        memory_bytes: 1,
+        devices: vec![device; 200_000],
+    };
+    answer.send(Ok(Reply::Description(Box::new(description))));
+    bench.settle();
+    let step = PATIENCE / 2;
+    let mut passed = Duration::ZERO;
+    let mut taken = vec![0; 1 << 20];
+    while passed + step < WHOLE {
+        // Most of what waits in the kernel: it tells of no less room.
+        assert!(client.stream.read(&mut taken).unwrap() > 0);
+        bench.pass(step);
+        passed += step;
+        assert_eq!(bench.service.connections.len(), 1, "after {passed:?}");
+    }
+    assert!(client.stream.read(&mut taken).unwrap() > 0);
+    bench.pass(step);
+    assert!(bench.service.connections.is_empty());
+}
+
+#[test]
+fn a_stream_of_events_outlasts_the_time_for_an_answer() {
+    let mut bench = Bench::new();
+    let mut client = bench.client();
+    bench.exchange(&mut client, &request("GET", "/v1/events", ""));
+    bench.pass(WHOLE * 2);
+    bench.happens(&Event::Paused);
+    assert!(client.receive().contains("paused"));
+    bench.pass(WHOLE * 2);
+    bench.post(Mail::Ended);
+    assert!(client.receive().ends_with("0\r\n\r\n"));
+}
+
+#[test]
+fn listeners_leave_room_for_requests() {
+    let mut bench = Bench::new();
+    let events = request("GET", "/v1/events", "");
+    let mut listeners: Vec<Client> = Vec::new();
+    for _ in 0..MAX_LISTENERS {
+        let mut client = bench.client();
+        let head = bench.exchange(&mut client, &events);
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        listeners.push(client);
+    }
+    let mut client = bench.client();
+    let refused = bench.exchange(&mut client, &events);
+    assert_eq!(refusal(&refused), (503, "busy".into(), None));
+    // It can do all else, and so can others.
+    for client in [&mut client, &mut bench.client()] {
+        client.send(pause().as_bytes());
+        let (_, answer) = bench.asked().unwrap();
+        answer.send(Ok(Reply::Done));
+        bench.settle();
+        assert_eq!(client.receive(), DONE);
+    }
+    drop(listeners.pop());
+    bench.settle();
+    let head = bench.exchange(&mut client, &events);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
 }
 
 #[test]
