@@ -128,6 +128,81 @@ fn a_machine_is_shown_alive_and_dead() {
 }
 
 #[test]
+fn a_machine_is_shown_with_what_its_devices_may_do_and_what_memory_it_takes() {
+    let machines = Machines::new();
+    let vm_now = r#"{"state":"running","cpus":2,"memory_bytes":1073741824,"devices":[
+        {"name":"disk0","kind":"disk","capacity_bytes":21474836480,"read_only":true,
+         "limits":{"operations_per_second":3000,"bytes_per_second":1048576}},
+        {"name":"net0","kind":"net","transmit":{"bytes_per_second":2048}}]}"#;
+    let memory = r#"{"boot_bytes":1073741824,"resident_bytes":536870912,
+        "requested_bytes":2147483648,"plugged_bytes":1073741824,"most_bytes":4294967296,
+        "balloon":{"target_bytes":268435456,"actual_bytes":134217728}}"#;
+    let _web = machines.start("web", detached(), move |line| match line {
+        "GET /v1/memory" => answer("200 OK", memory),
+        _ => answer("200 OK", vm_now),
+    });
+    let show = vm(&machines, &["show", "web"]);
+    for part in [
+        "disk0 (disk), 20 GiB, read-only, at most 3000 operations/s and 1 MiB/s\n",
+        "net0 (net), transmit at most 2 KiB/s\n",
+        "1 GiB of 2 GiB asked for, 4 GiB at most (512 MiB resident)\n",
+        "128 MiB of 256 MiB asked for\n",
+    ] {
+        assert!(show.out.contains(part), "{}", show.out);
+    }
+    let show = vm(&machines, &["show", "web", "--output", "json"]);
+    let shown: serde_json::Value = serde_json::from_str(&show.out).unwrap();
+    assert_eq!(shown["memory"]["resident_bytes"], 512 << 20);
+    assert_eq!(shown["devices"][0]["limits"]["operations_per_second"], 3000);
+}
+
+#[test]
+fn a_disk_that_left_late_is_forgotten() {
+    let machines = Machines::new();
+    let path = PathBuf::from("/srv/d.img");
+    let disks = BTreeMap::from([("disk0".into(), path.clone()), ("late".into(), path)]);
+    let record = Record {
+        disks,
+        ..detached()
+    };
+    let _web = machines.start("web", record, usual);
+    let shown = |verb: &[&str]| {
+        let run = vm(&machines, &[verb, &["--output", "json"]].concat());
+        let document: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+        let machine = document.get(0).unwrap_or(&document).clone();
+        machine["disks"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let recorded = || {
+        let file = machines.path().join(RUNTIME).join("web/vm.json");
+        std::fs::read_to_string(file).unwrap()
+    };
+    assert_eq!(shown(&["list"]), ["disk0"]);
+    assert!(recorded().contains("late"));
+    assert_eq!(shown(&["show", "web"]), ["disk0"]);
+    assert!(recorded().contains("disk0") && !recorded().contains("late"));
+}
+
+#[test]
+fn a_relative_runtime_directory_is_refused() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plinth"));
+    command
+        .args(["vm", "list"])
+        .env("PLINTH_RUNTIME_DIR", "machines");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(CONFIGURATION));
+    let report = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        report.contains("PLINTH_RUNTIME_DIR is 'machines'"),
+        "{report}"
+    );
+}
+
+#[test]
 fn a_machine_that_was_taken_over_cannot_change_what_is_recorded_of_it() {
     let machines = Machines::new();
     let lies = |_: &str| {
@@ -275,8 +350,29 @@ fn a_machine_that_stops_is_waited_for_and_not_killed() {
         assert_eq!(run.code, 0, "{}", run.err);
         assert!(child.wait().unwrap().success());
         assert_eq!(web.lines(), [asked]);
+        assert_eq!(run.err, "");
         web.end(Some("the machine was stopped"));
     }
+}
+
+#[test]
+fn whoever_stops_a_machine_hears_that_its_guest_was_cut_off() {
+    let machines = Machines::new();
+    let mut child = process();
+    let input = Mutex::new(child.stdin.take());
+    let end = machines.path().join(RUNTIME).join("web/end.json");
+    let stop = move |_: &str| {
+        let text =
+            r#"{"status":5,"message":"the guest ignored it","reason":"power-cut","time_ms":1}"#;
+        std::fs::write(&end, text).unwrap();
+        drop(input.lock().unwrap().take());
+        DONE.to_owned()
+    };
+    let _web = machines.start_as(child.id(), "web", detached(), stop);
+    let run = vm(&machines, &["stop", "web"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert_eq!(run.err, "plinth: machine 'web': the guest ignored it\n");
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]
@@ -406,7 +502,10 @@ fn a_disk_s_file_grows_and_never_shrinks() {
     // A file of that name that the machine does not use is left alone.
     resize("16K").refused(CONFIGURATION, &["is not the file that the machine uses"]);
     lock(&file, Access::Exclusive).unwrap();
-    resize("4K").refused(CONFIGURATION, &["a disk never shrinks"]);
+    resize("4K").refused(
+        CONFIGURATION,
+        &["a disk never shrinks", "--size 8192 or more"],
+    );
     assert_eq!(file.metadata().unwrap().len(), 8192);
     web.lines();
 
