@@ -5,23 +5,21 @@
 //! come in the order of the requests. What has not been sent yet is bounded:
 //! the next request is read when the answer before it has been taken.
 
+mod exchange;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use super::call::{Action, Translate};
+use super::call::Translate;
 use super::console::{self, Overtaken};
-use super::event_stream::{self, EventStream};
+use super::event_stream::EventStream;
 use super::failure::{Code, Failure};
 use super::machine::Machine;
 use super::outgoing::Outgoing;
-use super::request::{self, Head};
 use super::response::Response;
-use super::route;
 use super::socket::Socket;
-use crate::command::Reply;
-use crate::error::Result;
 
 /// How long a client may take to send a request whole, and to take something
 /// of what is sent to it.
@@ -32,8 +30,6 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Most bytes of a stream that wait for a client.
 pub(super) const MAX_WAITING: usize = 64 << 10;
-
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A client.
 pub(super) struct Connection {
@@ -142,24 +138,6 @@ impl Connection {
         self.advance(now, machine);
         if gone {
             self.state = State::Closed;
-        }
-    }
-
-    /// The machine has answered.
-    pub(super) fn answer(&mut self, outcome: Result<Reply>, now: Instant, machine: &mut Machine) {
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Waiting {
-                translate,
-                close,
-                head_only,
-            } => {
-                let response = outcome.map_err(Failure::from).and_then(translate);
-                let response = response.unwrap_or_else(|failure| Response::from(&failure));
-                self.respond(&response.only_head(head_only), close, now);
-                self.advance(now, machine);
-            }
-            // Only who waits is answered.
-            other => self.state = other,
         }
     }
 
@@ -278,75 +256,6 @@ impl Connection {
         }
     }
 
-    fn read_request(&mut self, told: bool, now: Instant, machine: &mut Machine) -> bool {
-        match request::parse(&self.incoming) {
-            Ok(Some(head)) if self.incoming.len() >= head.len + head.body_len => {
-                self.take_request(&head, now, machine);
-            }
-            Ok(Some(head)) if head.expects_continue && !told => {
-                self.send(CONTINUE, now);
-                self.state = State::Reading { told: true };
-            }
-            Ok(_) if self.ended => self.state = State::Closed,
-            Ok(_) => return false,
-            Err(failure) => self.respond(&Response::from(&failure), true, now),
-        }
-        true
-    }
-
-    fn take_request(&mut self, head: &Head, now: Instant, machine: &mut Machine) {
-        let rest = self.incoming.split_off(head.len + head.body_len);
-        let request = std::mem::replace(&mut self.incoming, rest);
-        self.since = now;
-        let action = route::lead(head, &request[head.len..], &mut self.descriptor);
-        if self.incoming.is_empty() {
-            // It came with this request, which did not want it.
-            self.descriptor = None;
-        }
-        if let Err(failure) = action.and_then(|action| self.begin(action, head, now, machine)) {
-            let response = Response::from(&failure).only_head(head.is_head());
-            self.respond(&response, head.close, now);
-        }
-    }
-
-    fn begin(
-        &mut self,
-        action: Action,
-        head: &Head,
-        now: Instant,
-        machine: &mut Machine,
-    ) -> std::result::Result<(), Failure> {
-        match action {
-            Action::Respond(response) => {
-                self.respond(&response.only_head(head.is_head()), head.close, now);
-            }
-            Action::Ask(command, translate) => {
-                machine.ask(self.id, command)?;
-                self.state = State::Waiting {
-                    translate,
-                    close: head.close,
-                    head_only: head.is_head(),
-                };
-            }
-            Action::Events if head.is_head() => {
-                self.send(event_stream::HEAD, now);
-                self.state = State::Closing;
-            }
-            Action::Events => {
-                machine.listen()?;
-                self.send(event_stream::HEAD, now);
-                self.state = State::Events(EventStream::default());
-            }
-            Action::Console => {
-                let console = machine.console.as_mut().ok_or_else(console::elsewhere)?;
-                let at = console.attach(self.id)?;
-                self.send(console::HEAD, now);
-                self.state = State::Console { at };
-            }
-        }
-        Ok(())
-    }
-
     /// Between the client and the console, which has been shown up to `at`.
     fn relay(&mut self, at: u64, now: Instant, machine: &mut Machine) -> bool {
         let Some(console) = &mut machine.console else {
@@ -365,17 +274,6 @@ impl Connection {
             Err(Overtaken) => State::Closed,
         };
         !self.outgoing.is_empty()
-    }
-
-    fn respond(&mut self, response: &Response, close: bool, now: Instant) {
-        if self.outgoing.is_empty() {
-            self.since = now;
-        }
-        response.write(self.outgoing.at(now), close);
-        self.state = match close {
-            true => State::Closing,
-            false => State::Reading { told: false },
-        };
     }
 
     fn send(&mut self, bytes: &[u8], now: Instant) {
