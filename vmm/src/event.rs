@@ -27,10 +27,10 @@ pub enum StopReason {
     Watchdog,
     /// Its console's user ended it.
     UserQuit,
-    /// [`Vm::stop`](crate::Vm::stop), or its handle was dropped.
+    /// [`Operator::stop`](crate::Operator::stop), or its handle was dropped.
     Stopped,
-    /// [`Vm::shutdown`](crate::Vm::shutdown), and the guest did not heed its
-    /// power button until the deadline.
+    /// [`Operator::shutdown`](crate::Operator::shutdown), and the guest did not
+    /// heed its power button until the deadline.
     PowerCut {
         /// How long it had.
         patience: Duration,

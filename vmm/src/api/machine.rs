@@ -4,7 +4,6 @@
 use super::console::Console;
 use super::failure::{Code, Failure};
 use super::mailbox::{Mail, Mailbox};
-use super::service::MAX_CONNECTIONS;
 use crate::command::Command;
 use crate::operator::Operator;
 
@@ -12,8 +11,8 @@ use crate::operator::Operator;
 pub(super) const MAX_IN_PROGRESS: usize = 64;
 
 /// Most clients that listen to events, which they do for as long as they like:
-/// half of all, so that others get a word in.
-pub(super) const MAX_LISTENERS: usize = MAX_CONNECTIONS / 2;
+/// half of all that there may be, so that others get a word in.
+pub(super) const MAX_LISTENERS: usize = 8;
 
 /// A machine with commands in progress.
 #[derive(Debug)]

@@ -33,7 +33,7 @@ pub struct End {
     pub status: u8,
     /// Why, for a person.
     pub message: String,
-    /// The same for programs: a [`StopReason`](crate::StopReason)'s name, if
+    /// The same for programs: a [`StopReason`]'s name, if
     /// the machine ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -146,7 +146,7 @@ impl LiveMemory {
         if let Some(survey) = self.survey.get() {
             return Ok(survey);
         }
-        let survey = Survey::spawn(self.ram.clone())?;
+        let survey = Survey::of(self.ram.clone())?;
         Ok(self.survey.get_or_init(|| survey))
     }
 }

@@ -31,11 +31,17 @@ impl Survey {
     ///
     /// # Errors
     /// The process has no thread left.
-    pub(super) fn spawn(ram: Ram) -> io::Result<Self> {
+    pub(super) fn of(ram: Ram) -> io::Result<Self> {
+        Self::spawn(move |goes_on| ram.resident_while(goes_on))
+    }
+
+    fn spawn(
+        look: impl Fn(&dyn Fn() -> bool) -> io::Result<u64> + Send + 'static,
+    ) -> io::Result<Self> {
         let (asking, asked) = channel();
         let over = Arc::new(AtomicBool::new(false));
         let is_over = Arc::clone(&over);
-        let look = move || ram.resident_while(|| !is_over.load(Ordering::Relaxed));
+        let look = move || look(&|| !is_over.load(Ordering::Relaxed));
         let thread = thread::builder("survey").spawn(move || answer(&asked, look))?;
         Ok(Self {
             asking: Some(asking),
@@ -58,15 +64,26 @@ impl Survey {
 fn answer(asked: &Receiver<Tell>, look: impl Fn() -> io::Result<u64>) {
     while let Ok(first) = asked.recv() {
         let others: Vec<Tell> = asked.try_iter().collect();
-        let found = look();
+        let found = look().map_err(explained);
         for tell in others {
             // An error has no copies.
             tell(match &found {
                 Ok(bytes) => Ok(*bytes),
-                Err(error) => Err(error.kind().into()),
+                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
             });
         }
         first(found);
+    }
+}
+
+/// What it means to whoever asked.
+fn explained(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::Interrupted => io::Error::new(
+            io::ErrorKind::Interrupted,
+            "the guest was reset or has ended meanwhile; ask again",
+        ),
+        _ => error,
     }
 }
 
@@ -85,6 +102,43 @@ impl Drop for Survey {
 mod tests {
     use super::*;
     use std::sync::mpsc;
+
+    #[test]
+    fn nobody_waits_for_a_look_nor_does_the_end() {
+        let looks = |goes_on: &dyn Fn() -> bool| {
+            while goes_on() {
+                std::thread::yield_now();
+            }
+            Err(io::ErrorKind::Interrupted.into())
+        };
+        let survey = Survey::spawn(looks).unwrap();
+        let (told, answers) = mpsc::channel();
+        for _ in 0..3 {
+            let told = told.clone();
+            survey.resident(move |found| told.send(found.is_err()).unwrap());
+        }
+        drop((survey, told));
+        assert_eq!(answers.iter().collect::<Vec<_>>(), [true; 3]);
+    }
+
+    #[test]
+    fn whoever_asks_is_told_even_if_the_guest_ends_meanwhile() {
+        let (asking, asked) = channel::<Tell>();
+        let (told, answers) = mpsc::channel();
+        for _ in 0..2 {
+            let told = told.clone();
+            asking
+                .send(Box::new(move |found| told.send(found).unwrap()))
+                .unwrap();
+        }
+        drop((asking, told));
+        answer(&asked, || Err(io::ErrorKind::Interrupted.into()));
+        let answers: Vec<_> = answers.iter().map(|found| found.unwrap_err()).collect();
+        assert_eq!(answers.len(), 2);
+        for error in answers {
+            assert!(error.to_string().contains("ask again"), "{error}");
+        }
+    }
 
     #[test]
     fn all_who_ask_while_it_looks_share_the_next_answer() {
