@@ -161,8 +161,9 @@ fn a_guest_that_ignores_its_power_button_is_ended_at_the_deadline() {
     let (builder, console) = machine(&run_word(READ), &disk);
     let vm = builder.build().unwrap().start().unwrap();
     assert!(console.shows("disk: holds /dev/vda"));
-    vm.shutdown(Duration::from_millis(500)).unwrap();
-    assert_eq!(vm.wait(), StopReason::Stopped);
+    let patience = Duration::from_millis(500);
+    vm.shutdown(patience).unwrap();
+    assert_eq!(vm.wait(), StopReason::PowerCut { patience });
 }
 
 /// Waits for a third vCPU, uses it, and tells how many there are.
