@@ -49,6 +49,26 @@ pub(crate) enum DeviceHandle {
     Console(ConsoleCounters),
 }
 
+impl DeviceHandle {
+    /// What there is to say of the device as it is now, beside what was said
+    /// of it when it was made.
+    pub(crate) fn describe(&self, made: &DeviceDescription) -> DeviceDescription {
+        let mut description = made.clone();
+        match self {
+            Self::Disk(disk) => {
+                description.capacity_bytes = Some(disk.capacity());
+                description.limits = disk.limits().map(Into::into);
+            }
+            Self::Net(net) => {
+                description.receive = net.receive().limits().map(Into::into);
+                description.transmit = net.transmit().limits().map(Into::into);
+            }
+            _ => {}
+        }
+        description
+    }
+}
+
 /// Makes the device that `config` describes, to work on `reactor`, for a
 /// machine with this `memory`. What it wants of the machine goes to `requests`.
 pub(crate) fn make(
@@ -162,7 +182,17 @@ mod tests {
     use crate::memory::Backing;
     use boot::MemoryLayout;
     use boot::layout::GIB;
+    use devices::rate_limit::{Limit, Limits};
     use devices::reactor::Reactor;
+
+    fn memory(backing: Backing) -> MemoryConfig {
+        MemoryConfig {
+            layout: MemoryLayout::new(GIB).unwrap().growing_to(2 * GIB).unwrap(),
+            backing,
+            transparent_huge_pages: None,
+            prefault: false,
+        }
+    }
 
     #[test]
     fn no_device_gives_back_what_the_pool_of_huge_pages_lent() {
@@ -173,19 +203,49 @@ mod tests {
             (Backing::Huge2M, false),
             (Backing::Huge1G, false),
         ] {
-            let memory = MemoryConfig {
-                layout: MemoryLayout::new(GIB).unwrap().growing_to(2 * GIB).unwrap(),
-                backing,
-                transparent_huge_pages: None,
-                prefault: false,
-            };
             for device in [DeviceConfig::Balloon, DeviceConfig::Mem] {
-                let requests = RequestSender::new(|_| {});
-                let made = make(device, &reactor.handle(), &memory, &requests);
+                let requests = RequestSender::new(drop);
+                let made = make(device, &reactor.handle(), &memory(backing), &requests);
                 let refused = made.err().map(|error| error.kind());
                 let expected = (!possible).then_some(ErrorKind::Configuration);
                 assert_eq!(refused, expected, "{backing}");
             }
         }
+    }
+
+    #[test]
+    fn a_disk_is_described_with_its_size_and_limits_as_they_are_now() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        let grown = file.try_clone().unwrap();
+        let config = DeviceConfig::Block(BlockConfig {
+            file,
+            id: "data".parse().unwrap(),
+            options: crate::DiskOptions {
+                engine: crate::EngineChoice::Sync,
+                ..crate::DiskOptions::default()
+            },
+            limits: Limits::new(None, Limit::per_second(4096).ok()),
+        });
+        let reactor = Reactor::spawn("test").unwrap();
+        let made = make(
+            config,
+            &reactor.handle(),
+            &memory(Backing::Anonymous),
+            &RequestSender::new(drop),
+        )
+        .unwrap();
+        let described = || made.handle.describe(&made.description);
+        assert_eq!(described().capacity_bytes, Some(1 << 20));
+        assert_eq!(described().read_only, Some(false));
+        assert_eq!(described().limits.unwrap().bytes_per_second, Some(4096));
+        let DeviceHandle::Disk(disk) = &made.handle else {
+            panic!("it is a disk");
+        };
+        disk.set_limits(None);
+        grown.set_len(2 << 20).unwrap();
+        disk.resize(None).unwrap();
+        assert_eq!(described().limits, None);
+        assert_eq!(described().capacity_bytes, Some(2 << 20));
     }
 }
