@@ -55,6 +55,11 @@ impl Network {
         format!("tap={TAP}")
     }
 
+    /// The guest's address.
+    pub fn guest(&self) -> &'static str {
+        GUEST
+    }
+
     /// The word that gives the guest its address.
     pub fn guest_address(&self) -> String {
         format!("plinth.ip={GUEST}/24")
