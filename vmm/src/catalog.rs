@@ -14,6 +14,7 @@ use devices::net::handle::NetHandle;
 use devices::net::tap::Tap;
 use devices::platform::request::{MachineRequest, RequestSender};
 use devices::reactor::ReactorHandle;
+use devices::reactor::threads::IoThreads;
 use devices::rng::Rng;
 use devices::virtio::device::VirtioDevice;
 use devices::virtio_console::{Keyboard, VirtioConsole};
@@ -45,19 +46,20 @@ pub(crate) enum DeviceHandle {
     Mem(MemHandle),
 }
 
-/// Makes the device that `config` describes, to work on `reactor`, for a
+/// Makes the device that `config` describes, to work on `threads`, for a
 /// machine with this `memory`. What it wants of the machine goes to `requests`.
 pub(crate) fn make(
     config: DeviceConfig,
-    reactor: &ReactorHandle,
+    threads: &mut IoThreads,
     memory: &MemoryLayout,
     requests: &RequestSender,
 ) -> Result<NamedDevice> {
+    let reactor = &threads.first();
     let description = config.description();
     let description = description.map_err(|error| Error::Config(error.to_string()))?;
     let (name, device, handle) = match config {
-        DeviceConfig::Block(config) => block(config, reactor)?,
-        DeviceConfig::Net(config) => net(config, reactor)?,
+        DeviceConfig::Block(config) => block(config, threads)?,
+        DeviceConfig::Net(config) => net(config, threads)?,
         DeviceConfig::Rng => {
             let device = Rng::new(reactor.clone());
             ("rng".into(), boxed(device), DeviceHandle::None)
@@ -82,20 +84,23 @@ fn boxed(device: impl VirtioDevice + 'static) -> Box<dyn VirtioDevice> {
     Box::new(device)
 }
 
-fn block(config: BlockConfig, reactor: &ReactorHandle) -> Result<Made> {
+fn block(config: BlockConfig, threads: &mut IoThreads) -> Result<Made> {
     let name = format!("disk {}", config.id);
-    let (disk, engine) = open_disk(config.file, config.options).map_err(Error::device(&name))?;
+    let reactors = threads.for_queues(config.options.queues.get());
+    let reactors = reactors.map_err(Error::device(&name))?;
+    let (disks, engine) = open_disk(config.file, config.options).map_err(Error::device(&name))?;
     log::info!("{name} uses {engine}");
-    let device = Block::new(disk, config.id, reactor.clone()).map_err(Error::device(&name))?;
+    let device = Block::new(disks, config.id, reactors).map_err(Error::device(&name))?;
     let handle = device.handle();
     handle.set_limits(config.limits);
     Ok((name, boxed(device), DeviceHandle::Disk(handle)))
 }
 
-fn net(config: NetConfig, reactor: &ReactorHandle) -> Result<Made> {
+fn net(config: NetConfig, threads: &mut IoThreads) -> Result<Made> {
+    let reactor = threads.first();
     let name = format!("network interface {}", config.options.mac);
     let tap = Tap::from_fd(config.tap).map_err(Error::device(&name))?;
-    let device = Net::new(Box::new(tap), config.options, reactor.clone());
+    let device = Net::new(Box::new(tap), config.options, reactor);
     let device = device.map_err(Error::device(&name))?;
     let handle = device.handle();
     handle.set_limits(config.receive, config.transmit);

@@ -10,6 +10,7 @@ use devices::block::open::{DiskOptions, EngineChoice};
 use devices::net::device::NetOptions;
 use devices::net::mac::MacAddress;
 use devices::net::mtu::Mtu;
+use devices::virtio::queue_count::QueueCount;
 use serde::{Deserialize, Serialize};
 
 use super::body::Body;
@@ -36,8 +37,15 @@ pub(super) struct NewDisk {
     direct: bool,
     #[serde(default)]
     engine: Engine,
+    #[serde(default = "one")]
+    queues: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<WireLimits>,
+}
+
+/// How many queues a device has if nothing is said.
+fn one() -> u64 {
+    QueueCount::default().get().into()
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -86,6 +94,7 @@ pub(super) fn read(
                     },
                     direct: disk.direct,
                     read_only: disk.readonly,
+                    queues: QueueCount::new(disk.queues).map_err(bad("queues"))?,
                 },
                 limits: checked(disk.limits, "limits.")?,
             }))
@@ -151,13 +160,14 @@ mod tests {
     #[test]
     fn a_disk_and_a_network_interface_take_the_descriptor() {
         let mut passed = file();
-        let text = r#"{"kind":"disk","name":"data","readonly":true,
+        let text = r#"{"kind":"disk","name":"data","readonly":true,"queues":4,
             "limits":{"operations_per_second":100}}"#;
         let Ok(DeviceConfig::Block(disk)) = parsed(text, &mut passed) else {
             panic!("it is a disk");
         };
         assert!(passed.is_none() && disk.options.read_only && !disk.options.direct);
         assert_eq!(disk.id.to_string(), "data");
+        assert_eq!(disk.options.queues.get(), 4);
         let limit = Limit::per_second(100).ok();
         assert_eq!(disk.limits, Limits::new(limit, None));
         let text = r#"{"kind":"net","name":"net1","mac":"02:00:00:00:00:01","mtu":9000,
@@ -183,6 +193,8 @@ mod tests {
                 "name",
             ),
             (r#"{"kind":"disk","name":"a","readonly":1}"#, "readonly"),
+            (r#"{"kind":"disk","name":"a","queues":0}"#, "queues"),
+            (r#"{"kind":"disk","name":"a","queues":17}"#, "queues"),
             (r#"{"kind":"disk","name":"a","mac":""}"#, "mac"),
             (r#"{"kind":"net","name":"a","mac":"1"}"#, "mac"),
             (

@@ -12,6 +12,7 @@ use devices::net::device::NetOptions;
 use devices::net::mac::MacAddress;
 use devices::net::mtu::Mtu;
 use devices::rate_limit::{Limit, Limits};
+use devices::virtio::queue_count::QueueCount;
 use devices::vsock::GuestCid;
 use proptest::prelude::*;
 use rustix::io::FdFlags;
@@ -85,8 +86,8 @@ fn block() -> impl Strategy<Value = DeviceConfig> {
         EngineChoice::Sync,
     ]);
     let flags = any::<(bool, bool)>();
-    ("[a-z0-9]{1,20}", engine, flags, limits()).prop_map(
-        |(id, engine, (direct, read_only), limits)| {
+    ("[a-z0-9]{1,20}", engine, flags, 1u64..=16, limits()).prop_map(
+        |(id, engine, (direct, read_only), queues, limits)| {
             DeviceConfig::Block(BlockConfig {
                 file: file(),
                 id: id.parse::<DiskId>().unwrap(),
@@ -94,6 +95,7 @@ fn block() -> impl Strategy<Value = DeviceConfig> {
                     engine,
                     direct,
                     read_only,
+                    queues: QueueCount::new(queues).unwrap(),
                 },
                 limits,
             })

@@ -38,7 +38,7 @@ pub(super) struct Attach {
     #[arg(value_name = "VM")]
     name: VmName,
 
-    /// Disk: PATH[,readonly][,direct][,engine=io-uring|sync][,id=ID][,LIMITS]
+    /// Disk: PATH[,readonly][,direct][,engine=io-uring|sync][,queues=N][,id=ID][,LIMITS]
     #[arg(long)]
     disk: Option<DiskOption>,
 
@@ -91,6 +91,7 @@ fn attach_disk(
         "readonly": options.read_only,
         "direct": options.direct,
         "engine": engine(options.engine),
+        "queues": options.queues.get(),
     });
     add_limits(&mut body, "limits", disk.limits);
     let request = Request::post("/v1/devices")

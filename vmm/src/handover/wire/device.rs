@@ -7,6 +7,7 @@ use devices::block::open::{DiskOptions, EngineChoice};
 use devices::net::device::NetOptions;
 use devices::net::mtu::Mtu;
 use devices::rate_limit::{Limit, Limits};
+use devices::virtio::queue_count::QueueCount;
 use devices::vsock::GuestCid;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,7 @@ pub(super) enum WireDevice {
         engine: WireEngine,
         direct: bool,
         read_only: bool,
+        queues: u16,
         limits: Option<WireLimits>,
     },
     Net {
@@ -82,6 +84,7 @@ impl WireDevice {
                 },
                 direct: block.options.direct,
                 read_only: block.options.read_only,
+                queues: block.options.queues.get(),
                 limits: block.limits.map(WireLimits::from_limits),
             },
             DeviceConfig::Net(net) => Self::Net {
@@ -117,6 +120,7 @@ impl WireDevice {
                 engine,
                 direct,
                 read_only,
+                queues,
                 limits,
             } => DeviceConfig::Block(BlockConfig {
                 file: fd(file)?.into(),
@@ -129,6 +133,7 @@ impl WireDevice {
                     },
                     direct,
                     read_only,
+                    queues: QueueCount::new(queues.into()).map_err(bad("number of queues"))?,
                 },
                 limits: read(limits)?,
             }),
