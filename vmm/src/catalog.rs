@@ -11,12 +11,14 @@ use devices::console::host::ConsoleHost;
 use devices::console::size::ConsoleSize;
 use devices::net::device::Net;
 use devices::net::handle::NetHandle;
+use devices::net::port::Port;
 use devices::net::tap::Tap;
 use devices::platform::request::{MachineRequest, RequestSender};
 use devices::reactor::ReactorHandle;
 use devices::reactor::threads::IoThreads;
 use devices::rng::Rng;
 use devices::virtio::device::VirtioDevice;
+use devices::virtio::queue_count::QueueCount;
 use devices::virtio_console::{Keyboard, VirtioConsole};
 use devices::virtio_mem::device::Mem;
 use devices::virtio_mem::handle::MemHandle;
@@ -97,10 +99,15 @@ fn block(config: BlockConfig, threads: &mut IoThreads) -> Result<Made> {
 }
 
 fn net(config: NetConfig, threads: &mut IoThreads) -> Result<Made> {
-    let reactor = threads.first();
     let name = format!("network interface {}", config.options.mac);
-    let tap = Tap::from_fd(config.tap).map_err(Error::device(&name))?;
-    let device = Net::new(Box::new(tap), config.options, reactor);
+    let queues = QueueCount::new(config.taps.len() as u64).map_err(Error::device(&name))?;
+    let reactors = threads.for_queues(queues.get());
+    let reactors = reactors.map_err(Error::device(&name))?;
+    let taps = Tap::from_fds(config.taps).map_err(Error::device(&name))?;
+    let ports = taps
+        .into_iter()
+        .map(|tap| -> Box<dyn Port> { Box::new(tap) });
+    let device = Net::new(ports.collect(), config.options, reactors);
     let device = device.map_err(Error::device(&name))?;
     let handle = device.handle();
     handle.set_limits(config.receive, config.transmit);

@@ -162,9 +162,9 @@ pub struct BlockConfig {
 pub struct NetConfig {
     /// What it is called, unique in its machine.
     pub name: DeviceName,
-    /// A tap, open in the mode that
-    /// [`open_tap`](devices::net::tap_open::open_tap) opens it in.
-    pub tap: OwnedFd,
+    /// The queues of a tap, one for each queue pair, open as
+    /// [`open_tap`](devices::net::tap_open::open_tap) opens them.
+    pub taps: Vec<OwnedFd>,
     /// What the guest sees of it.
     pub options: NetOptions,
     /// How much may come to the guest to begin with.

@@ -28,11 +28,9 @@ use super::severed_port::SeveredPort;
 use super::transmit::Transmit;
 use super::worker::NetWorker;
 use crate::clock::{AlarmClock, Timer};
-use crate::reactor::{Attached, ReactorError, ReactorHandle};
+use crate::reactor::{ReactorError, ReactorHandle};
 use crate::virtio::crew::Crew;
-use crate::virtio::device::{
-    Activation, DeviceInfo, STOP_PATIENCE, StartError, VirtioDevice, read_config_from,
-};
+use crate::virtio::device::{Activation, DeviceInfo, StartError, VirtioDevice, read_config_from};
 use crate::virtio::queue::Queue;
 
 const QUEUE_SIZE: u16 = 256;
@@ -79,7 +77,8 @@ pub struct Net {
 /// The workers of a device.
 struct Running {
     pairs: Crew<NetWorker>,
-    control: Option<Attached<ControlWorker>>,
+    /// One, if the driver has a control queue.
+    control: Crew<ControlWorker>,
 }
 
 impl Net {
@@ -214,18 +213,24 @@ impl Net {
         pairs: Crew<NetWorker>,
         control: Option<ControlWorker>,
     ) -> Result<(), StartError> {
-        let reactor = self.reactors.first().expect("a device has a reactor");
-        match control.map(|control| reactor.attach(control)).transpose() {
+        match Crew::attach(&self.reactors, control.into_iter().collect()) {
             Ok(control) => {
                 self.running = Some(Running { pairs, control });
                 Ok(())
             }
             Err(refused) => {
-                let workers = pairs.detach()?;
-                self.take_back(workers);
+                self.bring_back(pairs)?;
                 Err(refused.reason.into())
             }
         }
+    }
+
+    /// Stops the workers. Gives the queues.
+    fn bring_back(&mut self, pairs: Crew<NetWorker>) -> Result<Vec<Queue>, ReactorError> {
+        let workers = pairs.detach();
+        // Which pair the others belong to is not known any more.
+        let workers = workers.inspect_err(|_| self.ports.clear())?;
+        Ok(self.take_back(workers))
     }
 
     /// Takes back what the workers had. Gives the queues.
@@ -288,8 +293,9 @@ impl VirtioDevice for Net {
         match Crew::attach(&self.reactors, workers) {
             Ok(pairs) => self.start_control(pairs, control),
             Err(refused) => {
-                if let Some(workers) = refused.workers {
-                    self.take_back(workers);
+                match refused.workers {
+                    Some(workers) => drop(self.take_back(workers)),
+                    None => self.ports.clear(),
                 }
                 Err(refused.reason.into())
             }
@@ -311,9 +317,9 @@ impl VirtioDevice for Net {
         };
         // First: nothing changes any more. The others stop whatever became of
         // it.
-        let control = control.map(|control| control.detach(STOP_PATIENCE));
-        let mut queues = self.take_back(pairs.detach()?);
-        queues.extend(control.transpose()?.map(ControlWorker::into_queue));
+        let control = control.detach();
+        let mut queues = self.bring_back(pairs)?;
+        queues.extend(control?.into_iter().map(ControlWorker::into_queue));
         Ok(queues)
     }
 

@@ -122,10 +122,14 @@ pub(super) struct Run {
     transport: TransportOption,
 
     /// Network interface on an existing tap:
-    /// tap=NAME[,mac=MAC][,mtu=N][,id=NAME][,LIMITS]
+    /// tap=NAME[,mac=MAC][,mtu=N][,queues=N][,id=NAME][,LIMITS]
     ///
     /// May be repeated. Without `mac` the address is derived from this host
     /// and the tap, the same at every start.
+    ///
+    /// `queues` is how many pairs of queues it has, as a disk's `queues`; 2 or
+    /// more need a tap that was made with `multi_queue`, and 1 one that was
+    /// not.
     ///
     /// LIMITS are a disk's, of packets and bytes: with rx- before each for what
     /// the guest receives, with tx- for what it sends, such as tx-bandwidth=10M.

@@ -40,8 +40,8 @@ pub(super) struct Connection {
     socket: Socket,
     state: State,
     incoming: Vec<u8>,
-    /// A descriptor that came, for the request that takes one.
-    descriptor: Option<OwnedFd>,
+    /// Descriptors that came, for the request that takes them.
+    descriptors: Vec<OwnedFd>,
     /// The client sends nothing more.
     ended: bool,
     outgoing: Vec<u8>,
@@ -72,7 +72,7 @@ impl Connection {
             socket,
             state: State::Reading { told: false },
             incoming: Vec::new(),
-            descriptor: None,
+            descriptors: Vec::new(),
             ended: false,
             outgoing: Vec::new(),
             since: now,
@@ -212,10 +212,12 @@ impl Connection {
             self.incoming.clear();
             return;
         }
-        let second = received.descriptor.is_some() && self.descriptor.is_some();
-        self.descriptor = received.descriptor.or(self.descriptor.take());
-        if received.surplus || second {
-            let message = "more than one descriptor came; pass one, with its request";
+        let again = !received.descriptors.is_empty() && !self.descriptors.is_empty();
+        self.descriptors.extend(received.descriptors);
+        if received.surplus || again {
+            self.descriptors.clear();
+            let message = "more descriptors came than one request takes; \
+                           pass those of a device with the first byte of its request";
             let failure = Failure::new(Code::MalformedRequest, message);
             self.respond(Err(failure), true, now);
         }
@@ -277,10 +279,10 @@ impl Connection {
         let rest = self.incoming.split_off(head.len + head.body_len);
         let request = std::mem::replace(&mut self.incoming, rest);
         self.since = now;
-        let action = route::lead(head, &request[head.len..], &mut self.descriptor);
+        let action = route::lead(head, &request[head.len..], &mut self.descriptors);
         if self.incoming.is_empty() {
-            // It came with this request, which did not want it.
-            self.descriptor = None;
+            // They came with this request, which did not want them.
+            self.descriptors.clear();
         }
         if let Err(failure) = action.and_then(|action| self.begin(action, head, now, machine)) {
             let response = match head.method == "HEAD" {

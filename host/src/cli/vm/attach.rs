@@ -42,7 +42,7 @@ pub(super) struct Attach {
     #[arg(long)]
     disk: Option<DiskOption>,
 
-    /// Network interface: tap=NAME[,mac=MAC][,mtu=N][,id=NAME][,LIMITS]
+    /// Network interface: tap=NAME[,mac=MAC][,mtu=N][,queues=N][,id=NAME][,LIMITS]
     #[arg(long)]
     net: Option<NetOption>,
 }
@@ -96,7 +96,7 @@ fn attach_disk(
     add_limits(&mut body, "limits", disk.limits);
     let request = Request::post("/v1/devices")
         .body(body)
-        .descriptor(disk.file.as_fd());
+        .descriptors([disk.file.as_fd()]);
     connection.ask(&request)?;
     let name = id.to_string();
     connection.registry.update(connection.name(), |record| {
@@ -119,6 +119,7 @@ fn attach_net(
         "kind": "net",
         "name": net.name.to_string(),
         "mac": net.options.mac.to_string(),
+        "queues": net.taps.len(),
     });
     if let Some(mtu) = net.options.mtu {
         body["mtu"] = Value::from(mtu.get());
@@ -127,7 +128,7 @@ fn attach_net(
     add_limits(&mut body, "transmit", net.transmit);
     let request = Request::post("/v1/devices")
         .body(body)
-        .descriptor(net.tap.as_fd());
+        .descriptors(net.taps.iter().map(AsFd::as_fd));
     connection.ask(&request)?;
     Ok(net.name.to_string())
 }

@@ -29,7 +29,7 @@ pub(super) enum WireDevice {
         limits: Option<WireLimits>,
     },
     Net {
-        tap: RawFd,
+        taps: Vec<RawFd>,
         name: String,
         mac: String,
         mtu: Option<u16>,
@@ -89,7 +89,11 @@ impl WireDevice {
             },
             DeviceConfig::Net(net) => Self::Net {
                 name: net.name.to_string(),
-                tap: bequeath(net.tap)?,
+                taps: net
+                    .taps
+                    .into_iter()
+                    .map(bequeath)
+                    .collect::<io::Result<_>>()?,
                 mac: net.options.mac.to_string(),
                 mtu: net.options.mtu.map(Mtu::get),
                 receive: net.receive.map(WireLimits::from_limits),
@@ -138,7 +142,7 @@ impl WireDevice {
                 limits: read(limits)?,
             }),
             Self::Net {
-                tap,
+                taps,
                 name,
                 mac,
                 mtu,
@@ -146,7 +150,7 @@ impl WireDevice {
                 transmit,
             } => DeviceConfig::Net(NetConfig {
                 name: name.parse().map_err(bad("device name"))?,
-                tap: fd(tap)?,
+                taps: taps.into_iter().map(&mut fd).collect::<Result<_, _>>()?,
                 options: NetOptions {
                     mac: mac.parse().map_err(bad("MAC address"))?,
                     mtu: mtu.map(Mtu::new).transpose().map_err(bad("MTU"))?,
