@@ -16,9 +16,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::modules::ModuleTree;
 use crate::package::Package;
 
-/// What a guest needs to use plinth's devices and a root disk. ext4 asks for
-/// its checksum by name, so depmod does not list it.
-pub const GUEST_MODULES: [&str; 13] = [
+/// What a guest needs to use plinth's devices and a root disk: its system finds
+/// no modules on the disk, and hears of the power button through `button` and
+/// `evdev`. ext4 asks for its checksum by name, so depmod does not list it.
+pub const GUEST_MODULES: [&str; 15] = [
     "virtio_mmio",
     "virtio_pci",
     "virtio_console",
@@ -30,6 +31,8 @@ pub const GUEST_MODULES: [&str; 13] = [
     "vmw_vsock_virtio_transport",
     "wdat_wdt",
     "pvpanic_mmio",
+    "button",
+    "evdev",
     "crc32c_generic",
     "ext4",
 ];

@@ -19,7 +19,8 @@ use crate::tool::Tool;
 pub const CONSOLE_PASSWORD: &str = "plinth";
 
 const SUITE: &str = "bookworm";
-const PACKAGES: &str = "systemd-sysv,udev,openssh-server,iproute2,e2fsprogs";
+/// logind, which hears the power button, needs dbus.
+const PACKAGES: &str = "systemd-sysv,dbus,udev,openssh-server,iproute2,e2fsprogs";
 /// Documentation would be a third of the disk; licences stay.
 const DPKG_OPTIONS: [&str; 4] = [
     "path-exclude=/usr/share/doc/*",

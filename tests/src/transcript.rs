@@ -56,10 +56,21 @@ impl Transcript {
     /// Waits until `text` was said. False if the source ends without it, or
     /// it takes too long.
     pub fn shows(&self, text: &str) -> bool {
+        self.comes_to(|said| position(said, text).is_some())
+    }
+
+    /// Waits until `text` was said after `start` was.
+    pub fn shows_after(&self, start: &str, text: &str) -> bool {
+        self.comes_to(|said| {
+            position(said, start).is_some_and(|at| position(&said[at..], text).is_some())
+        })
+    }
+
+    fn comes_to(&self, reached: impl Fn(&[u8]) -> bool) -> bool {
         let deadline = Instant::now() + BOUND;
         let mut said = self.shared.said.lock().unwrap();
         loop {
-            if contains(&said.bytes, text.as_bytes()) {
+            if reached(&said.bytes) {
                 return true;
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -85,6 +96,7 @@ impl Transcript {
     }
 }
 
-fn contains(bytes: &[u8], text: &[u8]) -> bool {
-    bytes.windows(text.len()).any(|window| window == text)
+fn position(bytes: &[u8], text: &str) -> Option<usize> {
+    let mut windows = bytes.windows(text.len());
+    windows.position(|window| window == text.as_bytes())
 }

@@ -1,18 +1,23 @@
 //! Disks that come and go while an unmodified guest runs, without a rescan.
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
 use guest_images::run_word;
 use guest_tests::{DiskFile, Transcript, images};
 use vmm::config::{BlockConfig, ConsoleConfig, DeviceConfig};
-use vmm::{CommandLine, DeviceName, DiskOptions, ErrorKind, Vm, VmBuilder};
+use vmm::{CommandLine, DeviceName, DiskOptions, ErrorKind, Event, Vm, VmBuilder};
 
 /// How long the guest has to give a disk up.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
+/// Disks that come and go where nobody asks for more.
+const SHORT_STORM: u32 = 6;
+/// Bytes of a record that `guest disk log` writes.
+const RECORD: usize = 4096;
 
 fn open_kvm() -> OwnedFd {
     let kvm = File::options().read(true).write(true).open("/dev/kvm");
@@ -50,6 +55,104 @@ fn attach(vm: &Vm, disk: &DiskFile, id: &str) {
         limits: None,
     }));
     assert_eq!(attached.unwrap().name, name(id));
+}
+
+/// How many descriptors of this process are open on `disk`.
+fn descriptors_of(disk: &DiskFile) -> usize {
+    let inode = fs::metadata(disk.path()).unwrap().ino();
+    let open = fs::read_dir("/proc/self/fd").unwrap();
+    let is_it = |path| fs::metadata(path).is_ok_and(|other| other.ino() == inode);
+    open.filter(|entry| is_it(entry.as_ref().unwrap().path()))
+        .count()
+}
+
+/// Goes on to the next disk as soon as the one before is gone.
+const LOG_ON_EACH: &str = "n=0; while :; do n=$((n+1)); \
+     while ! [ -b /dev/vda ]; do sleep 0.05; done; \
+     echo disk $n is $(cat /sys/block/vda/serial); guest disk log /dev/vda; \
+     while [ -b /dev/vda ]; do sleep 0.05; done; echo disk $n is gone; done";
+
+/// The last record that the guest was told is durable, since it said `since`.
+fn last_acknowledged(said: &str, since: &str) -> u64 {
+    let (_, said) = said.rsplit_once(since).unwrap();
+    let numbers = said.lines().filter_map(|line| {
+        let rest = line.trim_end().strip_prefix("disk: acknowledged ")?;
+        rest.split_once(" of ")?.0.parse().ok()
+    });
+    numbers.max().unwrap_or(0)
+}
+
+fn assert_holds_records(disk: &DiskFile, count: u64) {
+    let file = File::open(disk.path()).unwrap();
+    let mut record = [0; RECORD];
+    for number in 1..=count {
+        file.read_exact_at(&mut record, (number - 1) * RECORD as u64)
+            .unwrap();
+        let expected = number.to_le_bytes().repeat(RECORD / 8);
+        assert_eq!(record[..], expected, "record {number} of {count}");
+    }
+}
+
+/// How many records the guest has written before its disk is taken away: of one
+/// cycle more than of another, so that it goes at any point of the journey.
+fn before_it_goes(cycle: u32) -> u64 {
+    1 + u64::from(cycle * 7 % 20)
+}
+
+/// Attaches disks and takes them away again in the middle of a log, `cycles`
+/// times, by turns with and without asking the guest. Returns how many records
+/// were checked.
+fn storm(cycles: u32) -> u64 {
+    let (vm, console) = start(LOG_ON_EACH);
+    let events = vm.events();
+    let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let mut checked = 0;
+    let mut before = 0;
+    for cycle in 1..=cycles {
+        let disk = DiskFile::empty(8 * MIB);
+        let id = format!("disk-{cycle}");
+        let ours = descriptors_of(&disk);
+        attach(&vm, &disk, &id);
+        let began = format!("disk {cycle} is {id}");
+        assert!(console.shows(&began), "{}", console.text());
+        let busy = format!("\ndisk: acknowledged {} of", before_it_goes(cycle));
+        assert!(console.shows_after(&began, &busy), "{}", console.text());
+        match cycle % 2 {
+            0 => vm.force_detach(name(&id)).unwrap(),
+            _ => vm.detach(name(&id), PATIENCE).unwrap(),
+        }
+        assert_eq!(descriptors_of(&disk), ours, "another machine may have it");
+        let gone = format!("disk {cycle} is gone");
+        assert!(console.shows(&gone), "{}", console.text());
+        let acknowledged = last_acknowledged(&console.text(), &began);
+        assert!(acknowledged >= before_it_goes(cycle));
+        assert_holds_records(&disk, acknowledged);
+        checked += acknowledged;
+        for expected in [
+            Event::DeviceAttached(name(&id)),
+            Event::DeviceDetached(name(&id)),
+        ] {
+            assert_eq!(events.recv().unwrap(), expected);
+        }
+        // The guest's shell of a disk that was taken by force goes a little
+        // later, and takes its eventfd with it.
+        if cycle == 2 {
+            before = descriptors();
+        }
+    }
+    if cycles > 2 {
+        assert!(descriptors() <= before + 4, "descriptors are leaked");
+    }
+    checked
+}
+
+#[test]
+fn disks_come_and_go_under_writes_and_lose_none_that_was_acknowledged() {
+    // `cargo xtask storm` asks for more.
+    let cycles = std::env::var("PLINTH_STORM_CYCLES");
+    let cycles = cycles.map_or(SHORT_STORM, |cycles| cycles.parse().unwrap());
+    let checked = storm(cycles);
+    println!("{cycles} disks came and went, {checked} acknowledged records were there");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod guest;
 mod image;
 mod messages;
 mod packages;
+mod storm;
 mod tally;
 mod terminal;
 mod test;
@@ -35,6 +36,7 @@ enum Command {
     Image(image::Image),
     Bench(bench::Bench),
     Packages(packages::Packages),
+    Storm(storm::Storm),
     #[command(hide = true)]
     Stage(demo::stage::Stage),
 }
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Some(Command::Image(image)) => image.run(),
         Some(Command::Bench(bench)) => bench.run(),
         Some(Command::Packages(packages)) => packages.run(),
+        Some(Command::Storm(storm)) => storm.run(),
         Some(Command::Stage(stage)) => stage.run(),
         None => list_commands(),
     };
