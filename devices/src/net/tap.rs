@@ -10,7 +10,8 @@
 //! kernel does not know that nobody reads it; it stays open, and costs nothing.
 //! Detaching has the kernel wait for those that just use the queue, some
 //! milliseconds at most, the only time that a worker of this device may wait.
-//! A driver asks for it when it comes up or is told to use fewer CPUs.
+//! A driver asks for it when it comes up or is told to use fewer CPUs; one that
+//! asks all the time keeps its own I/O threads waiting.
 
 use std::ffi::{c_int, c_uint};
 use std::io;
