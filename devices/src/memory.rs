@@ -127,9 +127,18 @@ impl Ram {
     /// # Errors
     /// The host's kernel does not tell.
     pub fn resident(&self) -> io::Result<u64> {
+        self.resident_while(|| true)
+    }
+
+    /// The same, and gives up soon after `goes_on` says no.
+    ///
+    /// # Errors
+    /// It was given up ([`Interrupted`](io::ErrorKind::Interrupted)), or the
+    /// host's kernel does not tell.
+    pub fn resident_while(&self, goes_on: impl Fn() -> bool) -> io::Result<u64> {
         let regions = self.iter().map(|region| {
             let whole = region.as_volatile_slice().map_err(io::Error::other)?;
-            pages::resident(&whole)
+            pages::resident(&whole, &goes_on)
         });
         regions.sum()
     }

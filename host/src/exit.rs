@@ -18,7 +18,8 @@ pub enum ExitStatus {
     /// The guest crashed: triple fault, KVM internal error, unhandled exit. Or
     /// it let its watchdog run out and was not to start anew.
     GuestCrash = 4,
-    /// Ended from outside: Ctrl-A x, or SIGINT, SIGTERM or SIGHUP.
+    /// Ended from outside: Ctrl-A x, plinth vm kill, plinth vm stop whose
+    /// deadline the guest let pass, or SIGINT, SIGTERM or SIGHUP.
     Ended = 5,
 }
 
@@ -30,7 +31,8 @@ Exit status:
   2  wrong usage or configuration: nothing was started
   3  this host cannot run it: see plinth doctor
   4  the guest crashed, or its watchdog ran out with --on-reset stop
-  5  ended from outside: Ctrl-A x, or SIGINT, SIGTERM or SIGHUP";
+  5  ended from outside: Ctrl-A x, plinth vm kill, plinth vm stop that the
+     guest did not heed, or SIGINT, SIGTERM or SIGHUP";
 
 impl ExitStatus {
     /// What a process that ended with `code` means by it.

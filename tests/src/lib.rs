@@ -5,8 +5,9 @@
 //!
 //! This library is what the tests are told with: a [`Guest`], what it boots
 //! ([`images`], [`BareKernel`]), its surroundings ([`DiskFile`], [`Network`],
-//! [`Vsock`], [`Terminal`]), and a [`Machine`] that is operated. Whatever goes wrong here is a failed test, so
-//! everything panics with a message instead of returning an error.
+//! [`Vsock`], [`Terminal`]), a [`Machine`] that is operated, and one that is
+//! [`embedded`]. Whatever goes wrong here is a failed test, so everything panics
+//! with a message instead of returning an error.
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
 use std::fmt::Debug;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 mod bare_kernel;
 mod disk;
+mod embedded;
 mod guest;
 pub mod images;
 mod machine;
@@ -25,9 +27,11 @@ mod stream;
 mod terminal;
 mod transcript;
 mod vsock;
+pub mod write_log;
 
 pub use bare_kernel::BareKernel;
 pub use disk::DiskFile;
+pub use embedded::{block, embedded, open_kvm};
 pub use guest::Guest;
 pub use machine::Machine;
 pub use network::{Network, TapCounters};

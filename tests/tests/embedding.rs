@@ -8,47 +8,25 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use guest_images::run_word;
-use guest_tests::{BOUND, BareKernel, DiskFile, Transcript, images};
-use vmm::config::{BlockConfig, ConsoleConfig, DeviceConfig};
-use vmm::{
-    CommandLine, CpuCount, Crash, CrashCause, DiskId, DiskOptions, Event, OnReset, StopReason, Vm,
-    VmBuilder,
-};
-
-fn open_kvm() -> File {
-    let kvm = File::options().read(true).write(true).open("/dev/kvm");
-    kvm.expect("no /dev/kvm: run this with cargo xtask test")
-}
+use guest_tests::write_log::{acknowledgement, assert_holds_records, last_acknowledged};
+use guest_tests::{BOUND, BareKernel, DiskFile, Transcript, block, embedded, images, open_kvm};
+use vmm::config::DeviceConfig;
+use vmm::{CpuCount, Crash, CrashCause, Event, OnReset, StopReason, Vm, VmBuilder};
 
 /// A machine with two vCPUs, a disk and a source of random numbers that runs
 /// `command`, and its console.
 fn start(command: &str) -> (Vm, Transcript) {
-    let (console, output) = std::io::pipe().unwrap();
-    let kernel = File::open(&images::kernel().vmlinux).unwrap();
-    let text = format!("console=ttyS0 quiet panic=-1 {}", run_word(command));
     let disk = DiskFile::empty(1 << 20);
-    let disk = File::options().read(true).write(true).open(disk.path());
-    let vm = VmBuilder::new(open_kvm().into(), kernel)
-        .initrd(File::open(images::initramfs()).unwrap())
-        .command_line(CommandLine::new(text).unwrap())
+    let (builder, console) = embedded(&run_word(command));
+    let vm = builder
         .on_reset(OnReset::Stop)
         .cpus(CpuCount::new(2).unwrap())
-        .console(ConsoleConfig {
-            input: None,
-            output: output.into(),
-            escapes: false,
-        })
         .device(DeviceConfig::Rng)
-        .device(DeviceConfig::Block(BlockConfig {
-            file: disk.unwrap(),
-            id: "data".parse::<DiskId>().unwrap(),
-            options: DiskOptions::default(),
-            limits: None,
-        }))
+        .device(block(&disk, "data"))
         .build()
         .and_then(vmm::PausedVm::start)
         .unwrap();
-    (vm, Transcript::of(console))
+    (vm, console)
 }
 
 /// Counts on the console, one line for each number.
@@ -76,6 +54,26 @@ fn a_paused_machine_stands_still_and_then_goes_on() {
         Event::Stopped(StopReason::Stopped),
     ];
     assert_eq!(heard, expected);
+}
+
+#[test]
+fn a_machine_paused_under_writes_leaves_its_disk_alone_and_loses_none() {
+    let disk = DiskFile::empty(8 << 20);
+    let (builder, console) = embedded(&run_word("guest disk log /dev/vda"));
+    let builder = builder.device(block(&disk, "data"));
+    let vm = builder.build().and_then(vmm::PausedVm::start).unwrap();
+    for pause in 1..=10 {
+        let busy = acknowledgement(7 * pause);
+        assert!(console.shows(&busy), "{}", console.text());
+        vm.pause().unwrap();
+        let held = disk.tally();
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(disk.tally().to_string(), held.to_string());
+        vm.resume().unwrap();
+    }
+    assert!(console.shows(&acknowledgement(80)), "{}", console.text());
+    vm.stop().unwrap();
+    assert_holds_records(&disk, last_acknowledged(&console.finish()));
 }
 
 /// What the console shows once what was said before a pause has arrived.
@@ -114,7 +112,7 @@ fn a_crash_is_told_to_whoever_waits() {
         0xcc, // int3
         0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // limit and base
     ]);
-    let builder = VmBuilder::new(open_kvm().into(), File::open(&kernel).unwrap());
+    let builder = VmBuilder::new(open_kvm(), File::open(&kernel).unwrap());
     let paused = builder.build().unwrap();
     let events = paused.events();
     let vm = paused.start().unwrap();
@@ -174,7 +172,7 @@ fn a_dropped_machine_leaves_no_thread_descriptor_or_mapping() {
 fn a_machine_that_was_never_started_leaves_nothing_either() {
     let descriptors = count("fd");
     let kernel = File::open(&images::kernel().vmlinux).unwrap();
-    drop(VmBuilder::new(open_kvm().into(), kernel).build().unwrap());
+    drop(VmBuilder::new(open_kvm(), kernel).build().unwrap());
     assert_eq!(count("fd"), descriptors);
     assert_eq!(machine_mappings(), Vec::<String>::new());
 }

@@ -2,44 +2,26 @@
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
 use std::fs::{self, File};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use guest_images::run_word;
-use guest_tests::{DiskFile, Transcript, images};
-use vmm::config::{BlockConfig, ConsoleConfig, DeviceConfig};
-use vmm::{CommandLine, DeviceName, DiskOptions, ErrorKind, Event, Vm, VmBuilder};
+use guest_tests::write_log::{acknowledgement, assert_holds_records, last_acknowledged};
+use guest_tests::{DiskFile, Transcript, block, embedded};
+use vmm::config::{BlockConfig, DeviceConfig};
+use vmm::{DeviceName, DiskOptions, ErrorKind, Event, Vm};
 
 /// How long the guest has to give a disk up.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
 /// Disks that come and go where nobody asks for more.
 const SHORT_STORM: u32 = 6;
-/// Bytes of a record that `guest disk log` writes.
-const RECORD: usize = 4096;
 
-fn open_kvm() -> OwnedFd {
-    let kvm = File::options().read(true).write(true).open("/dev/kvm");
-    kvm.expect("no /dev/kvm: run this with cargo xtask test")
-        .into()
-}
-
-/// A machine with the stock kernel that runs `command`, and its console.
+/// A machine that runs `command`, and its console.
 fn start(command: &str) -> (Vm, Transcript) {
-    let (console, output) = std::io::pipe().unwrap();
-    let kernel = File::open(&images::kernel().vmlinux).unwrap();
-    let text = format!("console=ttyS0 quiet panic=-1 {}", run_word(command));
-    let builder = VmBuilder::new(open_kvm(), kernel)
-        .initrd(File::open(images::initramfs()).unwrap())
-        .command_line(CommandLine::new(text).unwrap())
-        .console(ConsoleConfig {
-            input: None,
-            output: output.into(),
-            escapes: false,
-        });
+    let (builder, console) = embedded(&run_word(command));
     let vm = builder.build().and_then(vmm::PausedVm::start).unwrap();
-    (vm, Transcript::of(console))
+    (vm, console)
 }
 
 fn name(text: &str) -> DeviceName {
@@ -47,14 +29,8 @@ fn name(text: &str) -> DeviceName {
 }
 
 fn attach(vm: &Vm, disk: &DiskFile, id: &str) {
-    let file = File::options().read(true).write(true).open(disk.path());
-    let attached = vm.attach(DeviceConfig::Block(BlockConfig {
-        file: file.unwrap(),
-        id: id.parse().unwrap(),
-        options: DiskOptions::default(),
-        limits: None,
-    }));
-    assert_eq!(attached.unwrap().name, name(id));
+    let attached = vm.attach(block(disk, id)).unwrap();
+    assert_eq!(attached.name, name(id));
 }
 
 /// How many descriptors of this process are open on `disk`.
@@ -71,27 +47,6 @@ const LOG_ON_EACH: &str = "n=0; while :; do n=$((n+1)); \
      while ! [ -b /dev/vda ]; do sleep 0.05; done; \
      echo disk $n is $(cat /sys/block/vda/serial); guest disk log /dev/vda; \
      while [ -b /dev/vda ]; do sleep 0.05; done; echo disk $n is gone; done";
-
-/// The last record that the guest was told is durable, since it said `since`.
-fn last_acknowledged(said: &str, since: &str) -> u64 {
-    let (_, said) = said.rsplit_once(since).unwrap();
-    let numbers = said.lines().filter_map(|line| {
-        let rest = line.trim_end().strip_prefix("disk: acknowledged ")?;
-        rest.split_once(" of ")?.0.parse().ok()
-    });
-    numbers.max().unwrap_or(0)
-}
-
-fn assert_holds_records(disk: &DiskFile, count: u64) {
-    let file = File::open(disk.path()).unwrap();
-    let mut record = [0; RECORD];
-    for number in 1..=count {
-        file.read_exact_at(&mut record, (number - 1) * RECORD as u64)
-            .unwrap();
-        let expected = number.to_le_bytes().repeat(RECORD / 8);
-        assert_eq!(record[..], expected, "record {number} of {count}");
-    }
-}
 
 /// How many records the guest has written before its disk is taken away: of one
 /// cycle more than of another, so that it goes at any point of the journey.
@@ -115,7 +70,7 @@ fn storm(cycles: u32) -> u64 {
         attach(&vm, &disk, &id);
         let began = format!("disk {cycle} is {id}");
         assert!(console.shows(&began), "{}", console.text());
-        let busy = format!("\ndisk: acknowledged {} of", before_it_goes(cycle));
+        let busy = acknowledgement(before_it_goes(cycle));
         assert!(console.shows_after(&began, &busy), "{}", console.text());
         match cycle % 2 {
             0 => vm.force_detach(name(&id)).unwrap(),
@@ -124,7 +79,8 @@ fn storm(cycles: u32) -> u64 {
         assert_eq!(descriptors_of(&disk), ours, "another machine may have it");
         let gone = format!("disk {cycle} is gone");
         assert!(console.shows(&gone), "{}", console.text());
-        let acknowledged = last_acknowledged(&console.text(), &began);
+        let said = console.text();
+        let acknowledged = last_acknowledged(said.rsplit_once(&began).unwrap().1);
         assert!(acknowledged >= before_it_goes(cycle));
         assert_holds_records(&disk, acknowledged);
         checked += acknowledged;

@@ -3,44 +3,23 @@
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
 use std::fs::{self, File};
-use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use guest_images::run_word;
-use guest_tests::{BOUND, BareKernel, DiskFile, Guest, Transcript, images};
-use vmm::config::{BlockConfig, ConsoleConfig, DeviceConfig};
-use vmm::{CommandLine, CpuCount, DiskId, DiskOptions, Event, OnReset, StopReason, VmBuilder};
-
-fn open_kvm() -> OwnedFd {
-    let kvm = File::options().read(true).write(true).open("/dev/kvm");
-    kvm.expect("no /dev/kvm: run this with cargo xtask test")
-        .into()
-}
+use guest_tests::{BOUND, BareKernel, DiskFile, Guest, Transcript, block, embedded, open_kvm};
+use vmm::config::DeviceConfig;
+use vmm::{CpuCount, Event, OnReset, StopReason, VmBuilder};
 
 /// A machine with the stock kernel, two vCPUs and `disk`, and its console.
 fn machine(words: &str, disk: &DiskFile) -> (VmBuilder, Transcript) {
-    let (console, output) = std::io::pipe().unwrap();
-    let kernel = File::open(&images::kernel().vmlinux).unwrap();
-    let disk = File::options().read(true).write(true).open(disk.path());
-    let builder = VmBuilder::new(open_kvm(), kernel)
-        .initrd(File::open(images::initramfs()).unwrap())
-        .command_line(CommandLine::new(format!("console=ttyS0 quiet {words}")).unwrap())
+    let (builder, console) = embedded(words);
+    let builder = builder
         .cpus(CpuCount::new(2).unwrap())
-        .console(ConsoleConfig {
-            input: None,
-            output: output.into(),
-            escapes: false,
-        })
         .device(DeviceConfig::Rng)
-        .device(DeviceConfig::Block(BlockConfig {
-            file: disk.unwrap(),
-            id: "data".parse::<DiskId>().unwrap(),
-            options: DiskOptions::default(),
-            limits: None,
-        }));
-    (builder, Transcript::of(console))
+        .device(block(disk, "data"));
+    (builder, console)
 }
 
 /// Everything that happens to a machine until its end, which is waited for no
@@ -182,8 +161,9 @@ fn a_guest_that_ignores_its_power_button_is_ended_at_the_deadline() {
     let (builder, console) = machine(&run_word(READ), &disk);
     let vm = builder.build().unwrap().start().unwrap();
     assert!(console.shows("disk: holds /dev/vda"));
-    vm.shutdown(Duration::from_millis(500)).unwrap();
-    assert_eq!(vm.wait(), StopReason::Stopped);
+    let patience = Duration::from_millis(500);
+    vm.shutdown(patience).unwrap();
+    assert_eq!(vm.wait(), StopReason::PowerCut { patience });
 }
 
 /// Waits for a third vCPU, uses it, and tells how many there are.
@@ -241,7 +221,7 @@ fn a_guest_that_hangs_is_reset_by_its_watchdog_and_finds_that_it_was() {
 #[test]
 fn a_guest_that_panics_says_so_before_it_resets_itself() {
     let disk = DiskFile::empty(1 << 20);
-    let words = format!("panic=-1 {}", run_word("echo c > /proc/sysrq-trigger"));
+    let words = run_word("echo c > /proc/sysrq-trigger");
     let (builder, console) = machine(&words, &disk);
     let paused = builder.on_reset(OnReset::Stop).build().unwrap();
     let events = paused.events();

@@ -2,12 +2,12 @@
 //! host, a balloon takes it and gives it back, and there can be more of it.
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
-use std::fs::{self, File};
+use std::fs;
 
 use guest_images::run_word;
-use guest_tests::{Guest, Running, Transcript, images, wait};
-use vmm::config::{ConsoleConfig, DeviceConfig};
-use vmm::{Backing, CommandLine, MemoryConfig, MemoryLayout, MemoryStatus, Vm, VmBuilder};
+use guest_tests::{Guest, Running, Transcript, embedded, wait};
+use vmm::config::DeviceConfig;
+use vmm::{Backing, MemoryConfig, MemoryLayout, MemoryStatus, Vm};
 
 const MIB: u64 = 1 << 20;
 
@@ -51,35 +51,24 @@ fn a_kernel_uses_memory_that_comes_later_without_being_asked() {
 /// A machine with 256 MiB and a balloon that can grow to 512 MiB; it tells
 /// once a second how much memory it has.
 fn start() -> (Vm, Transcript) {
-    let (console, output) = std::io::pipe().unwrap();
-    let kernel = File::open(&images::kernel().vmlinux).unwrap();
     let command = "while :; do grep MemTotal /proc/meminfo; sleep 1; done";
-    let text = format!(
-        "console=ttyS0 quiet panic=-1 memhp_default_state=online \
-         memory_hotplug.online_policy=auto-movable {}",
+    let (builder, console) = embedded(&format!(
+        "memhp_default_state=online memory_hotplug.online_policy=auto-movable {}",
         run_word(command)
-    );
+    ));
     let layout = MemoryLayout::new(256 * MIB).unwrap();
-    let kvm = File::options().read(true).write(true).open("/dev/kvm");
-    let vm = VmBuilder::new(kvm.unwrap().into(), kernel)
-        .initrd(File::open(images::initramfs()).unwrap())
-        .command_line(CommandLine::new(text).unwrap())
+    let vm = builder
         .memory(MemoryConfig {
             layout: layout.growing_to(512 * MIB).unwrap(),
             backing: Backing::Anonymous,
             transparent_huge_pages: Some(true),
             prefault: false,
         })
-        .console(ConsoleConfig {
-            input: None,
-            escapes: false,
-            output: output.into(),
-        })
         .device(DeviceConfig::Balloon)
         .build()
         .and_then(vmm::PausedVm::start)
         .unwrap();
-    (vm, Transcript::of(console))
+    (vm, console)
 }
 
 /// What the guest says last of all memory that it has, in MiB.

@@ -175,7 +175,7 @@ type Registers = Arc<Mutex<dyn RegisterMap>>;
 pub(crate) struct AttachedDevice {
     /// What it is called in messages.
     name: String,
-    /// For whoever operates the machine.
+    /// For whoever operates the machine, as it was made.
     pub(crate) description: DeviceDescription,
     /// The host's side of it.
     pub(crate) handle: DeviceHandle,
@@ -189,6 +189,11 @@ pub(crate) struct AttachedDevice {
 }
 
 impl AttachedDevice {
+    /// What it is, as it is now.
+    pub(crate) fn describe(&self) -> DeviceDescription {
+        self.handle.describe(&self.description)
+    }
+
     /// The device comes to rest; its queues are where the driver left them.
     pub(crate) fn pause(&self) -> Result<()> {
         let paused = self.registers().transport().pause();
@@ -314,10 +319,10 @@ pub(crate) fn started_device(name: &str, slot: u8, flaw: Flaw) -> AttachedDevice
     }
     AttachedDevice {
         name: name.into(),
-        description: DeviceDescription {
-            name: name.replace(' ', "-").parse().unwrap(),
-            kind: crate::description::DeviceKind::Disk,
-        },
+        description: DeviceDescription::new(
+            name.replace(' ', "-").parse().unwrap(),
+            crate::description::DeviceKind::Disk,
+        ),
         handle: DeviceHandle::Net(NetHandle::default()),
         registers: Arc::new(Mutex::new(transport)),
         place: Place::Pci(slot),

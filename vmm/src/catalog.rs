@@ -48,6 +48,26 @@ pub(crate) enum DeviceHandle {
     Mem(MemHandle),
 }
 
+impl DeviceHandle {
+    /// What there is to say of the device as it is now, beside what was said
+    /// of it when it was made.
+    pub(crate) fn describe(&self, made: &DeviceDescription) -> DeviceDescription {
+        let mut description = made.clone();
+        match self {
+            Self::Disk(disk) => {
+                description.capacity_bytes = Some(disk.capacity());
+                description.limits = disk.limits().map(Into::into);
+            }
+            Self::Net(net) => {
+                description.receive = net.receive().limits().map(Into::into);
+                description.transmit = net.transmit().limits().map(Into::into);
+            }
+            Self::None | Self::Balloon(_) | Self::Mem(_) => {}
+        }
+        description
+    }
+}
+
 /// Makes the device that `config` describes, to work on `threads`, for a
 /// machine with this `memory`. What it wants of the machine goes to `requests`.
 pub(crate) fn make(
@@ -154,4 +174,41 @@ fn console(
         .map_err(Error::device(name))?;
     let device = VirtioConsole::new(output, keyboard, size, Some(host), reactor.clone());
     Ok((name.into(), boxed(device), DeviceHandle::None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use devices::rate_limit::{Limit, Limits};
+
+    #[test]
+    fn a_disk_is_described_with_its_size_and_limits_as_they_are_now() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        let grown = file.try_clone().unwrap();
+        let config = DeviceConfig::Block(BlockConfig {
+            file,
+            id: "data".parse().unwrap(),
+            options: crate::DiskOptions {
+                engine: crate::EngineChoice::Sync,
+                ..crate::DiskOptions::default()
+            },
+            limits: Limits::new(None, Limit::per_second(4096).ok()),
+        });
+        let mut threads = IoThreads::start(1).unwrap();
+        let memory = MemoryLayout::new(64 << 20).unwrap();
+        let made = make(config, &mut threads, &memory, &RequestSender::new(drop)).unwrap();
+        let described = || made.handle.describe(&made.description);
+        assert_eq!(described().capacity_bytes, Some(1 << 20));
+        assert_eq!(described().read_only, Some(false));
+        assert_eq!(described().limits.unwrap().bytes_per_second, Some(4096));
+        let DeviceHandle::Disk(disk) = &made.handle else {
+            panic!("it is a disk");
+        };
+        disk.set_limits(None);
+        grown.set_len(2 << 20).unwrap();
+        disk.resize(None).unwrap();
+        assert_eq!(described().limits, None);
+        assert_eq!(described().capacity_bytes, Some(2 << 20));
+    }
 }

@@ -140,7 +140,14 @@ impl DeviceConfig {
             Self::Balloon => ("balloon".parse()?, DeviceKind::Balloon),
             Self::Mem => ("mem".parse()?, DeviceKind::Mem),
         };
-        Ok(DeviceDescription { name, kind })
+        let read_only = match self {
+            Self::Block(block) => Some(block.options.read_only),
+            _ => None,
+        };
+        Ok(DeviceDescription {
+            read_only,
+            ..DeviceDescription::new(name, kind)
+        })
     }
 }
 

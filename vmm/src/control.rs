@@ -98,7 +98,10 @@ enum Activity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     /// The guest had long enough to shut down.
-    PowerCut,
+    PowerCut {
+        /// How long it had.
+        patience: Duration,
+    },
     /// The guest may have missed that it is to look at something.
     Reminder,
     /// The guest had long enough to give a device up.
@@ -185,7 +188,10 @@ impl Control {
     fn carry_out(&mut self, command: Command, answer: Answer) -> Outcome {
         let outcome = match command {
             Command::Describe => Ok(Reply::Description(Box::new(self.describe()))),
-            Command::Measure => Ok(Reply::Measurements(Box::new(self.measure()))),
+            Command::Measure => {
+                self.measure(answer);
+                return ControlFlow::Continue(());
+            }
             Command::Pause => self.pause().map(|()| Reply::Done),
             Command::Resume => {
                 self.resume();
@@ -215,10 +221,10 @@ impl Control {
                 .memory()
                 .and_then(|memory| memory.resize(bytes))
                 .map(|()| Reply::Done),
-            Command::Memory => self
-                .memory()
-                .and_then(LiveMemory::status)
-                .map(|status| Reply::Memory(Box::new(status))),
+            Command::Memory => {
+                self.memory_status(answer);
+                return ControlFlow::Continue(());
+            }
             Command::Resize { device, bytes } => self.resize(&device, bytes).map(Reply::Capacity),
             Command::SetLimits { device, limits } => {
                 self.set_limits(&device, limits).map(|()| Reply::Done)
@@ -257,7 +263,9 @@ impl Control {
 
     fn is_due(&mut self, due: Due) -> Outcome {
         match due {
-            Due::PowerCut => return ControlFlow::Break(StopReason::Stopped),
+            Due::PowerCut { patience } => {
+                return ControlFlow::Break(StopReason::PowerCut { patience });
+            }
             Due::Reminder => self.remind(),
             Due::Detached { ticket } => self.detach_is_due(ticket),
         }
@@ -283,8 +291,7 @@ impl Control {
     }
 
     fn devices(&self) -> Vec<DeviceDescription> {
-        let present = self.present();
-        present.map(|device| device.description.clone()).collect()
+        self.present().map(AttachedDevice::describe).collect()
     }
 
     /// The devices that were not detached by force.

@@ -1,5 +1,6 @@
 //! A machine as it is now, in plain values, for whoever operates it.
 
+use devices::rate_limit::{Limit, Limits};
 use serde::{Deserialize, Serialize};
 
 use crate::device_name::DeviceName;
@@ -39,6 +40,68 @@ pub struct DeviceDescription {
     pub name: DeviceName,
     /// What it is.
     pub kind: DeviceKind,
+    /// A disk's size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity_bytes: Option<u64>,
+    /// Whether the guest can only read a disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
+    /// How much a disk may do, if it is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsDescription>,
+    /// How much a network interface may bring to the guest, if it is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receive: Option<LimitsDescription>,
+    /// How much the guest may send through a network interface, if it is
+    /// limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transmit: Option<LimitsDescription>,
+}
+
+impl DeviceDescription {
+    /// A device of which no more is to be said.
+    pub(crate) fn new(name: DeviceName, kind: DeviceKind) -> Self {
+        Self {
+            name,
+            kind,
+            capacity_bytes: None,
+            read_only: None,
+            limits: None,
+            receive: None,
+            transmit: None,
+        }
+    }
+}
+
+/// Limits in plain values. What is left out is not limited; a burst that is
+/// left out is what the rate gives in 10 ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsDescription {
+    /// Operations, or packets, in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operations_per_second: Option<u64>,
+    /// As many at once after a rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operations_burst: Option<u64>,
+    /// Bytes in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+    /// As many at once after a rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_burst: Option<u64>,
+}
+
+impl From<Limits> for LimitsDescription {
+    fn from(limits: Limits) -> Self {
+        let (operations, bytes) = (limits.operations(), limits.bytes());
+        Self {
+            operations_per_second: operations.map(Limit::rate),
+            operations_burst: operations.map(Limit::burst),
+            bytes_per_second: bytes.map(Limit::rate),
+            bytes_burst: bytes.map(Limit::burst),
+        }
+    }
 }
 
 /// What a virtio device is.

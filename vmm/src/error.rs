@@ -83,7 +83,7 @@ pub enum Error {
     /// There is no room for so many vCPUs.
     #[error(
         "{asked} vCPUs are more than the {max} that the machine was built for; \
-         start it with a larger maximum"
+         start it with a larger maximum (--cpus N,max=N)"
     )]
     TooManyCpus {
         /// How many were asked for.
@@ -92,7 +92,7 @@ pub enum Error {
         max: u8,
     },
     /// No device has this name.
-    #[error("there is no device '{name}'; there are {known}")]
+    #[error("there is no device '{name}'{}", others(.known))]
     UnknownDevice {
         /// Which was asked for.
         name: DeviceName,
@@ -110,15 +110,23 @@ pub enum Error {
     RootDisk(DeviceName),
     /// The guest was asked to give a device up and did not.
     #[error(
-        "the guest did not give '{device}' up within {patience:?}; \
-         it may yet do so, or detach it by force"
+        "the guest did not give '{device}' up within {patience:?}; {}",
+        whether_it_may_still(*.withdrawn)
     )]
     GuestKeeps {
         /// Which one.
         device: DeviceName,
         /// How long it had.
         patience: Duration,
+        /// It had not read the request, which was taken back: it never will.
+        withdrawn: bool,
     },
+    /// A guest that does not run cannot give a device up.
+    #[error(
+        "the machine is paused, so that its guest cannot give '{0}' up; \
+         resume it first, or detach the device by force"
+    )]
+    GuestRests(DeviceName),
     /// A device was detached, and not in good order.
     #[error("'{device}' is detached, but what the guest wrote may not be durable")]
     Detach {
@@ -180,6 +188,25 @@ pub enum ErrorKind {
     Internal,
 }
 
+/// What there is besides an unknown device.
+fn others(known: &str) -> String {
+    match known {
+        "" => ", and no other".into(),
+        known => format!("; there are {known}"),
+    }
+}
+
+/// What comes of a device that the guest was asked for.
+fn whether_it_may_still(withdrawn: bool) -> &'static str {
+    match withdrawn {
+        true => {
+            "it has not read the request yet, which is taken back: the device stays; \
+             ask again when the guest is up, or detach it by force"
+        }
+        false => "it may yet do so, or detach it by force",
+    }
+}
+
 /// What to do about [`Error::Memory`].
 fn remedy(backing: Backing) -> &'static str {
     match backing {
@@ -203,6 +230,7 @@ impl Error {
             | Self::UnknownDevice { .. }
             | Self::NameTaken(_)
             | Self::RootDisk(_)
+            | Self::GuestRests(_)
             | Self::OtherKind { .. }
             | Self::Resize { .. } => ErrorKind::Configuration,
             Self::GuestKeeps { .. } => ErrorKind::Guest,
@@ -273,116 +301,4 @@ impl From<BusError> for Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::error::Error as _;
-
-    fn io_error() -> io::Error {
-        io::Error::from_raw_os_error(libc::ENOMEM)
-    }
-
-    /// One of each, with the one it concerns.
-    fn all() -> Vec<(Error, ErrorKind)> {
-        use ErrorKind::{Configuration, Host, Internal};
-        let name = || "disk1".parse::<DeviceName>().unwrap();
-        let boot = boot::CpuCount::new(0).unwrap_err();
-        vec![
-            (boot.into(), Configuration),
-            (Error::Config("no such machine".into()), Configuration),
-            (
-                Error::FewerCpus {
-                    asked: 1,
-                    present: 2,
-                },
-                Configuration,
-            ),
-            (Error::TooManyCpus { asked: 9, max: 8 }, Configuration),
-            (
-                Error::UnknownDevice {
-                    name: name(),
-                    known: "disk0, rng".into(),
-                },
-                Configuration,
-            ),
-            (Error::NameTaken(name()), Configuration),
-            (Error::RootDisk(name()), Configuration),
-            (
-                Error::GuestKeeps {
-                    device: name(),
-                    patience: Duration::from_millis(500),
-                },
-                ErrorKind::Guest,
-            ),
-            (Error::detach(&name())(io_error()), Host),
-            (Error::KvmTooOld("irqfd"), Host),
-            (
-                Error::kvm("create a vCPU")(kvm_ioctls::Error::new(libc::EINVAL)),
-                Host,
-            ),
-            (
-                Error::Memory {
-                    bytes: 1 << 30,
-                    backing: Backing::Huge2M,
-                    source: io_error(),
-                },
-                Host,
-            ),
-            (
-                Error::Load {
-                    what: "kernel",
-                    source: io_error(),
-                },
-                Host,
-            ),
-            (Error::device("disk root")(io_error()), Host),
-            (Error::host("a vCPU thread")(io_error()), Host),
-            (
-                Error::Pause {
-                    device: "disk root".into(),
-                    source: ReactorError::Stuck,
-                },
-                Host,
-            ),
-            (Error::Stopped, Internal),
-            (Error::internal("CPUID table", "too long"), Internal),
-        ]
-    }
-
-    #[test]
-    fn every_error_concerns_whoever_can_mend_it() {
-        for (error, kind) in all() {
-            assert_eq!(error.kind(), kind, "{error}");
-        }
-    }
-
-    #[test]
-    fn no_text_repeats_its_source() {
-        for (error, _) in all() {
-            if let Some(source) = error.source() {
-                let (outer, inner) = (error.to_string(), source.to_string());
-                assert!(!outer.contains(&inner), "{outer}: {inner}");
-            }
-        }
-    }
-
-    #[test]
-    fn memory_that_is_not_to_be_had_comes_with_a_remedy() {
-        for (backing, remedy) in [
-            (Backing::Anonymous, "less"),
-            (Backing::Shared, "less"),
-            (Backing::Huge2M, "vm.nr_hugepages"),
-            (Backing::Huge1G, "hugepagesz=1G"),
-        ] {
-            let source = io_error();
-            let bytes = 1 << 30;
-            let error = Error::Memory {
-                bytes,
-                backing,
-                source,
-            };
-            let text = error.to_string();
-            assert!(text.starts_with("1073741824 bytes of "), "{text}");
-            assert!(text.contains(remedy), "{text}");
-        }
-    }
-}
+mod tests;

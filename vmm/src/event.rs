@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::time::Duration;
 
 use crate::cpu::crash::Crash;
 use crate::device_name::DeviceName;
@@ -26,8 +27,14 @@ pub enum StopReason {
     Watchdog,
     /// Its console's user ended it.
     UserQuit,
-    /// [`Vm::stop`](crate::Vm::stop), or its handle was dropped.
+    /// [`Operator::stop`](crate::Operator::stop), or its handle was dropped.
     Stopped,
+    /// [`Operator::shutdown`](crate::Operator::shutdown), and the guest did not
+    /// heed its power button until the deadline.
+    PowerCut {
+        /// How long it had.
+        patience: Duration,
+    },
     /// A vCPU could not go on.
     Crashed(Crash),
 }
@@ -56,6 +63,7 @@ impl StopReason {
             Self::Watchdog => "watchdog",
             Self::UserQuit => "user-quit",
             Self::Stopped => "stopped",
+            Self::PowerCut { .. } => "power-cut",
             Self::Crashed(_) => "crashed",
         }
     }
@@ -72,6 +80,10 @@ impl fmt::Display for StopReason {
             Self::Watchdog => f.write_str("the guest's watchdog ran out"),
             Self::UserQuit => f.write_str("the console's user ended the machine"),
             Self::Stopped => f.write_str("the machine was stopped"),
+            Self::PowerCut { patience } => write!(
+                f,
+                "the guest ignored its power button for {patience:?}, and its power was cut"
+            ),
             Self::Crashed(crash) => write!(f, "the guest crashed: {crash}"),
         }
     }
@@ -105,4 +117,90 @@ pub enum Event {
     DeviceDetached(DeviceName),
     /// The machine stopped. No event follows.
     Stopped(StopReason),
+}
+
+impl Event {
+    /// Its name where programs read it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Resumed => "resumed",
+            Self::Paused => "paused",
+            Self::ResetRequested => "reset-requested",
+            Self::Watchdog => "watchdog",
+            Self::GuestPanicked => "guest-panicked",
+            Self::Restarted => "restarted",
+            Self::DeviceAttached(_) => "device-attached",
+            Self::DeviceDetached(_) => "device-detached",
+            Self::Stopped(_) => "stopped",
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::cpu::crash::CrashCause;
+
+    /// One of each. The matches are here to remind whoever adds one.
+    pub(crate) fn every_stop_reason() -> Vec<StopReason> {
+        use StopReason::{
+            Crashed, PowerCut, PowerOff, Reset, ResetFailed, Stopped, UserQuit, Watchdog,
+        };
+        match PowerOff {
+            PowerOff | Reset | ResetFailed { .. } | Watchdog | UserQuit | Stopped => {}
+            PowerCut { .. } | Crashed(_) => {}
+        }
+        vec![
+            PowerOff,
+            Reset,
+            StopReason::reset_failed(&Error::Stopped),
+            Watchdog,
+            UserQuit,
+            Stopped,
+            PowerCut {
+                patience: Duration::from_secs(30),
+            },
+            Crashed(Crash {
+                vcpu: 0,
+                cause: CrashCause::TripleFault,
+                rip: None,
+                instruction: Vec::new(),
+            }),
+        ]
+    }
+
+    /// One of each.
+    pub(crate) fn every_event() -> Vec<Event> {
+        use Event::{
+            DeviceAttached, DeviceDetached, GuestPanicked, Paused, ResetRequested, Restarted,
+            Resumed, Started, Stopped, Watchdog,
+        };
+        match Started {
+            Started | Resumed | Paused | ResetRequested | Watchdog | GuestPanicked => {}
+            Restarted | DeviceAttached(_) | DeviceDetached(_) | Stopped(_) => {}
+        }
+        let device = || "data".parse().unwrap();
+        vec![
+            Started,
+            Resumed,
+            Paused,
+            ResetRequested,
+            Watchdog,
+            GuestPanicked,
+            Restarted,
+            DeviceAttached(device()),
+            DeviceDetached(device()),
+            Stopped(StopReason::PowerOff),
+        ]
+    }
+
+    #[test]
+    fn whoever_reads_the_end_sees_whether_the_guest_heeded_its_power_button() {
+        let patience = Duration::from_secs(30);
+        let cut = StopReason::PowerCut { patience };
+        let text = cut.to_string();
+        assert!(text.contains("ignored its power button for 30s"), "{text}");
+        assert_ne!(cut.name(), StopReason::Stopped.name());
+    }
 }

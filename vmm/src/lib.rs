@@ -41,7 +41,7 @@ pub use builder::VmBuilder;
 pub use command::{Command, DeviceLimits, Reply};
 pub use config::{OnReset, VmConfig};
 pub use cpu::crash::{Crash, CrashCause};
-pub use description::{Description, DeviceDescription, DeviceKind, State};
+pub use description::{Description, DeviceDescription, DeviceKind, LimitsDescription, State};
 pub use device_name::{BadDeviceName, DeviceName};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, StopReason};

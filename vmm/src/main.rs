@@ -148,9 +148,13 @@ fn end(reason: &StopReason) -> End {
             eprintln!("plinth: {reason}");
             status_of(Some(*kind))
         }
+        StopReason::PowerCut { .. } => {
+            eprintln!("plinth: {reason}");
+            status::ENDED
+        }
         _ => status::ENDED,
     };
-    End::now(status, reason.to_string())
+    End::now(status, reason.to_string()).for_reason(reason)
 }
 
 /// A machine that could not be started or run.

@@ -111,7 +111,8 @@ impl Operator {
     /// Presses the guest's power button, and ends the machine if the guest
     /// has not ended it within `deadline`. A guest that resets instead of
     /// powering off has ended, too. Returns when the machine has stopped;
-    /// [`Vm::wait`](crate::Vm::wait) says how.
+    /// [`Vm::wait`](crate::Vm::wait) says how: by
+    /// [`PowerCut`](crate::StopReason::PowerCut) if the guest did not.
     ///
     /// # Errors
     /// The machine has stopped already.
@@ -208,8 +209,9 @@ impl Operator {
     /// device's descriptor is closed, and what was written is durable.
     ///
     /// # Errors
-    /// There is no such device, it is the root disk, or the guest did not give
-    /// it up within `deadline`: then it may do so later.
+    /// There is no such device, it is the root disk, or the machine is paused.
+    /// Or the guest did not give it up within `deadline`: then it may do so
+    /// later, unless it had not read the request, which is taken back.
     pub fn detach(&self, device: DeviceName, deadline: Duration) -> Result<()> {
         let command = Command::Detach { device, deadline };
         self.execute(command).map(drop)

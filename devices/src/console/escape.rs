@@ -1,62 +1,60 @@
-//! The console's escape sequences: what the user says to the machine and not
-//! to the guest.
+//! Escape sequences of a terminal that is a guest's console: what the user
+//! says to the program in between and not to the guest.
 //!
-//! Ctrl-A begins a sequence. Pure: bytes in, [`Typed`] out, so that a
-//! sequence may be torn over any number of reads.
+//! Ctrl-A begins a sequence, and a key ends it; which keys mean what is for
+//! the caller to say, the console of `plinth run` with its
+//! [`keys`](super::keys) and `plinth vm console` with its own. Pure: bytes in,
+//! [`Typed`] out, so that a sequence may be torn over any number of reads.
 
 /// Ctrl-A.
 const PREFIX: u8 = 0x01;
 
-/// What Ctrl-A h shows.
-pub const HELP: &str = "\r\n\
-    Ctrl-A x       end the virtual machine\r\n\
-    Ctrl-A c       send a break to the guest\r\n\
-    Ctrl-A Ctrl-A  send Ctrl-A to the guest\r\n\
-    Ctrl-A h       show this help\r\n";
+/// What keys after Ctrl-A mean, each with its meaning. Ctrl-A itself is none:
+/// after another it is one for the guest.
+pub type Keys<M> = &'static [(u8, M)];
 
 /// One thing the user typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Typed {
+pub enum Typed<M> {
     /// A byte for the guest.
     Byte(u8),
-    /// Send a break.
-    Break,
-    /// End the machine.
-    Quit,
-    /// Show [`HELP`].
-    Help,
+    /// A key after Ctrl-A, by its meaning.
+    Key(M),
 }
 
 /// The parser: remembers whether the last byte was a Ctrl-A.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Escape {
+#[derive(Clone, Copy, Debug)]
+pub struct Escape<M: 'static> {
+    keys: Keys<M>,
     prefixed: bool,
 }
 
-impl Escape {
+impl<M: Copy> Escape<M> {
+    /// A parser for sequences that end with one of `keys`.
+    pub fn new(keys: Keys<M>) -> Self {
+        Self {
+            keys,
+            prefixed: false,
+        }
+    }
+
     /// Calls `each` for everything that `bytes` completes, in order. Ctrl-A
     /// with a byte that has no meaning reaches the guest as typed; so at most
     /// one byte more than `bytes` holds comes out.
-    pub fn parse(&mut self, bytes: &[u8], mut each: impl FnMut(Typed)) {
+    pub fn parse(&mut self, bytes: &[u8], mut each: impl FnMut(Typed<M>)) {
         for &byte in bytes {
-            if !self.prefixed {
-                if byte == PREFIX {
-                    self.prefixed = true;
-                } else {
-                    each(Typed::Byte(byte));
-                }
+            if !self.prefixed && byte == PREFIX {
+                self.prefixed = true;
                 continue;
             }
-            self.prefixed = false;
-            match byte {
-                b'x' => each(Typed::Quit),
-                b'c' => each(Typed::Break),
-                b'h' => each(Typed::Help),
-                PREFIX => each(Typed::Byte(PREFIX)),
-                other => {
+            let prefixed = std::mem::take(&mut self.prefixed);
+            match self.keys.iter().find(|(key, _)| prefixed && *key == byte) {
+                Some((_, meaning)) => each(Typed::Key(*meaning)),
+                None if prefixed && byte != PREFIX => {
                     each(Typed::Byte(PREFIX));
-                    each(Typed::Byte(other));
+                    each(Typed::Byte(byte));
                 }
+                None => each(Typed::Byte(byte)),
             }
         }
     }
@@ -64,11 +62,13 @@ impl Escape {
 
 #[cfg(test)]
 mod tests {
+    use super::Typed::{Byte, Key};
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(chunks: &[&[u8]]) -> Vec<Typed> {
-        let (mut escape, mut typed) = (Escape::default(), Vec::new());
+    fn parse(chunks: &[&[u8]]) -> Vec<Typed<char>> {
+        let mut escape = Escape::new(&[(b'x', 'X'), (b'h', 'H')]);
+        let mut typed = Vec::new();
         for chunk in chunks {
             escape.parse(chunk, |t| typed.push(t));
         }
@@ -77,30 +77,29 @@ mod tests {
 
     #[test]
     fn plain_bytes_pass() {
-        assert_eq!(parse(&[b"xc"]), [Typed::Byte(b'x'), Typed::Byte(b'c')]);
+        assert_eq!(parse(&[b"xh"]), [Byte(b'x'), Byte(b'h')]);
     }
 
     #[test]
-    fn each_sequence_has_its_meaning() {
-        assert_eq!(parse(&[b"\x01x"]), [Typed::Quit]);
-        assert_eq!(parse(&[b"\x01c"]), [Typed::Break]);
-        assert_eq!(parse(&[b"\x01h"]), [Typed::Help]);
+    fn a_key_after_ctrl_a_has_its_meaning() {
+        assert_eq!(parse(&[b"\x01x\x01h"]), [Key('X'), Key('H')]);
+        assert_eq!(parse(&[b"\x01xx"]), [Key('X'), Byte(b'x')]);
         assert_eq!(
             parse(&[b"\x01\x01x"]),
-            [Typed::Byte(1), Typed::Byte(b'x')],
+            [Byte(1), Byte(b'x')],
             "the second Ctrl-A ends the sequence"
         );
     }
 
     #[test]
     fn an_unknown_sequence_reaches_the_guest() {
-        assert_eq!(parse(&[b"\x01l"]), [Typed::Byte(1), Typed::Byte(b'l')]);
+        assert_eq!(parse(&[b"\x01l"]), [Byte(1), Byte(b'l')]);
     }
 
     proptest! {
         #[test]
         fn where_the_input_is_torn_does_not_matter(
-            input in proptest::collection::vec(prop_oneof![Just(1u8), Just(b'x'), Just(b'c'), any::<u8>()], 0..50),
+            input in prop::collection::vec(prop_oneof![Just(1u8), Just(b'x'), Just(b'h'), any::<u8>()], 0..50),
             at in any::<prop::sample::Index>(),
         ) {
             let (head, tail) = input.split_at(at.index(input.len() + 1));

@@ -17,7 +17,8 @@ use crate::reactor::{Readiness, Source, Token, Worker};
 
 use super::buffer::ConsoleBuffer;
 use super::descriptor::{Descriptor, TRANSFER};
-use super::escape::{Escape, HELP, Typed};
+use super::escape::{Escape, Typed};
+use super::keys::{HELP, KEYS, Key};
 use super::line::Line;
 
 const INPUT: Token = 0;
@@ -34,7 +35,7 @@ pub struct ConsoleInput {
     /// What Ctrl-A x does.
     quit: Box<dyn Fn() + Send>,
     /// None where every byte is the guest's.
-    escape: Option<Escape>,
+    escape: Option<Escape<Key>>,
     ended: bool,
 }
 
@@ -59,7 +60,7 @@ impl ConsoleInput {
             line: Box::new(line),
             output,
             quit: Box::new(quit),
-            escape: escapes.then(Escape::default),
+            escape: escapes.then(|| Escape::new(KEYS)),
             ended: false,
         })
     }
@@ -82,9 +83,9 @@ impl ConsoleInput {
         };
         escape.parse(bytes, |typed| match typed {
             Typed::Byte(byte) => drop(self.line.receive(&[byte])),
-            Typed::Break => self.line.receive_break(),
-            Typed::Help => self.output.write(HELP.as_bytes()),
-            Typed::Quit => (self.quit)(),
+            Typed::Key(Key::Break) => self.line.receive_break(),
+            Typed::Key(Key::Help) => self.output.write(HELP.as_bytes()),
+            Typed::Key(Key::Quit) => (self.quit)(),
         });
     }
 }

@@ -18,6 +18,7 @@ pub mod buffer;
 pub mod escape;
 pub mod host;
 pub mod input;
+pub mod keys;
 pub mod line;
 pub mod output;
 pub mod size;

@@ -59,15 +59,19 @@ impl HostPages {
     }
 }
 
-/// How many bytes of `piece`, whole pages, take host memory.
+/// How many bytes of `piece`, whole pages, take host memory. Gives up, with
+/// `Interrupted`, when `goes_on` says no, which it is asked now and then.
 ///
 /// mincore(2) is asked about exactly these pages, where a figure from /proc
 /// would be of the whole process, as text, out of a file to be opened.
-pub(super) fn resident(piece: &VolatileSlice<'_>) -> io::Result<u64> {
+pub(super) fn resident(piece: &VolatileSlice<'_>, goes_on: &impl Fn() -> bool) -> io::Result<u64> {
     let start = piece.ptr_guard_mut().as_ptr();
     let mut there = vec![0_u8; PAGES_AT_ONCE.min(piece.len().div_ceil(PAGE))];
     let mut pages = 0;
     for offset in (0..piece.len()).step_by(PAGES_AT_ONCE * PAGE) {
+        if !goes_on() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let len = (piece.len() - offset).min(PAGES_AT_ONCE * PAGE);
         // SAFETY: the range is mapped, and `there` has a byte for each of its
         // pages.
@@ -139,6 +143,12 @@ mod tests {
         ram.read_slice(&mut bytes, GuestAddress(page * PAGE))
             .unwrap();
         bytes == [byte; 4096]
+    }
+
+    #[test]
+    fn nobody_counts_on_who_is_told_to_give_up() {
+        let error = anonymous().resident_while(|| false).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
     }
 
     #[test]

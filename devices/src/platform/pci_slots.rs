@@ -70,6 +70,13 @@ impl PciSlots {
         self.0.event.raise();
     }
 
+    /// Takes a request back, and returns whether the guest had not read it yet:
+    /// then it never hears of it. One that it has read cannot be taken back.
+    pub fn withdraw_eject(&self, slot: u8) -> bool {
+        let before = self.0.unwanted.fetch_and(!bit(slot), Ordering::AcqRel);
+        before & bit(slot) != 0
+    }
+
     /// The slots that the guest gave up since the last call, lowest first.
     /// There may be nothing in them. A request to give one of them up that the
     /// guest has not read yet has been granted, and is not for the next device
@@ -181,6 +188,18 @@ mod tests {
         assert_eq!(slots.take_ejected().collect::<Vec<_>>(), [3]);
         slots.announce(3);
         assert_eq!(read(&mut slots, UNWANTED), 1 << 4);
+    }
+
+    #[test]
+    fn a_request_is_taken_back_until_the_guest_has_read_it() {
+        let (mut slots, _told, _line) = slots();
+        slots.request_eject(3);
+        slots.request_eject(4);
+        assert!(slots.withdraw_eject(3));
+        assert!(!slots.withdraw_eject(3));
+        assert_eq!(read(&mut slots, UNWANTED), 1 << 4);
+        assert!(!slots.withdraw_eject(4));
+        assert!(!slots.withdraw_eject(0));
     }
 
     #[test]

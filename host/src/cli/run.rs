@@ -186,7 +186,7 @@ impl Run {
         let (name, detach) = (self.name.clone(), self.detach);
         let mut launch = launch::prepare(self.specification())?;
         let record = Record::now(detach, mem::take(&mut launch.disks));
-        let machine = Registry::of_this_user().create(name, record)?;
+        let machine = Registry::of_this_user()?.create(name, record)?;
         launch.begin_outputs()?;
         if !detach {
             return Err(process::become_machine(&program, launch, machine, asked));

@@ -49,6 +49,14 @@ impl Machine {
         })
     }
 
+    /// The same machine as it is now.
+    ///
+    /// # Errors
+    /// Its directory cannot be examined.
+    pub fn refreshed(&self) -> Result<Self, Error> {
+        Self::read(self.name.clone(), self.directory.clone())
+    }
+
     /// What it is called.
     pub fn name(&self) -> &VmName {
         &self.name

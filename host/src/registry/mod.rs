@@ -47,8 +47,11 @@ pub struct Registry {
 
 impl Registry {
     /// This user's, which need not be there yet.
-    pub fn of_this_user() -> Self {
-        Self::at(root::locate())
+    ///
+    /// # Errors
+    /// The environment names a place that cannot be one.
+    pub fn of_this_user() -> Result<Self, Error> {
+        Ok(Self::at(root::locate()?))
     }
 
     /// The registry in the directory `root`.
@@ -141,6 +144,28 @@ impl Registry {
         let mut record = self.read(name)?.record().clone();
         change(&mut record);
         record.write(&self.root.join(name.as_str()))
+    }
+
+    /// Forgets the disks of `machine` of which `is_there` says no, asked after
+    /// the machine was read: a guest may give one up when whoever asked for it
+    /// does not wait any more. A disk that came meanwhile stays.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn forget_departed(
+        &self,
+        machine: &Machine,
+        is_there: impl Fn(&str) -> bool,
+    ) -> Result<(), Error> {
+        let mut departed = machine.record().disks.clone();
+        departed.retain(|name, _| !is_there(name));
+        if departed.is_empty() {
+            return Ok(());
+        }
+        self.update(machine.name(), |record| {
+            let stays = |name: &String, path: &PathBuf| departed.get(name) != Some(path);
+            record.disks.retain(|name, path| stays(name, path));
+        })
     }
 
     /// Every machine there is a directory of, in the order of their names.

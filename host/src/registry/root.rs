@@ -20,8 +20,13 @@ const VARIABLE: &str = "PLINTH_RUNTIME_DIR";
 /// root after logging in and after sudo. A session without the variable, such
 /// as a cron job's, finds the same directory by its usual name; without that,
 /// too, there is one in /tmp, as the specification wants it: private.
-pub fn locate() -> PathBuf {
-    let own = env::var_os(VARIABLE).map(PathBuf::from);
+///
+/// # Errors
+/// PLINTH_RUNTIME_DIR names a directory that depends on where a command is
+/// given: machines would be lost from sight.
+pub fn locate() -> Result<PathBuf, Error> {
+    let own = env::var_os(VARIABLE).filter(|text| !text.is_empty());
+    let own = own.map(PathBuf::from);
     let session = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     choose(own, session, geteuid().as_raw(), Path::is_dir)
 }
@@ -31,22 +36,29 @@ fn choose(
     session: Option<PathBuf>,
     user: u32,
     is_there: impl Fn(&Path) -> bool,
-) -> PathBuf {
-    if let Some(own) = own.filter(|path| path.is_absolute()) {
-        return own;
+) -> Result<PathBuf, Error> {
+    if let Some(own) = own {
+        return match own.is_absolute() {
+            true => Ok(own),
+            false => Err(Error::configuration(format!(
+                "{VARIABLE} is '{}', which is not an absolute path",
+                own.display()
+            ))
+            .remedy("a path from /, or leaving it out")),
+        };
     }
     if user == 0 {
-        return "/run/plinth".into();
+        return Ok("/run/plinth".into());
     }
     // A relative path is to be ignored, says the specification.
     if let Some(session) = session.filter(|path| path.is_absolute()) {
-        return session.join("plinth");
+        return Ok(session.join("plinth"));
     }
     let usual = PathBuf::from(format!("/run/user/{user}"));
     if is_there(&usual) {
-        return usual.join("plinth");
+        return Ok(usual.join("plinth"));
     }
-    format!("/tmp/plinth-{user}").into()
+    Ok(format!("/tmp/plinth-{user}").into())
 }
 
 /// Makes `root` if it is not there, and makes sure that it is this user's
@@ -104,10 +116,23 @@ mod tests {
             (path("/own"), path("/xdg"), 0, "/own"),
             (None, path("/run/user/0"), 0, "/run/plinth"),
             (None, path("/xdg"), 7, "/xdg/plinth"),
-            (path("relative"), path("relative"), 7, "/run/user/7/plinth"),
+            (None, path("relative"), 7, "/run/user/7/plinth"),
             (None, None, 8, "/tmp/plinth-8"),
         ] {
-            assert_eq!(choose(own, session, user, there), Path::new(expected));
+            let chosen = choose(own, session, user, there).unwrap();
+            assert_eq!(chosen, Path::new(expected));
+        }
+    }
+
+    #[test]
+    fn a_place_that_depends_on_where_one_stands_is_refused() {
+        for user in [0, 7] {
+            let refused = choose(Some("machines".into()), None, user, Path::is_dir);
+            let report = refused.unwrap_err().report();
+            assert!(
+                report.contains("PLINTH_RUNTIME_DIR is 'machines'"),
+                "{report}"
+            );
         }
     }
 

@@ -1,14 +1,10 @@
 //! `plinth vm` against a machine that answers what a test says.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+mod disks;
+mod ending;
+mod looking;
+mod streams;
 
-use devices::block::lock::{Access, lock};
 use host::registry::record::Record;
 
 use crate::machine::{DONE, Machines, RUNTIME, answer};
@@ -68,93 +64,6 @@ fn an_unknown_machine_is_told_which_there_are() {
     let _db = machines.start("db", detached(), usual);
     vm(&machines, &["pause", "web"]).refused(CONFIGURATION, &["'web'", "try: one of db"]);
     vm(&machines, &["pause", "../db"]).refused(CONFIGURATION, &["letters, digits"]);
-}
-
-#[test]
-fn machines_are_listed_with_what_they_say_of_themselves() {
-    let machines = Machines::new();
-    let empty = vm(&machines, &["list"]);
-    assert_eq!((empty.code, empty.out.as_str()), (0, ""));
-    let _web = machines.start("web", detached(), usual);
-    machines
-        .start("db", detached(), usual)
-        .end(Some("the guest crashed"));
-    machines.start("mail", detached(), usual).end(None);
-    let list = vm(&machines, &["list"]);
-    let lines: Vec<&str> = list.out.lines().collect();
-    assert_eq!(lines.len(), 4, "{}", list.out);
-    assert!(lines[0].starts_with("NAME  STATE"));
-    assert!(lines[1].starts_with("db    ended: the guest crashed"));
-    assert!(lines[2].contains("died without a word"));
-    assert!(lines[3].starts_with("web   running") && lines[3].contains("2     1 GiB"));
-
-    let list = vm(&machines, &["list", "--output", "json"]);
-    let list: serde_json::Value = serde_json::from_str(&list.out).unwrap();
-    assert_eq!(list[2]["name"], "web");
-    assert_eq!(list[2]["state"], "running");
-    assert_eq!(list[0]["end"]["message"], "the guest crashed");
-}
-
-#[test]
-fn a_machine_is_shown_alive_and_dead() {
-    let machines = Machines::new();
-    let disks = BTreeMap::from([("disk0".into(), PathBuf::from("/srv/d.img"))]);
-    let record = Record {
-        disks,
-        ..detached()
-    };
-    let web = machines.start("web", record, usual);
-    let show = vm(&machines, &["show", "web"]);
-    assert_eq!(show.code, 0, "{}", show.err);
-    for part in [
-        "running",
-        "1 GiB",
-        "disk0 (disk) /srv/d.img",
-        "web/api.sock",
-    ] {
-        assert!(show.out.contains(part), "{}", show.out);
-    }
-    web.end(Some("the guest crashed: triple fault"));
-    let show = vm(&machines, &["show", "web"]);
-    for part in ["ended: the guest crashed: triple fault", "  the last line"] {
-        assert!(show.out.contains(part), "{}", show.out);
-    }
-    vm(&machines, &["pause", "web"]).refused(
-        CONFIGURATION,
-        &["'web' has ended: the guest crashed", "plinth vm show web"],
-    );
-    assert_eq!(vm(&machines, &["remove", "web"]).code, 0);
-    vm(&machines, &["show", "web"]).refused(CONFIGURATION, &["no machine"]);
-}
-
-#[test]
-fn a_machine_that_was_taken_over_cannot_change_what_is_recorded_of_it() {
-    let machines = Machines::new();
-    let lies = |_: &str| {
-        answer(
-            "200 OK",
-            r#"{"state":"running","name":"db","pid":1,"socket":"/tmp/x","end":{}}"#,
-        )
-    };
-    let _web = machines.start("web", detached(), lies);
-    let run = vm(&machines, &["show", "web", "--output", "json"]);
-    let shown: serde_json::Value = serde_json::from_str(&run.out).unwrap();
-    assert_eq!(shown["state"], "running");
-    assert_eq!(shown["name"], "web");
-    assert_eq!(shown["pid"], std::process::id());
-    assert!(shown["socket"].as_str().unwrap().ends_with("web/api.sock"));
-    assert!(shown.get("end").is_none(), "{shown}");
-}
-
-#[test]
-fn what_is_no_machine_s_directory_is_nobody_s_concern() {
-    let machines = Machines::new();
-    let _web = machines.start("web", detached(), usual);
-    std::fs::write(machines.path().join(RUNTIME).join("notes.txt"), "").unwrap();
-    let list = vm(&machines, &["list"]);
-    assert_eq!(list.code, 0, "{}", list.err);
-    assert_eq!(list.out.lines().count(), 2, "{}", list.out);
-    vm(&machines, &["pause", "notes.txt"]).refused(CONFIGURATION, &["there is no machine"]);
 }
 
 #[test]
@@ -234,51 +143,6 @@ fn each_verb_asks_for_what_it_says() {
     }
 }
 
-/// A process that lasts until it is killed.
-fn process() -> Child {
-    let mut command = Command::new("cat");
-    command.stdin(Stdio::piped()).spawn().unwrap()
-}
-
-#[test]
-fn a_machine_that_does_not_answer_is_killed_by_its_process() {
-    let machines = Machines::new();
-    let mut child = process();
-    let nonsense = |_: &str| "who are you?\r\n\r\n".to_owned();
-    let web = machines.start_as(child.id(), "web", detached(), nonsense);
-    vm(&machines, &["pause", "web"]).refused(1, &["cannot be talked to", "plinth vm kill web"]);
-    let run = vm(&machines, &["kill", "web"]);
-    assert_eq!(run.code, 0, "{}", run.err);
-    assert_eq!(child.wait().unwrap().signal(), Some(9));
-    assert_eq!(web.lines(), ["POST /v1/vm/pause", "POST /v1/vm/kill"]);
-}
-
-#[test]
-fn a_machine_that_stops_is_waited_for_and_not_killed() {
-    let machines = Machines::new();
-    for (arguments, asked) in [
-        (
-            &["stop", "web", "--deadline", "1m"][..],
-            "POST /v1/vm/stop {\"deadline_ms\":60000}",
-        ),
-        (&["kill", "web"], "POST /v1/vm/kill"),
-    ] {
-        let mut child = process();
-        let input = Mutex::new(child.stdin.take());
-        // Its process ends when it has been asked to.
-        let stop = move |_: &str| {
-            drop(input.lock().unwrap().take());
-            DONE.to_owned()
-        };
-        let web = machines.start_as(child.id(), "web", detached(), stop);
-        let run = vm(&machines, arguments);
-        assert_eq!(run.code, 0, "{}", run.err);
-        assert!(child.wait().unwrap().success());
-        assert_eq!(web.lines(), [asked]);
-        web.end(Some("the machine was stopped"));
-    }
-}
-
 #[test]
 fn bad_values_are_refused_before_anything_is_asked() {
     let machines = Machines::new();
@@ -350,129 +214,6 @@ fn a_refusal_of_the_machines_is_the_commands() {
         1,
         &["the guest keeps 'data'", "plinth vm force-detach db data"],
     );
-}
-
-#[test]
-fn an_attached_disk_goes_over_with_its_lock() {
-    let machines = Machines::new();
-    let web = machines.start("web", detached(), usual);
-    let disk = machines.path().join("disk.img");
-    let file = File::create(&disk).unwrap();
-    file.set_len(1 << 20).unwrap();
-    let path = disk.to_str().unwrap();
-
-    let limited = format!("{path},iops=500,iops-burst=5");
-    let run = vm(&machines, &["attach", "web", "--disk", &limited]);
-    assert_eq!((run.code, run.out.as_str()), (0, "disk1\n"), "{}", run.err);
-    let passed = web.descriptors();
-    assert_eq!(
-        passed[0].metadata().unwrap().ino(),
-        file.metadata().unwrap().ino()
-    );
-    let lines = web.lines();
-    assert!(lines[1].starts_with("POST /v1/devices {"), "{lines:?}");
-    let body = r#""engine":"auto","kind":"disk","limits":{"operations_burst":5,"operations_per_second":500},"name":"disk1""#;
-    assert!(lines[1].contains(body), "{lines:?}");
-    assert!(vm(&machines, &["show", "web"]).out.contains("running"));
-
-    // The machine holds the lock now, and nobody else.
-    assert!(lock(&file, Access::Exclusive).is_err());
-    vm(&machines, &["attach", "web", "--disk", path])
-        .refused(CONFIGURATION, &["is in use by process"]);
-}
-
-#[test]
-fn a_disk_s_file_grows_and_never_shrinks() {
-    let machines = Machines::new();
-    let disk = machines.path().join("disk.img");
-    let file = File::create(&disk).unwrap();
-    file.set_len(8192).unwrap();
-    let disks = BTreeMap::from([("disk0".into(), disk.clone())]);
-    let web = machines.start(
-        "web",
-        Record {
-            disks,
-            ..detached()
-        },
-        usual,
-    );
-    let resize = |size| {
-        vm(
-            &machines,
-            &["resize", "web", "--disk", "disk0", "--size", size],
-        )
-    };
-
-    // A file of that name that the machine does not use is left alone.
-    resize("16K").refused(CONFIGURATION, &["is not the file that the machine uses"]);
-    lock(&file, Access::Exclusive).unwrap();
-    resize("4K").refused(CONFIGURATION, &["a disk never shrinks"]);
-    assert_eq!(file.metadata().unwrap().len(), 8192);
-    web.lines();
-
-    let run = resize("16K");
-    assert_eq!((run.code, run.out.as_str()), (0, "4 KiB\n"), "{}", run.err);
-    assert_eq!(file.metadata().unwrap().len(), 16384);
-    assert_eq!(
-        web.lines()[1],
-        "POST /v1/devices/disk0/resize {\"bytes\":16384}"
-    );
-    assert_eq!(vm(&machines, &["resize", "web", "--disk", "disk0"]).code, 0);
-    assert_eq!(web.lines()[1], "POST /v1/devices/disk0/resize {}");
-    vm(&machines, &["resize", "web", "--disk", "x", "--size", "1G"])
-        .refused(CONFIGURATION, &["there is no such device"]);
-}
-
-#[test]
-fn events_are_printed_until_the_machine_ends() {
-    let machines = Machines::new();
-    let events = |_: &str| {
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
-         13\r\n{\"event\":\"paused\"}\n\r\n14\r\n{\"event\":\"resumed\"}\n\r\n0\r\n\r\n"
-            .to_owned()
-    };
-    let _web = machines.start("web", detached(), events);
-    let run = vm(&machines, &["events", "web"]);
-    assert_eq!(run.out, "{\"event\":\"paused\"}\n{\"event\":\"resumed\"}\n");
-    assert_eq!(run.code, 0);
-}
-
-#[test]
-fn events_end_when_nobody_reads_them_any_more() {
-    let machines = Machines::new();
-    // Whoever reads on comes upon what is no chunk.
-    let events = |_: &str| {
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
-         13\r\n{\"event\":\"paused\"}\n\r\nnonsense\r\n"
-            .to_owned()
-    };
-    let _web = machines.start("web", detached(), events);
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let status = Command::new(env!("CARGO_BIN_EXE_plinth"))
-        .args(["vm", "events", "web"])
-        .env("PLINTH_RUNTIME_DIR", machines.path().join(RUNTIME))
-        .stdout(writer)
-        .status();
-    assert_eq!(status.unwrap().code(), Some(0));
-}
-
-#[test]
-fn metrics_are_printed_as_they_are() {
-    let machines = Machines::new();
-    let text = "# TYPE x counter\nx_total 1\n# EOF\n";
-    let _web = machines.start("web", detached(), move |_| answer("200 OK", text));
-    assert_eq!(vm(&machines, &["metrics", "web"]).out, text);
-}
-
-#[test]
-fn a_console_carries_a_pipe_both_ways() {
-    let machines = Machines::new();
-    let console = |_: &str| "HTTP/1.1 101 Switching Protocols\r\n\r\nlogin: ".to_owned();
-    let web = machines.start("web", detached(), console);
-    let run = plinth_with(machines.path(), &["vm", "console", "web"], b"root\x01d\n");
-    assert_eq!(run.out, "login: ");
-    assert_eq!(web.lines(), ["POST /v1/console"]);
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn a_guest_that_does_not_listen_is_stopped_at_the_deadline() {
     let web = guest.detach();
     web.refuses("remove", 2, &["'web'"]);
     web.vm("stop --deadline 100ms");
-    assert_ended(&web, "the machine was stopped");
+    assert_ended(&web, "the guest ignored its power button for 100ms");
 }
 
 #[test]

@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::body::Body;
 use super::failure::{Code, Failure};
-use super::limits::{WireLimits, checked};
+use super::limits::checked;
 use crate::config::{BlockConfig, DeviceConfig, NetConfig};
+use crate::description::LimitsDescription;
 use crate::device_name::DeviceName;
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,7 +41,7 @@ pub(super) struct NewDisk {
     #[serde(default = "one")]
     queues: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    limits: Option<WireLimits>,
+    limits: Option<LimitsDescription>,
 }
 
 /// How many queues a device has if nothing is said.
@@ -68,9 +69,9 @@ pub(super) struct NewNet {
     #[serde(skip_serializing_if = "Option::is_none")]
     mtu: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    receive: Option<WireLimits>,
+    receive: Option<LimitsDescription>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    transmit: Option<WireLimits>,
+    transmit: Option<LimitsDescription>,
 }
 
 /// Reads what `body` describes, which stands on `descriptors`.

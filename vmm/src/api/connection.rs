@@ -5,22 +5,21 @@
 //! come in the order of the requests. What has not been sent yet is bounded:
 //! the next request is read when the answer before it has been taken.
 
+mod exchange;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use super::call::{Action, Translate};
+use super::call::Translate;
 use super::console::{self, Overtaken};
-use super::event_stream::{self, EventStream};
+use super::event_stream::EventStream;
 use super::failure::{Code, Failure};
 use super::machine::Machine;
-use super::request::{self, Head};
+use super::outgoing::Outgoing;
 use super::response::Response;
-use super::route;
 use super::socket::Socket;
-use crate::command::Reply;
-use crate::error::Result;
 
 /// How long a client may take to send a request whole, and to take something
 /// of what is sent to it.
@@ -32,8 +31,6 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Most bytes of a stream that wait for a client.
 pub(super) const MAX_WAITING: usize = 64 << 10;
 
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-
 /// A client.
 pub(super) struct Connection {
     id: u64,
@@ -44,7 +41,7 @@ pub(super) struct Connection {
     descriptors: Vec<OwnedFd>,
     /// The client sends nothing more.
     ended: bool,
-    outgoing: Vec<u8>,
+    outgoing: Outgoing,
     /// When it began to wait for the client: for the rest of a request, or for
     /// it to take what is sent.
     since: Instant,
@@ -54,7 +51,13 @@ enum State {
     /// It reads a request. `told` to go on, if the client asked.
     Reading { told: bool },
     /// The machine is to answer.
-    Waiting { translate: Translate, close: bool },
+    Waiting {
+        translate: Translate,
+        /// No request follows.
+        close: bool,
+        /// Only the answer's head is wanted.
+        head_only: bool,
+    },
     /// It tells what happens.
     Events(EventStream),
     /// It is the console, whose output the client has up to here.
@@ -74,7 +77,7 @@ impl Connection {
             incoming: Vec::new(),
             descriptors: Vec::new(),
             ended: false,
-            outgoing: Vec::new(),
+            outgoing: Outgoing::new(now),
             since: now,
         }
     }
@@ -89,12 +92,20 @@ impl Connection {
 
     /// When [`serve`](Self::serve) is to be called if nothing happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        let stalled = self.since + PATIENCE;
         match self.state {
-            _ if !self.outgoing.is_empty() => Some(self.since + PATIENCE),
+            // They go on for as long as the client takes something.
+            State::Events(_) | State::Console { .. } if !self.outgoing.is_empty() => Some(stalled),
+            _ if !self.outgoing.is_empty() => Some(stalled.min(self.outgoing.deadline())),
             State::Reading { .. } if !self.incoming.is_empty() => Some(self.since + PATIENCE),
             State::Closing => Some(self.since + LINGER),
             _ => None,
         }
+    }
+
+    /// Whether it tells what happens.
+    pub(super) fn listens(&self) -> bool {
+        matches!(self.state, State::Events(_))
     }
 
     /// Since when it has nothing to do; none if it has.
@@ -130,26 +141,13 @@ impl Connection {
         }
     }
 
-    /// The machine has answered.
-    pub(super) fn answer(&mut self, outcome: Result<Reply>, now: Instant, machine: &mut Machine) {
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Waiting { translate, close } => {
-                let response = outcome.map_err(Failure::from).and_then(translate);
-                self.respond(response, close, now);
-                self.advance(now, machine);
-            }
-            // Only who waits is answered.
-            other => self.state = other,
-        }
-    }
-
     /// Something happened to the machine.
     pub(super) fn event(&mut self, line: &[u8], now: Instant) {
         if let State::Events(stream) = &mut self.state {
             if self.outgoing.is_empty() {
                 self.since = now;
             }
-            stream.tell(line, &mut self.outgoing);
+            stream.tell(line, self.outgoing.at(now));
             self.flush(now);
         }
     }
@@ -165,7 +163,8 @@ impl Connection {
     pub(super) fn end_events(&mut self, now: Instant) {
         match std::mem::replace(&mut self.state, State::Closing) {
             State::Events(stream) => {
-                stream.end(&mut self.outgoing);
+                stream.end(self.outgoing.at(now));
+                self.outgoing.restart(now);
                 self.flush(now);
             }
             other => self.state = other,
@@ -219,7 +218,7 @@ impl Connection {
             let message = "more descriptors came than one request takes; \
                            pass those of a device with the first byte of its request";
             let failure = Failure::new(Code::MalformedRequest, message);
-            self.respond(Err(failure), true, now);
+            self.respond(&Response::from(&failure), true, now);
         }
     }
 
@@ -247,7 +246,7 @@ impl Connection {
                 self.read_request(told, now, machine)
             }
             State::Events(stream) => {
-                stream.tell_lost(&mut self.outgoing);
+                stream.tell_lost(self.outgoing.at(now));
                 self.since = now;
                 !self.outgoing.is_empty()
             }
@@ -259,68 +258,6 @@ impl Connection {
         }
     }
 
-    fn read_request(&mut self, told: bool, now: Instant, machine: &mut Machine) -> bool {
-        match request::parse(&self.incoming) {
-            Ok(Some(head)) if self.incoming.len() >= head.len + head.body_len => {
-                self.take_request(&head, now, machine);
-            }
-            Ok(Some(head)) if head.expects_continue && !told => {
-                self.send(CONTINUE, now);
-                self.state = State::Reading { told: true };
-            }
-            Ok(_) if self.ended => self.state = State::Closed,
-            Ok(_) => return false,
-            Err(failure) => self.respond(Err(failure), true, now),
-        }
-        true
-    }
-
-    fn take_request(&mut self, head: &Head, now: Instant, machine: &mut Machine) {
-        let rest = self.incoming.split_off(head.len + head.body_len);
-        let request = std::mem::replace(&mut self.incoming, rest);
-        self.since = now;
-        let action = route::lead(head, &request[head.len..], &mut self.descriptors);
-        if self.incoming.is_empty() {
-            // They came with this request, which did not want them.
-            self.descriptors.clear();
-        }
-        if let Err(failure) = action.and_then(|action| self.begin(action, head, now, machine)) {
-            let response = match head.method == "HEAD" {
-                true => Response::from(&failure).without_body(),
-                false => Response::from(&failure),
-            };
-            self.respond(Ok(response), head.close, now);
-        }
-    }
-
-    fn begin(
-        &mut self,
-        action: Action,
-        head: &Head,
-        now: Instant,
-        machine: &mut Machine,
-    ) -> std::result::Result<(), Failure> {
-        match action {
-            Action::Respond(response) => self.respond(Ok(response), head.close, now),
-            Action::Ask(command, translate) => {
-                machine.ask(self.id, command)?;
-                let close = head.close;
-                self.state = State::Waiting { translate, close };
-            }
-            Action::Events => {
-                self.send(event_stream::HEAD, now);
-                self.state = State::Events(EventStream::default());
-            }
-            Action::Console => {
-                let console = machine.console.as_mut().ok_or_else(console::elsewhere)?;
-                let at = console.attach(self.id)?;
-                self.send(console::HEAD, now);
-                self.state = State::Console { at };
-            }
-        }
-        Ok(())
-    }
-
     /// Between the client and the console, which has been shown up to `at`.
     fn relay(&mut self, at: u64, now: Instant, machine: &mut Machine) -> bool {
         let Some(console) = &mut machine.console else {
@@ -330,50 +267,32 @@ impl Connection {
             console.type_in(&mut self.incoming);
         }
         self.since = now;
-        self.state = match console.read(at, &mut self.outgoing) {
-            Ok(at) if console.is_over(at) => State::Closing,
+        self.state = match console.read(at, self.outgoing.at(now)) {
+            Ok(at) if console.is_over(at) => {
+                self.outgoing.restart(now);
+                State::Closing
+            }
             Ok(at) => State::Console { at },
             Err(Overtaken) => State::Closed,
         };
         !self.outgoing.is_empty()
     }
 
-    fn respond(
-        &mut self,
-        response: std::result::Result<Response, Failure>,
-        close: bool,
-        now: Instant,
-    ) {
-        let response = response.unwrap_or_else(|failure| Response::from(&failure));
-        let mut bytes = Vec::new();
-        response.write(&mut bytes, close);
-        self.send(&bytes, now);
-        self.state = match close {
-            true => State::Closing,
-            false => State::Reading { told: false },
-        };
-    }
-
     fn send(&mut self, bytes: &[u8], now: Instant) {
         if self.outgoing.is_empty() {
             self.since = now;
         }
-        self.outgoing.extend(bytes);
+        self.outgoing.at(now).extend(bytes);
     }
 
     /// Sends as much as the client takes.
     fn flush(&mut self, now: Instant) {
-        while !self.outgoing.is_empty() {
-            match self.socket.send(&self.outgoing) {
-                Ok(0) => return,
-                Ok(count) => {
-                    self.outgoing.drain(..count);
-                    self.since = now;
-                }
-                Err(_) => {
-                    self.outgoing.clear();
-                    self.state = State::Closed;
-                }
+        match self.outgoing.flush(&self.socket) {
+            Ok(0) => {}
+            Ok(_) => self.since = now,
+            Err(_) => {
+                self.outgoing.clear();
+                self.state = State::Closed;
             }
         }
     }
@@ -385,7 +304,8 @@ impl Connection {
         {
             let seconds = PATIENCE.as_secs();
             let message = format!("the request was not whole after {seconds} s; send it faster");
-            self.respond(Err(Failure::new(Code::TooSlow, message)), true, now);
+            let failure = Failure::new(Code::TooSlow, message);
+            self.respond(&Response::from(&failure), true, now);
         } else {
             self.state = State::Closed;
             self.outgoing.clear();

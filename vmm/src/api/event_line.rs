@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::event::Event;
 use crate::timestamp::rfc3339;
 
+/// What a client hears instead of events that it has missed.
+pub(super) const LOST: &str = "lost";
+
 /// What a client reads. Which fields there are depends on the event.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,29 +53,17 @@ impl EventLine {
 
 /// `event`, which happened at `time`.
 pub(super) fn line(event: &Event, time: SystemTime) -> Vec<u8> {
-    let named = |name| EventLine::new(name, time);
-    let line = match event {
-        Event::Started => named("started"),
-        Event::Resumed => named("resumed"),
-        Event::Paused => named("paused"),
-        Event::ResetRequested => named("reset-requested"),
-        Event::Watchdog => named("watchdog"),
-        Event::GuestPanicked => named("guest-panicked"),
-        Event::Restarted => named("restarted"),
-        Event::DeviceAttached(name) => EventLine {
-            device: Some(name.to_string()),
-            ..named("device-attached")
-        },
-        Event::DeviceDetached(name) => EventLine {
-            device: Some(name.to_string()),
-            ..named("device-detached")
-        },
-        Event::Stopped(reason) => EventLine {
-            reason: Some(reason.name().into()),
-            message: Some(reason.to_string()),
-            ..named("stopped")
-        },
-    };
+    let mut line = EventLine::new(event.name(), time);
+    match event {
+        Event::DeviceAttached(name) | Event::DeviceDetached(name) => {
+            line.device = Some(name.to_string());
+        }
+        Event::Stopped(reason) => {
+            line.reason = Some(reason.name().into());
+            line.message = Some(reason.to_string());
+        }
+        _ => {}
+    }
     line.into_bytes()
 }
 
@@ -80,7 +71,7 @@ pub(super) fn line(event: &Event, time: SystemTime) -> Vec<u8> {
 pub(super) fn lost(count: u64, time: SystemTime) -> Vec<u8> {
     let line = EventLine {
         count: Some(count),
-        ..EventLine::new("lost", time)
+        ..EventLine::new(LOST, time)
     };
     line.into_bytes()
 }

@@ -194,6 +194,8 @@ mod tests {
             r#"{"error":{"code":"host","message":"the host refused a thread: no room"}}"#;
         assert_eq!(text, expected);
         assert_eq!(Failure::from(Error::Stopped).code, Code::Stopped);
+        let resting = Error::GuestRests("data".parse().unwrap());
+        assert_eq!(Failure::from(resting).code, Code::Conflict);
         let unfit = Error::device("disk a")(io::Error::other("it is a directory"));
         assert_eq!(Failure::from(unfit).code.status().0, 400);
     }

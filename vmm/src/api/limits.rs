@@ -7,35 +7,21 @@ use serde::{Deserialize, Serialize};
 use super::body::Body;
 use super::failure::Failure;
 use crate::command::DeviceLimits;
-
-/// Of operations, or packets, and of bytes.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct WireLimits {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    operations_per_second: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    operations_burst: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_per_second: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_burst: Option<u64>,
-}
+use crate::description::LimitsDescription;
 
 /// Of a network interface.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct WireNetLimits {
-    receive: Option<WireLimits>,
-    transmit: Option<WireLimits>,
+    receive: Option<LimitsDescription>,
+    transmit: Option<LimitsDescription>,
 }
 
 /// Reads what `body` holds: a network interface's limits if it names one of
 /// its directions, a disk's if not.
 pub(super) fn read(body: Body) -> Result<DeviceLimits, Failure> {
     if !body.has("receive") && !body.has("transmit") {
-        let limits: WireLimits = body.read()?;
-        return limits.check("").map(DeviceLimits::Disk);
+        return check(body.read()?, "").map(DeviceLimits::Disk);
     }
     let net: WireNetLimits = body.read()?;
     Ok(DeviceLimits::Net {
@@ -46,28 +32,29 @@ pub(super) fn read(body: Body) -> Result<DeviceLimits, Failure> {
 
 /// The limits that `wire` means, if it is there; `prefix` comes before the
 /// names of its fields.
-pub(super) fn checked(wire: Option<WireLimits>, prefix: &str) -> Result<Option<Limits>, Failure> {
+pub(super) fn checked(
+    wire: Option<LimitsDescription>,
+    prefix: &str,
+) -> Result<Option<Limits>, Failure> {
     match wire {
-        Some(limits) => limits.check(prefix),
+        Some(limits) => check(limits, prefix),
         None => Ok(None),
     }
 }
 
-impl WireLimits {
-    /// `prefix` comes before a field's name.
-    fn check(self, prefix: &str) -> Result<Option<Limits>, Failure> {
-        let operations = limit(
-            (self.operations_per_second, "operations_per_second"),
-            (self.operations_burst, "operations_burst"),
-            prefix,
-        )?;
-        let bytes = limit(
-            (self.bytes_per_second, "bytes_per_second"),
-            (self.bytes_burst, "bytes_burst"),
-            prefix,
-        )?;
-        Ok(Limits::new(operations, bytes))
-    }
+/// `prefix` comes before a field's name.
+fn check(limits: LimitsDescription, prefix: &str) -> Result<Option<Limits>, Failure> {
+    let operations = limit(
+        (limits.operations_per_second, "operations_per_second"),
+        (limits.operations_burst, "operations_burst"),
+        prefix,
+    )?;
+    let bytes = limit(
+        (limits.bytes_per_second, "bytes_per_second"),
+        (limits.bytes_burst, "bytes_burst"),
+        prefix,
+    )?;
+    Ok(Limits::new(operations, bytes))
 }
 
 type Field = (Option<u64>, &'static str);

@@ -10,12 +10,18 @@ use crate::operator::Operator;
 /// Most commands in progress, those included whose client has gone.
 pub(super) const MAX_IN_PROGRESS: usize = 64;
 
+/// Most clients that listen to events, which they do for as long as they like:
+/// half of all that there may be, so that others get a word in.
+pub(super) const MAX_LISTENERS: usize = 8;
+
 /// A machine with commands in progress.
 #[derive(Debug)]
 pub(super) struct Machine {
     operator: Operator,
     mailbox: Mailbox,
     in_progress: usize,
+    /// Clients that listen to events.
+    pub(super) listeners: usize,
     /// If this is where it is served.
     pub(super) console: Option<Console>,
 }
@@ -26,6 +32,7 @@ impl Machine {
             operator,
             mailbox,
             in_progress: 0,
+            listeners: 0,
             console,
         }
     }
@@ -45,6 +52,21 @@ impl Machine {
         self.operator.submit(command, move |outcome| {
             mailbox.post(Mail::Answer { client, outcome });
         });
+        Ok(())
+    }
+
+    /// A client begins to listen to events.
+    pub(super) fn listen(&mut self) -> Result<(), Failure> {
+        if self.listeners >= MAX_LISTENERS {
+            return Err(Failure::new(
+                Code::Busy,
+                format!(
+                    "{MAX_LISTENERS} clients listen to events already, and more would leave \
+                     no room for requests; end one of them, or have one pass events on"
+                ),
+            ));
+        }
+        self.listeners += 1;
         Ok(())
     }
 

@@ -9,7 +9,9 @@
 //! vCPU.
 //!
 //! What bounds a client: 8 KiB of request head, 64 KiB of body, 10 s to send a
-//! request and to take an answer, one request in progress, one descriptor.
+//! request and to take something of an answer, 60 s to take all of it, one
+//! request in progress, one descriptor; and all of them together: 16 clients, 8
+//! of which listen to events.
 
 mod attach;
 mod body;
@@ -19,11 +21,15 @@ mod console;
 mod event_line;
 mod event_stream;
 mod failure;
+mod flaw;
+mod json;
 mod limits;
 mod machine;
 mod mailbox;
+mod memory;
 #[cfg(test)]
 mod openapi;
+mod outgoing;
 mod path;
 mod request;
 mod response;

@@ -7,12 +7,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::attach::{NewDisk, NewNet};
-use super::event_line::EventLine;
+use super::event_line::{EventLine, LOST};
 use super::failure::{Code, FailureDocument};
-use super::limits::{WireLimits, WireNetLimits};
+use super::limits::WireNetLimits;
+use super::memory::{BalloonDocument, GuestMemory, MemoryDocument};
 use super::route::ROUTES;
 use super::wire::{Balloon, Cpus, Detach, Memory, Size, Stop};
-use crate::description::{Description, DeviceDescription};
+use crate::description::{Description, DeviceDescription, DeviceKind, LimitsDescription};
+use crate::event::tests::{every_event, every_stop_reason};
 
 fn document() -> Value {
     serde_json::from_str(include_str!("openapi.json")).unwrap()
@@ -65,14 +67,17 @@ fn beside_kind<T: DeserializeOwned + Serialize>(example: &Value) -> Value {
 fn each_schema_has_the_fields_of_its_type() {
     let types: BTreeMap<&str, RoundTrip> = BTreeMap::from([
         ("Balloon", round_trip::<Balloon> as RoundTrip),
+        ("BalloonStatus", round_trip::<BalloonDocument>),
         ("Cpus", round_trip::<Cpus>),
         ("Description", round_trip::<Description>),
         ("DeviceDescription", round_trip::<DeviceDescription>),
         ("Detach", round_trip::<Detach>),
         ("Event", round_trip::<EventLine>),
         ("Failure", round_trip::<FailureDocument>),
-        ("Limits", round_trip::<WireLimits>),
+        ("GuestMemory", round_trip::<GuestMemory>),
+        ("Limits", round_trip::<LimitsDescription>),
         ("Memory", round_trip::<Memory>),
+        ("MemoryStatus", round_trip::<MemoryDocument>),
         ("NetLimits", round_trip::<WireNetLimits>),
         ("NewDisk", beside_kind::<NewDisk>),
         ("NewNet", beside_kind::<NewNet>),
@@ -95,6 +100,36 @@ fn each_schema_has_the_fields_of_its_type() {
             assert!(fields(example).contains(required.as_str().unwrap()));
         }
     }
+}
+
+/// What `field` of `schema` may be.
+fn choices(schema: &str, field: &str) -> Vec<String> {
+    let document = document();
+    let field = &document["components"]["schemas"][schema]["properties"][field];
+    let choices = field["enum"].as_array().unwrap();
+    choices
+        .iter()
+        .map(|c| c.as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_event_and_reason_to_stop_is_listed() {
+    let events: Vec<_> = every_event().iter().map(|event| event.name()).collect();
+    assert_eq!(choices("Event", "event"), [events, vec![LOST]].concat());
+    let reasons: Vec<_> = every_stop_reason().iter().map(|r| r.name()).collect();
+    assert_eq!(choices("Event", "reason"), reasons);
+}
+
+#[test]
+fn every_kind_of_device_is_listed() {
+    for kind in choices("DeviceDescription", "kind") {
+        serde_json::from_value::<DeviceKind>(kind.into()).unwrap();
+    }
+    let unknown = serde_json::from_value::<DeviceKind>("tape".into()).unwrap_err();
+    // Serde lists all.
+    let all = unknown.to_string().matches('`').count() / 2 - 1;
+    assert_eq!(choices("DeviceDescription", "kind").len(), all);
 }
 
 #[test]

@@ -18,7 +18,7 @@ const MAX_HEADERS: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) method: String,
-    /// As sent: still percent-encoded.
+    /// As sent: still percent-encoded, and without a host before it.
     pub(super) path: String,
     /// Bytes of this head.
     pub(super) len: usize,
@@ -30,6 +30,13 @@ pub(super) struct Head {
     pub(super) expects_continue: bool,
     /// What the connection is to become, if anything.
     pub(super) upgrade: Option<String>,
+}
+
+impl Head {
+    /// Whether only the answer's own head is wanted (RFC 9110 §9.3.2).
+    pub(super) fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
 }
 
 /// Reads a head from the beginning of `bytes`; none if it is not whole yet.
@@ -64,7 +71,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Failure> {
     }
     Ok(Some(Head {
         method: request.method.unwrap_or_default().to_owned(),
-        path: request.path.unwrap_or_default().to_owned(),
+        path: origin_form(request.path.unwrap_or_default()).to_owned(),
         len,
         body_len: body_len(headers.only("content-length")?)?,
         close: headers.lists("connection", "close"),
@@ -74,6 +81,19 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Failure> {
             false => None,
         },
     }))
+}
+
+/// The path of a request's target, which a client may send with the scheme and
+/// a host before it (RFC 9112 §3.2.2).
+fn origin_form(target: &str) -> &str {
+    let scheme = target
+        .get(..7)
+        .filter(|s| s.eq_ignore_ascii_case("http://"));
+    let Some(scheme) = scheme else {
+        return target;
+    };
+    let rest = &target[scheme.len()..];
+    rest.find('/').map_or("/", |at| &rest[at..])
 }
 
 fn bad(message: impl Into<String>) -> Failure {
@@ -173,6 +193,20 @@ mod tests {
         assert_eq!(head(&format!("{text}{{\"count\":4}}GET")), expected);
         for end in 0..text.len() {
             assert_eq!(parse(&text.as_bytes()[..end]), Ok(None), "at {end}");
+        }
+    }
+
+    #[test]
+    fn a_host_before_the_path_is_left_out() {
+        for (target, path) in [
+            ("/v1/vm", "/v1/vm"),
+            ("http://vm/v1/vm", "/v1/vm"),
+            ("HTTP://vm:80/v1/devices/a%2Fb", "/v1/devices/a%2Fb"),
+            ("http://vm", "/"),
+            ("*", "*"),
+        ] {
+            let head = head(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"));
+            assert_eq!(head.path, path);
         }
     }
 

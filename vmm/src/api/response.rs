@@ -42,6 +42,8 @@ pub(super) struct Response {
     content: Option<(&'static str, Vec<u8>)>,
     /// With a 405.
     allow: Option<String>,
+    /// Only the head is sent, and says what would follow.
+    head_only: bool,
 }
 
 impl Response {
@@ -51,6 +53,7 @@ impl Response {
             status: Status::NO_CONTENT,
             content: None,
             allow: None,
+            head_only: false,
         }
     }
 
@@ -60,6 +63,7 @@ impl Response {
             status: Status::OK,
             content: Some((content_type, body)),
             allow: None,
+            head_only: false,
         }
     }
 
@@ -74,12 +78,10 @@ impl Response {
         }
     }
 
-    /// The same with only its head, which is all that a HEAD request gets.
-    pub(super) fn without_body(self) -> Self {
-        Self {
-            content: None,
-            ..self
-        }
+    /// The same with only its head, if that is all that was asked for: its
+    /// headers are those of the whole (RFC 9110 §9.3.2).
+    pub(super) fn only_head(self, head_only: bool) -> Self {
+        Self { head_only, ..self }
     }
 
     /// Appends the response to `out`. `close` says that it is the last one on
@@ -101,7 +103,9 @@ impl Response {
         }
         head += "\r\n";
         out.extend(head.as_bytes());
-        if let Some((_, body)) = &self.content {
+        if let Some((_, body)) = &self.content
+            && !self.head_only
+        {
             out.extend(body);
         }
     }
@@ -131,6 +135,14 @@ mod tests {
         let response = Response::json(Status(201), &[1, 2]);
         let expected = "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n\
                         Content-Length: 6\r\n\r\n[1,2]\n";
+        assert_eq!(text(&response, false), expected);
+    }
+
+    #[test]
+    fn a_head_alone_tells_how_long_the_body_would_be() {
+        let response = Response::json(Status(200), &[1, 2]).only_head(true);
+        let expected = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+                        Content-Length: 6\r\n\r\n";
         assert_eq!(text(&response, false), expected);
     }
 

@@ -9,12 +9,15 @@ use super::call::{Action, Call, ask, order, unexpected};
 use super::console;
 use super::failure::{Code, Failure};
 use super::limits;
+use super::memory::MemoryDocument;
 use super::path::{matched, percent_decoded};
 use super::request::Head;
 use super::response::{Response, Status};
 use super::wire::{Balloon, Cpus, Detach, Memory, Size, Stop};
 use crate::command::{Command, Reply};
 use crate::description::Description;
+use crate::device_name::DeviceName;
+use crate::error::Error;
 use crate::metrics;
 
 /// Something that can be asked.
@@ -80,6 +83,7 @@ pub(super) const ROUTES: &[Route] = &[
         let target = call.body.read::<Balloon>()?.target_bytes;
         Ok(order(Command::SetBalloon { target }))
     }),
+    route("GET", "/v1/memory", |call| call.plainly(memory())),
     route("PUT", "/v1/memory", |call| {
         let bytes = call.body.read::<Memory>()?.bytes;
         Ok(order(Command::SetMemory { bytes }))
@@ -89,7 +93,7 @@ pub(super) const ROUTES: &[Route] = &[
         call.describe(|description| Ok(Response::json(Status::OK, &description.devices)))
     }),
     route("GET", "/v1/devices/{name}", |call| {
-        let name = call.name.clone();
+        let name = call.device()?;
         call.describe(move |description| device(&description, &name))
     }),
     route("GET", "/v1/events", |call| call.plainly(Action::Events)),
@@ -140,19 +144,28 @@ fn metrics() -> Action {
     })
 }
 
-fn device(description: &Description, name: &str) -> Result<Response, Failure> {
+/// How much memory there is.
+fn memory() -> Action {
+    ask(Command::Memory, |reply| match reply {
+        Reply::Memory(status) => {
+            let document = MemoryDocument::from(&*status);
+            Ok(Response::json(Status::OK, &document))
+        }
+        reply => Err(unexpected(&reply)),
+    })
+}
+
+fn device(description: &Description, name: &DeviceName) -> Result<Response, Failure> {
     let devices = &description.devices;
-    let known: Vec<_> = devices.iter().map(|d| d.name.to_string()).collect();
-    match known.iter().position(|known| known == name) {
-        Some(at) => Ok(Response::json(Status::OK, &devices[at])),
-        None => Err(Failure::new(
-            Code::UnknownDevice,
-            format!(
-                "there is no device '{name}'; there are {}",
-                known.join(", ")
-            ),
-        )),
-    }
+    let found = devices.iter().find(|device| device.name == *name);
+    let device = found.ok_or_else(|| {
+        let known: Vec<_> = devices.iter().map(|d| d.name.to_string()).collect();
+        Error::UnknownDevice {
+            name: name.clone(),
+            known: known.join(", "),
+        }
+    })?;
+    Ok(Response::json(Status::OK, device))
 }
 
 /// What the request of `head` and `body` leads to. It takes the `descriptors`
@@ -167,14 +180,15 @@ pub(super) fn lead(
         let found = |route: &'static Route| Some((route, matched(route.path, path)?));
         ROUTES.iter().filter_map(found)
     };
-    let Some((route, name)) = matching().find(|(route, _)| route.method == head.method) else {
+    let method = match head.is_head() {
+        true => "GET",
+        false => &head.method,
+    };
+    let Some((route, name)) = matching().find(|(route, _)| route.method == method) else {
         let methods: Vec<_> = matching().map(|(route, _)| route.method).collect();
         return Err(match methods[..] {
-            [] => Failure::new(
-                Code::UnknownPath,
-                format!("nothing has the path '{path}'; GET /openapi.json lists what has"),
-            ),
-            _ => Failure::method_not_allowed(&head.method, path, methods.join(", ")),
+            [] => unknown_path(path),
+            _ => Failure::method_not_allowed(&head.method, path, allowed(&methods)),
         });
     };
     (route.lead)(Call {
@@ -183,6 +197,28 @@ pub(super) fn lead(
         descriptors,
         upgrade: head.upgrade.as_deref(),
     })
+}
+
+fn unknown_path(path: &str) -> Failure {
+    let mut paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    Failure::new(
+        Code::UnknownPath,
+        format!(
+            "nothing has the path '{path}'; there are {}, and GET /openapi.json describes them",
+            paths.join(", ")
+        ),
+    )
+}
+
+/// Whatever is there for GET is there for HEAD (RFC 9110 §9.1).
+fn allowed(methods: &[&str]) -> String {
+    let both = |method: &&str| match *method {
+        "GET" => "GET, HEAD".to_owned(),
+        other => other.to_owned(),
+    };
+    methods.iter().map(both).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -214,10 +250,7 @@ mod tests {
         let Action::Ask(Command::Describe, translate) = found else {
             panic!("it is a question to the machine");
         };
-        let device = DeviceDescription {
-            name: "a/b:".parse().unwrap(),
-            kind: DeviceKind::Net,
-        };
+        let device = DeviceDescription::new("a/b:".parse().unwrap(), DeviceKind::Net);
         let description = Description {
             state: State::Paused,
             cpus: 1,
@@ -227,7 +260,7 @@ mod tests {
         };
         let response = translate(Reply::Description(Box::new(description.clone())));
         assert_eq!(response, Ok(Response::json(Status::OK, &device)));
-        let unknown = super::device(&description, "a").unwrap_err();
+        let unknown = super::device(&description, &"a".parse().unwrap()).unwrap_err();
         assert_eq!(unknown.code, Code::UnknownDevice);
         let unknown = format!("{unknown:?}");
         assert!(unknown.contains("there are a/b:"), "{unknown}");
@@ -235,10 +268,15 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_told_from_what_is_used_wrongly() {
-        assert_eq!(failure("GET", "/v1", "").code, Code::UnknownPath);
+        let nowhere = failure("GET", "/v1", "");
+        assert_eq!(nowhere.code, Code::UnknownPath);
+        let text = format!("{nowhere:?}");
+        assert!(text.contains("/v1/cpus, /v1/devices, "), "{text}");
         let wrong = failure("DELETE", "/v1/vm", "");
         assert_eq!(wrong.code, Code::MethodNotAllowed);
-        assert_eq!(wrong.allow.as_deref(), Some("GET"));
+        assert_eq!(wrong.allow.as_deref(), Some("GET, HEAD"));
+        let wrong = failure("HEAD", "/v1/vm/pause", "");
+        assert_eq!(wrong.allow.as_deref(), Some("POST"));
         let escape = failure("GET", "/v1/devices/%", "");
         assert_eq!(escape.code, Code::MalformedRequest);
         let field = failure("POST", "/v1/vm/pause", r#"{"now":true}"#);

@@ -14,12 +14,14 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 use super::connection::Connection;
-use super::machine::Machine;
+use super::machine::{MAX_LISTENERS, Machine};
 use super::mailbox::{Mail, Mailbox};
 use super::socket::Socket;
 
 /// Most clients at a time.
 pub(super) const MAX_CONNECTIONS: usize = 16;
+
+const _: () = assert!(MAX_LISTENERS * 2 <= MAX_CONNECTIONS);
 
 /// How long the end may wait for clients that are slow.
 pub(super) const FAREWELL: Duration = Duration::from_secs(2);
@@ -145,6 +147,7 @@ impl Service {
             }
         }
         for (client, flags) in &ready.clients {
+            self.count_listeners();
             if let Some(connection) = self.connections.get_mut(client) {
                 connection.serve(*flags, now, &mut self.machine);
                 if self.events_ended {
@@ -172,7 +175,14 @@ impl Service {
         }
     }
 
+    /// Some may have gone.
+    fn count_listeners(&mut self) {
+        let listeners = self.connections.values().filter(|client| client.listens());
+        self.machine.listeners = listeners.count();
+    }
+
     fn receive(&mut self, mail: Mail, now: Instant) {
+        self.count_listeners();
         let all = self.connections.values_mut();
         match mail {
             Mail::Answer { client, outcome } => {

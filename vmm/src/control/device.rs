@@ -1,22 +1,50 @@
-//! What is asked of single devices while the machine runs.
+//! What is asked of single devices and of memory while the machine runs.
 
 use devices::block::handle::BlockHandle;
 use devices::rate_limit::Limits;
 
 use super::Control;
 use crate::catalog::DeviceHandle;
-use crate::command::DeviceLimits;
+use crate::command::{Answer, DeviceLimits, Reply};
 use crate::device_name::DeviceName;
 use crate::error::{Error, Result};
+use crate::memory::MemoryStatus;
 use crate::metrics::{DiskMeasurements, Measurements, NetMeasurements};
 
 impl Control {
-    /// What the machine has done and holds.
-    pub(super) fn measure(&self) -> Measurements {
+    /// Says what the machine has done and holds. Memory takes a while to be
+    /// looked at, for which nobody else waits.
+    pub(super) fn measure(&self, answer: Answer) {
+        let measurements = self.measurements();
+        let complete = move |memory| {
+            let measurements = Measurements {
+                memory,
+                ..measurements
+            };
+            answer.send(Ok(Reply::Measurements(Box::new(measurements))));
+        };
+        match self.memory() {
+            Ok(memory) => memory.status(move |status| complete(status.ok())),
+            Err(_) => complete(None),
+        }
+    }
+
+    /// Says how much memory there is, as soon as that is known.
+    pub(super) fn memory_status(&self, answer: Answer) {
+        let tell = move |status: Result<MemoryStatus>| {
+            answer.send(status.map(|status| Reply::Memory(Box::new(status))));
+        };
+        match self.memory() {
+            Ok(memory) => memory.status(tell),
+            Err(error) => tell(Err(error)),
+        }
+    }
+
+    /// All but memory.
+    fn measurements(&self) -> Measurements {
         let mut measurements = Measurements {
             built: Some(self.built),
             vcpus: self.machine.parts.vcpus.measure(),
-            memory: self.memory().and_then(|memory| memory.status()).ok(),
             ..Measurements::default()
         };
         for device in self.present() {

@@ -129,7 +129,8 @@ impl Control {
         self.stopping.push(answer);
         // One beyond the end of time is none.
         if let Some(at) = Instant::now().checked_add(deadline) {
-            self.deadlines.add(at, Due::PowerCut);
+            let patience = deadline;
+            self.deadlines.add(at, Due::PowerCut { patience });
         }
     }
 

@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Control, Due};
+use super::{Activity, Control, Due};
 use crate::attach::AttachedDevice;
 use crate::catalog::NamedDevice;
 use crate::command::{Answer, Reply};
@@ -49,6 +49,7 @@ impl Control {
         let taken = parts.devices.iter().map(|device| device.place);
         let (place, slot) = backplane.free_slot(taken)?;
         let device = backplane.attach(self.machine.assembler.make(config)?, place)?;
+        let description = device.describe();
         parts.devices.push(device);
         events.pci_slots.announce(slot);
         self.remind_until_heard();
@@ -95,9 +96,12 @@ impl Control {
     /// The slot of a device that the guest can do without.
     fn slot_to_give_up(&self, name: &DeviceName) -> Result<u8> {
         let slot = self.changing_slot(name)?;
-        match self.machine.root == Some(name.clone()) {
-            true => Err(Error::RootDisk(name.clone())),
-            false => Ok(slot),
+        if self.machine.root == Some(name.clone()) {
+            return Err(Error::RootDisk(name.clone()));
+        }
+        match self.activity {
+            Activity::Running => Ok(slot),
+            _ => Err(Error::GuestRests(name.clone())),
         }
     }
 
@@ -178,10 +182,20 @@ impl Control {
             return;
         };
         let waiter = self.leaving.remove(at);
+        let withdrawn = self.withdraw(waiter.slot);
         waiter.answer.send(Err(Error::GuestKeeps {
             device: waiter.device,
             patience: waiter.patience,
+            withdrawn,
         }));
+    }
+
+    /// Takes back that the guest give `slot` up, unless somebody else waits
+    /// for it. Returns whether the guest never hears of it.
+    fn withdraw(&self, slot: u8) -> bool {
+        let wanted = self.leaving.iter().any(|one| one.slot == slot);
+        let events = self.machine.parts.events.as_ref();
+        !wanted && events.is_some_and(|events| events.pci_slots.withdraw_eject(slot))
     }
 
     /// Of the devices of a machine that was taken apart for a reset, those that

@@ -12,6 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::process::setsid;
 use serde::{Deserialize, Serialize};
 
+use crate::event::StopReason;
+
 /// The VM process's ends of its machine's runtime directory.
 #[derive(Debug)]
 pub struct Registration {
@@ -31,6 +33,10 @@ pub struct End {
     pub status: u8,
     /// Why, for a person.
     pub message: String,
+    /// The same for programs: a [`StopReason`]'s name, if
+    /// the machine ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// When, in milliseconds since 1970.
     pub time_ms: u64,
 }
@@ -41,7 +47,17 @@ impl End {
         Self {
             status,
             message: message.into(),
+            reason: None,
             time_ms: now_ms(),
+        }
+    }
+
+    /// The same, for `reason`.
+    #[must_use]
+    pub fn for_reason(self, reason: &StopReason) -> Self {
+        Self {
+            reason: Some(reason.name().into()),
+            ..self
         }
     }
 }
@@ -104,7 +120,7 @@ mod tests {
         entered.read_to_end(&mut told).unwrap();
         assert_eq!(told, b"1", "once, and the pipe is closed");
 
-        let end = End::now(5, "the machine was stopped");
+        let end = End::now(5, "the machine was stopped").for_reason(&StopReason::Stopped);
         registration.ended(&end).unwrap();
         let mut text = String::new();
         end_reader.read_to_string(&mut text).unwrap();

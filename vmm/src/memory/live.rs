@@ -1,12 +1,16 @@
 //! The memory of a machine that runs: what can be asked of it and what there
 //! is of it. The control thread calls it; the guest's drivers do the work.
 
+use std::cell::OnceCell;
+use std::io;
+
 use devices::balloon::handle::BalloonHandle;
 use devices::balloon::statistics::MemoryStatistics;
 use devices::memory::Ram;
 use devices::virtio_mem::handle::MemHandle;
 
 use super::MemoryConfig;
+use super::survey::Survey;
 use crate::catalog::DeviceHandle;
 use crate::error::{Error, Result};
 
@@ -17,6 +21,8 @@ pub(crate) struct LiveMemory {
     bytes: u64,
     balloon: Option<BalloonHandle>,
     growth: Option<MemHandle>,
+    /// From when it is first asked for.
+    survey: OnceCell<Survey>,
 }
 
 /// How much memory a machine has, in bytes.
@@ -65,6 +71,7 @@ impl LiveMemory {
             bytes: config.layout.bytes(),
             balloon: None,
             growth: None,
+            survey: OnceCell::new(),
         };
         for device in devices {
             match device {
@@ -112,18 +119,35 @@ impl LiveMemory {
         })
     }
 
-    /// How much there is. Has the guest asked for new statistics.
-    pub(crate) fn status(&self) -> Result<MemoryStatus> {
-        let resident = self.ram.resident();
+    /// Has `tell` told how much there is, on another thread, since it takes a
+    /// while to count. Has the guest asked for new statistics.
+    pub(crate) fn status(&self, tell: impl FnOnce(Result<MemoryStatus>) + Send + 'static) {
         let growth = |of: fn(&MemHandle) -> u64| self.growth.as_ref().map_or(0, of);
-        Ok(MemoryStatus {
+        let status = MemoryStatus {
             boot_bytes: self.bytes,
-            resident_bytes: resident.map_err(Error::host("how much memory is resident"))?,
+            resident_bytes: 0,
             requested_bytes: self.bytes + growth(MemHandle::requested),
             plugged_bytes: self.bytes + growth(MemHandle::plugged),
             most_bytes: self.bytes + growth(MemHandle::most),
             balloon: self.balloon.as_ref().map(BalloonStatus::of),
-        })
+        };
+        let complete = move |resident_bytes| MemoryStatus {
+            resident_bytes,
+            ..status
+        };
+        let unknown = Error::host("a count of the memory that is resident");
+        match self.survey() {
+            Ok(survey) => survey.resident(move |found| tell(found.map(complete).map_err(unknown))),
+            Err(error) => tell(Err(unknown(error))),
+        }
+    }
+
+    fn survey(&self) -> io::Result<&Survey> {
+        if let Some(survey) = self.survey.get() {
+            return Ok(survey);
+        }
+        let survey = Survey::of(self.ram.clone())?;
+        Ok(self.survey.get_or_init(|| survey))
     }
 }
 
@@ -163,6 +187,12 @@ mod tests {
         }
     }
 
+    fn status(memory: &LiveMemory) -> MemoryStatus {
+        let (sender, told) = std::sync::mpsc::channel();
+        memory.status(move |status| sender.send(status).unwrap());
+        told.recv().unwrap().unwrap()
+    }
+
     #[track_caller]
     fn refused(outcome: Result<()>, why: &str) {
         let error = outcome.unwrap_err();
@@ -176,7 +206,7 @@ mod tests {
         let memory = LiveMemory::new(allocate(&config).unwrap(), &config, [].iter());
         refused(memory.set_balloon(0), "--balloon");
         refused(memory.resize(256 * MIB), "max=SIZE");
-        let status = memory.status().unwrap();
+        let status = status(&memory);
         assert_eq!(
             (status.boot_bytes, status.most_bytes),
             (256 * MIB, 256 * MIB)
@@ -201,7 +231,7 @@ mod tests {
         refused(memory.resize(128 * MIB), "less than the 268435456");
         refused(memory.resize(2 * GIB), "268435456 to 1073741824");
         refused(memory.resize(512 * MIB + 1), "steps of 2097152");
-        let status = memory.status().unwrap();
+        let status = status(&memory);
         assert_eq!(status.requested_bytes, 512 * MIB);
         assert_eq!((status.plugged_bytes, status.most_bytes), (256 * MIB, GIB));
         let balloon = status.balloon.unwrap();

@@ -51,6 +51,9 @@ impl Attach {
     pub(super) fn execute(self) -> Outcome {
         let mut connection = Connection::open(&self.name)?;
         let names = device_names(&mut connection)?;
+        let is_there = |name: &str| names.iter().any(|other| other == name);
+        let registry = &connection.registry;
+        registry.forget_departed(&connection.machine, is_there)?;
         let device = match (self.disk, self.net) {
             (Some(option), _) => attach_disk(&mut connection, option, &names)?,
             (None, Some(option)) => attach_net(&mut connection, option, &names)?,

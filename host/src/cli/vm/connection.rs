@@ -25,7 +25,7 @@ impl Connection {
     /// # Errors
     /// There is none, it has ended, or it does not listen.
     pub(super) fn open(name: &VmName) -> Result<Self, Error> {
-        let registry = Registry::of_this_user();
+        let registry = Registry::of_this_user()?;
         let machine = registry.find(name)?;
         machine.expect_alive()?;
         let client = Client::connect(&machine.socket())

@@ -1,12 +1,13 @@
 //! `plinth vm console`: this terminal as a machine's console, for a while.
 
-mod escape;
+mod keys;
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use clap::Args;
+use devices::console::escape::{Escape, Typed};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use vmm::process::terminal::RawTerminal;
@@ -20,7 +21,7 @@ use crate::registry::name::VmName;
 
 use super::super::Outcome;
 use super::connection::{Connection, explain};
-use escape::{Escape, HELP, Typed};
+use keys::{HELP, KEYS, Key};
 
 /// Attach this terminal to a machine's console
 ///
@@ -72,7 +73,7 @@ impl Console {
         let end = Session {
             console: console.into_inner(),
             signals,
-            escape: is_terminal.then(Escape::default),
+            escape: is_terminal.then(|| Escape::new(KEYS)),
         }
         .run();
         drop(terminal);
@@ -101,7 +102,7 @@ struct Session {
     console: UnixStream,
     signals: TerminationSignals,
     /// Where input comes from a terminal.
-    escape: Option<Escape>,
+    escape: Option<Escape<Key>>,
 }
 
 impl Session {
@@ -163,9 +164,11 @@ impl Session {
         let mut guest = Vec::with_capacity(typed.len() + 1);
         let mut detach = false;
         escape.parse(typed, |typed| match typed {
+            // The rest is not for this guest any more.
+            _ if detach => {}
             Typed::Byte(byte) => guest.push(byte),
-            Typed::Help => eprint!("{HELP}"),
-            Typed::Detach => detach = true,
+            Typed::Key(Key::Help) => eprint!("{HELP}"),
+            Typed::Key(Key::Detach) => detach = true,
         });
         self.console.write_all(&guest)?;
         Ok(if detach { Input::Detach } else { Input::More })

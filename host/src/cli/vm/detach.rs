@@ -23,7 +23,8 @@ const GUEST_TIMEOUT: u16 = 504;
 ///
 /// The guest is asked; what it has in flight is finished and flushed. Then the
 /// disk or tap is free for another machine. A guest that does not let go in
-/// time keeps it, and may yet let go later.
+/// time keeps it, and may yet let go later. One that is paused cannot: plinth
+/// vm resume it first.
 ///
 /// Examples:
 ///   plinth vm detach web data

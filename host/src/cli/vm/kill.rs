@@ -32,7 +32,7 @@ pub(super) struct Kill {
 
 impl Kill {
     pub(super) fn execute(self) -> Outcome {
-        let machine = Registry::of_this_user().find(&self.name)?;
+        let machine = Registry::of_this_user()?.find(&self.name)?;
         machine.expect_alive()?;
         let patience = match ask(&machine) {
             Ok(()) => return wait_for_end(&machine),

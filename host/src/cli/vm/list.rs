@@ -1,5 +1,6 @@
 //! `plinth vm list`: the machines that there are.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -35,7 +36,7 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn execute(self) -> Outcome {
-        let machines = Registry::of_this_user().machines()?;
+        let machines = Registry::of_this_user()?.machines()?;
         if self.output.format == Format::Json {
             return print_json(&machines.iter().map(describe).collect());
         }
@@ -71,7 +72,7 @@ pub(super) fn describe(machine: &Machine) -> Value {
         return document;
     }
     document["state"] = "not-answering".into();
-    let said = ask(machine).unwrap_or_default();
+    let said = ask(machine, "/v1/vm").unwrap_or_default();
     // Nothing else: what is recorded is not for the process to say, which a
     // guest may have taken over. A pid is what somebody may kill.
     for field in ["state", "cpus", "max_cpus", "memory_bytes", "devices"] {
@@ -79,12 +80,18 @@ pub(super) fn describe(machine: &Machine) -> Value {
             document[field] = value.clone();
         }
     }
+    if let Some(devices) = said["devices"].as_array() {
+        let there = |name: &String| devices.iter().any(|device| device["name"] == **name);
+        let disks = record.disks.iter().filter(|(name, _)| there(name));
+        document["disks"] = json!(disks.collect::<BTreeMap<_, _>>());
+    }
     document
 }
 
-fn ask(machine: &Machine) -> Option<Value> {
+/// What a living machine answers at once, if it does.
+pub(super) fn ask(machine: &Machine, path: &str) -> Option<Value> {
     let mut client = Client::connect(&machine.socket()).ok()?;
-    let answer = client.ask(&Request::get("/v1/vm"), PATIENCE).ok()?;
+    let answer = client.ask(&Request::get(path), PATIENCE).ok()?;
     serde_json::from_slice(&answer).ok()
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Remove {
 
 impl Remove {
     pub(super) fn execute(self) -> Outcome {
-        let registry = Registry::of_this_user();
+        let registry = Registry::of_this_user()?;
         for name in &self.names {
             registry.remove(name)?;
         }

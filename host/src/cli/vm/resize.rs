@@ -14,7 +14,6 @@ use crate::launch::holder;
 use crate::option::size::Amount;
 use crate::option::{self, size};
 use crate::registry::name::VmName;
-use crate::shell::quoted;
 
 use super::super::Outcome;
 use super::connection::Connection;
@@ -142,7 +141,7 @@ fn grow(connection: &Connection, disk: &str, path: &Path, size: u64) -> Result<(
             Amount(metadata.len()),
             Amount(size)
         ))
-        .remedy(format!("a size from what it has: {}", quoted(path))));
+        .remedy(format!("--size {} or more", metadata.len())));
     }
     file.set_len(size).map_err(failed)
 }

@@ -10,7 +10,7 @@ use crate::registry::machine::Machine;
 use crate::registry::name::VmName;
 
 use super::super::Outcome;
-use super::list::{age, describe, state};
+use super::list::{age, ask, describe, state};
 use super::output::{Format, Output, print, print_json};
 use super::table::aligned;
 
@@ -35,8 +35,18 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn execute(self) -> Outcome {
-        let machine = Registry::of_this_user().find(&self.name)?;
+        let registry = Registry::of_this_user()?;
+        let machine = registry.find(&self.name)?;
         let mut document = describe(&machine);
+        if machine.is_alive() {
+            document["memory"] = json!(ask(&machine, "/v1/memory"));
+        }
+        if let Some(devices) = document["devices"].as_array() {
+            let is_there = |name: &str| devices.iter().any(|device| device["name"] == name);
+            // Who looks need not hear that it cannot be written down: what is
+            // shown is right.
+            let _ = registry.forget_departed(&machine, is_there);
+        }
         let log = machine.log_tail(LAST_LINES);
         if self.output.format == Format::Json {
             if !machine.is_alive() {
@@ -66,8 +76,11 @@ fn rows(machine: &Machine, document: &Value) -> Vec<Vec<String>> {
     if machine.is_alive() {
         rows.extend(number("pid").map(|pid| vec!["process".into(), pid.to_string()]));
         rows.extend(number("cpus").map(|cpus| vec!["cpus".into(), cpus.to_string()]));
-        let memory = number("memory_bytes").map(|bytes| Amount(bytes).to_string());
+        let memory = memory(&document["memory"]);
+        let memory = memory.or_else(|| amount(&document["memory_bytes"]));
         rows.extend(memory.map(|memory| vec!["memory".into(), memory]));
+        let balloon = balloon(&document["memory"]["balloon"]);
+        rows.extend(balloon.map(|balloon| vec!["balloon".into(), balloon]));
         let socket = machine.socket().display().to_string();
         rows.push(vec!["socket".into(), socket]);
     }
@@ -78,7 +91,33 @@ fn rows(machine: &Machine, document: &Value) -> Vec<Vec<String>> {
     rows
 }
 
-/// A device by its name, kind and whatever else it says in plain values.
+/// Bytes for a person, if it is a number of them.
+fn amount(bytes: &Value) -> Option<String> {
+    Some(Amount(bytes.as_u64()?).to_string())
+}
+
+/// How much memory the guest has, and what that takes of the host.
+fn memory(memory: &Value) -> Option<String> {
+    let amount = |field: &str| amount(&memory[field]);
+    let mut line = amount("plugged_bytes")?;
+    if memory["most_bytes"].as_u64() > memory["boot_bytes"].as_u64() {
+        let (asked, most) = (amount("requested_bytes")?, amount("most_bytes")?);
+        line += &format!(" of {asked} asked for, {most} at most");
+    }
+    Some(format!("{line} ({} resident)", amount("resident_bytes")?))
+}
+
+/// What its balloon holds.
+fn balloon(balloon: &Value) -> Option<String> {
+    let (actual, target) = (&balloon["actual_bytes"], &balloon["target_bytes"]);
+    Some(format!(
+        "{} of {} asked for",
+        amount(actual)?,
+        amount(target)?
+    ))
+}
+
+/// A device by its name and kind, and what else is known of it.
 fn described(machine: &Machine, device: &Value) -> String {
     let text = |field: &str| printable(device[field].as_str().unwrap_or("?"));
     let name = text("name");
@@ -86,5 +125,26 @@ fn described(machine: &Machine, device: &Value) -> String {
     if let Some(path) = machine.record().disks.get(&name) {
         line += &format!(" {}", path.display());
     }
+    let mut more: Vec<String> = amount(&device["capacity_bytes"]).into_iter().collect();
+    if device["read_only"] == true {
+        more.push("read-only".into());
+    }
+    more.extend(limits(&device["limits"], "operations"));
+    for direction in ["receive", "transmit"] {
+        let limits = limits(&device[direction], "packets");
+        more.extend(limits.map(|limits| format!("{direction} {limits}")));
+    }
+    for property in more {
+        line += &format!(", {property}");
+    }
     line
+}
+
+/// Limits for a person, if there are any. Bursts are for programs.
+fn limits(limits: &Value, operations: &str) -> Option<String> {
+    let rate = limits["operations_per_second"].as_u64();
+    let rate = rate.map(|rate| format!("{rate} {operations}/s"));
+    let bytes = amount(&limits["bytes_per_second"]).map(|bytes| format!("{bytes}/s"));
+    let both: Vec<String> = rate.into_iter().chain(bytes).collect();
+    (!both.is_empty()).then(|| format!("at most {}", both.join(" and ")))
 }

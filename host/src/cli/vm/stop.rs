@@ -23,7 +23,8 @@ const PROCESS_END: Duration = Duration::from_secs(30);
 /// Stop a machine: press its power button, wait, then cut the power
 ///
 /// The command ends when the machine's process has, so that its disks are
-/// free.
+/// free. It says so if the guest ignored its power button and was cut off; the
+/// exit status is 0 all the same, since the machine has stopped.
 ///
 /// Examples:
 ///   plinth vm stop web
@@ -55,8 +56,24 @@ impl Stop {
                 return Err(connection.explain(failure));
             }
         }
-        wait_for_end(&connection.machine)
+        let status = wait_for_end(&connection.machine)?;
+        warn_of_power_cut(&connection.machine)?;
+        Ok(status)
     }
+}
+
+/// Says so if the guest did not power off by itself.
+fn warn_of_power_cut(machine: &Machine) -> Result<(), Error> {
+    let machine = machine.refreshed()?;
+    let cut = machine.end().and_then(|end| end.reason.as_deref()) == Some("power-cut");
+    if cut {
+        eprintln!(
+            "plinth: machine '{}': {}",
+            machine.name(),
+            machine.last_words()
+        );
+    }
+    Ok(())
 }
 
 /// Waits until the process of `machine`, which has stopped, has ended as well.

@@ -1,0 +1,81 @@
+//! Files of disks.
+
+use super::*;
+use devices::block::lock::{Access, lock};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+
+#[test]
+fn an_attached_disk_goes_over_with_its_lock() {
+    let machines = Machines::new();
+    let web = machines.start("web", detached(), usual);
+    let disk = machines.path().join("disk.img");
+    let file = File::create(&disk).unwrap();
+    file.set_len(1 << 20).unwrap();
+    let path = disk.to_str().unwrap();
+
+    let limited = format!("{path},iops=500,iops-burst=5");
+    let run = vm(&machines, &["attach", "web", "--disk", &limited]);
+    assert_eq!((run.code, run.out.as_str()), (0, "disk1\n"), "{}", run.err);
+    let passed = web.descriptors();
+    assert_eq!(
+        passed[0].metadata().unwrap().ino(),
+        file.metadata().unwrap().ino()
+    );
+    let lines = web.lines();
+    assert!(lines[1].starts_with("POST /v1/devices {"), "{lines:?}");
+    let body = r#""engine":"auto","kind":"disk","limits":{"operations_burst":5,"operations_per_second":500},"name":"disk1""#;
+    assert!(lines[1].contains(body), "{lines:?}");
+    assert!(vm(&machines, &["show", "web"]).out.contains("running"));
+
+    // The machine holds the lock now, and nobody else.
+    assert!(lock(&file, Access::Exclusive).is_err());
+    vm(&machines, &["attach", "web", "--disk", path])
+        .refused(CONFIGURATION, &["is in use by process"]);
+}
+
+#[test]
+fn a_disk_s_file_grows_and_never_shrinks() {
+    let machines = Machines::new();
+    let disk = machines.path().join("disk.img");
+    let file = File::create(&disk).unwrap();
+    file.set_len(8192).unwrap();
+    let disks = BTreeMap::from([("disk0".into(), disk.clone())]);
+    let web = machines.start(
+        "web",
+        Record {
+            disks,
+            ..detached()
+        },
+        usual,
+    );
+    let resize = |size| {
+        vm(
+            &machines,
+            &["resize", "web", "--disk", "disk0", "--size", size],
+        )
+    };
+
+    // A file of that name that the machine does not use is left alone.
+    resize("16K").refused(CONFIGURATION, &["is not the file that the machine uses"]);
+    lock(&file, Access::Exclusive).unwrap();
+    resize("4K").refused(
+        CONFIGURATION,
+        &["a disk never shrinks", "--size 8192 or more"],
+    );
+    assert_eq!(file.metadata().unwrap().len(), 8192);
+    web.lines();
+
+    let run = resize("16K");
+    assert_eq!((run.code, run.out.as_str()), (0, "4 KiB\n"), "{}", run.err);
+    assert_eq!(file.metadata().unwrap().len(), 16384);
+    assert_eq!(
+        web.lines()[1],
+        "POST /v1/devices/disk0/resize {\"bytes\":16384}"
+    );
+    assert_eq!(vm(&machines, &["resize", "web", "--disk", "disk0"]).code, 0);
+    assert_eq!(web.lines()[1], "POST /v1/devices/disk0/resize {}");
+    vm(&machines, &["resize", "web", "--disk", "x", "--size", "1G"])
+        .refused(CONFIGURATION, &["there is no such device"]);
+}

@@ -1,0 +1,38 @@
+//! What `guest disk log` writes: one record after another from the start of a
+//! disk, each full of its number, counted from 1; each is acknowledged on the
+//! console once it is durable.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use crate::DiskFile;
+
+/// Bytes of a record.
+const RECORD: usize = 4096;
+
+/// What the console shows when record `number` is durable.
+pub fn acknowledgement(number: u64) -> String {
+    format!("\ndisk: acknowledged {number} of")
+}
+
+/// The last record that is acknowledged in what was said; 0 for none.
+pub fn last_acknowledged(said: &str) -> u64 {
+    let numbers = said.lines().filter_map(|line| {
+        let rest = line.trim_end().strip_prefix("disk: acknowledged ")?;
+        rest.split_once(" of ")?.0.parse().ok()
+    });
+    numbers.max().unwrap_or(0)
+}
+
+/// Asserts that the first `count` records are on the disk.
+#[track_caller]
+pub fn assert_holds_records(disk: &DiskFile, count: u64) {
+    let file = File::open(disk.path()).unwrap();
+    let mut record = [0; RECORD];
+    for number in 1..=count {
+        let offset = (number - 1) * RECORD as u64;
+        file.read_exact_at(&mut record, offset).unwrap();
+        let expected = number.to_le_bytes().repeat(RECORD / 8);
+        assert_eq!(record[..], expected, "record {number} of {count}");
+    }
+}

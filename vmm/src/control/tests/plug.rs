@@ -1,0 +1,206 @@
+//! Devices that leave, and what is asked of single ones.
+
+use super::*;
+use crate::command::DeviceLimits;
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(600);
+
+fn name(text: &str) -> DeviceName {
+    text.parse().unwrap()
+}
+
+/// A machine with two disks that runs, "root" in slot 1 and "data" in slot 2.
+fn machine_with_disks() -> (Vm, Inside) {
+    let disks = [("root", 1), ("data", 2)];
+    let disks = disks.map(|(name, slot)| started_device(name, slot, Flaw::None));
+    let (paused, inside) = machine_with(disks.into(), OnReset::Reboot);
+    (paused.start().unwrap(), inside)
+}
+
+fn names(vm: &Vm) -> Vec<String> {
+    let devices = vm.describe().unwrap().devices;
+    devices.iter().map(|d| d.name.to_string()).collect()
+}
+
+/// Asks for "data" to be detached. What comes of it arrives here.
+fn ask_for_data(vm: &Vm, deadline: Duration) -> Receiver<Result<Reply>> {
+    let (sender, outcome) = std::sync::mpsc::channel();
+    let device = name("data");
+    let detach = Command::Detach { device, deadline };
+    vm.submit(detach, move |reply| sender.send(reply).unwrap());
+    // The command before is finished when this is answered.
+    vm.describe().unwrap();
+    outcome
+}
+
+#[test]
+fn a_device_leaves_when_the_guest_has_given_it_up() {
+    let (vm, inside) = machine_with_disks();
+    let events = vm.events();
+    let outcome = ask_for_data(&vm, LONG);
+    let unwanted = inside.read(boot::layout::PCI_SLOTS_PORT + 4);
+    assert_eq!(unwanted, 1 << 2, "the guest is asked");
+    assert!(outcome.try_recv().is_err());
+    assert_eq!(names(&vm), ["root", "data"]);
+    inside.eject(2);
+    assert!(matches!(outcome.recv(), Ok(Ok(Reply::Done))));
+    assert_eq!(names(&vm), ["root"]);
+    assert_eq!(events.recv(), Ok(Event::DeviceDetached(name("data"))));
+}
+
+#[test]
+fn a_guest_that_keeps_a_device_past_the_deadline_may_give_it_up_later() {
+    let (vm, inside) = machine_with_disks();
+    let kept = vm.detach(name("data"), Duration::ZERO).unwrap_err();
+    assert_eq!(kept.kind(), ErrorKind::Guest);
+    assert!(kept.to_string().contains("'data'"), "{kept}");
+    assert_eq!(names(&vm), ["root", "data"]);
+    inside.eject(2);
+    assert_eq!(names(&vm), ["root"]);
+}
+
+#[test]
+fn a_request_that_the_guest_has_not_read_is_taken_back_at_the_deadline() {
+    let (vm, inside) = machine_with_disks();
+    let unread = || inside.read(boot::layout::PCI_SLOTS_PORT + 4);
+    let kept = vm.detach(name("data"), Duration::ZERO).unwrap_err();
+    assert!(kept.to_string().contains("is taken back"), "{kept}");
+    assert_eq!(unread(), 0);
+    // Not while somebody else waits for it.
+    let outcome = ask_for_data(&vm, LONG);
+    let kept = vm.detach(name("data"), Duration::ZERO).unwrap_err();
+    assert!(kept.to_string().contains("may yet do so"), "{kept}");
+    assert_eq!(unread(), 1 << 2);
+    inside.eject(2);
+    assert!(matches!(outcome.recv(), Ok(Ok(Reply::Done))));
+}
+
+#[test]
+fn a_guest_that_rests_is_not_asked_for_a_device() {
+    let (vm, inside) = machine_with_disks();
+    vm.pause().unwrap();
+    let refused = vm.detach(name("data"), LONG).unwrap_err();
+    assert!(matches!(refused, Error::GuestRests(_)), "{refused}");
+    assert!(refused.to_string().contains("resume it first"), "{refused}");
+    assert_eq!(inside.read(boot::layout::PCI_SLOTS_PORT + 4), 0);
+    // By force it goes all the same.
+    vm.force_detach(name("data")).unwrap();
+    assert_eq!(names(&vm), ["root"]);
+}
+
+#[test]
+fn a_guest_may_give_a_device_up_of_its_own_accord() {
+    let (vm, inside) = machine_with_disks();
+    let events = vm.events();
+    for slot in [2, 2, 3, 31, 32, u32::MAX] {
+        inside.eject(slot);
+    }
+    assert_eq!(events.recv(), Ok(Event::DeviceDetached(name("data"))));
+    assert_eq!(names(&vm), ["root"]);
+}
+
+#[test]
+fn what_cannot_leave_stays() {
+    let (vm, inside) = machine_with_disks();
+    let root = vm.detach(name("root"), LONG).unwrap_err();
+    assert!(matches!(root, Error::RootDisk(_)), "{root}");
+    let unknown = vm.detach(name("dta"), LONG).unwrap_err();
+    assert!(
+        unknown.to_string().contains("there are root, data"),
+        "{unknown}"
+    );
+    assert!(vm.force_detach(name("dta")).is_err());
+    assert_eq!(inside.read(boot::layout::PCI_SLOTS_PORT + 4), 0);
+    assert_eq!(names(&vm), ["root", "data"]);
+}
+
+#[test]
+fn a_device_detached_by_force_is_gone_before_the_guest_knows() {
+    let (vm, inside) = machine_with_disks();
+    let waiting = ask_for_data(&vm, LONG);
+    vm.force_detach(name("data")).unwrap();
+    assert!(
+        matches!(waiting.recv(), Ok(Ok(Reply::Done))),
+        "nobody waits on"
+    );
+    assert_eq!(names(&vm), ["root"]);
+    assert!(vm.force_detach(name("data")).is_err());
+    // Told once, whatever the guest makes of it.
+    let events = vm.events();
+    inside.eject(2);
+    vm.pause().unwrap();
+    assert_eq!(events.recv(), Ok(Event::Paused));
+}
+
+#[test]
+fn a_device_detached_by_force_is_gone_though_what_was_written_may_be_lost() {
+    let device = started_device("data", 2, Flaw::DoesNotSync);
+    let (paused, inside) = machine_with(vec![device], OnReset::Reboot);
+    let vm = paused.start().unwrap();
+    let events = vm.events();
+    let lost = vm.force_detach(name("data")).unwrap_err();
+    assert!(matches!(lost, Error::Detach { .. }), "{lost}");
+    assert_eq!(names(&vm), [""; 0]);
+    assert_eq!(events.recv(), Ok(Event::DeviceDetached(name("data"))));
+    assert_eq!(inside.read(boot::layout::PCI_SLOTS_PORT + 4), 1 << 2);
+}
+
+#[test]
+fn a_device_detached_by_force_is_not_measured_any_more() {
+    let (vm, _) = machine_with_disks();
+    assert_eq!(vm.measure().unwrap().nets.len(), 2);
+    vm.force_detach(name("data")).unwrap();
+    assert_eq!(vm.measure().unwrap().nets.len(), 1);
+}
+
+#[test]
+fn a_device_is_described_as_it_is_now() {
+    let (vm, _) = machine_with_disks();
+    let described = || vm.describe().unwrap().devices.remove(1);
+    assert_eq!((described().receive, described().transmit), (None, None));
+    let rate = devices::rate_limit::Limit::per_second(3000).unwrap();
+    let limits = DeviceLimits::Net {
+        receive: None,
+        transmit: devices::rate_limit::Limits::new(Some(rate), None),
+    };
+    vm.set_limits(name("data"), limits).unwrap();
+    let transmit = described().transmit.unwrap();
+    assert_eq!(transmit.operations_per_second, Some(3000));
+    assert_eq!(transmit.operations_burst, Some(30));
+    assert_eq!(
+        (transmit.bytes_per_second, described().receive),
+        (None, None)
+    );
+}
+
+#[test]
+fn all_who_wait_for_a_device_hear_that_it_did_not_leave_in_order() {
+    let device = started_device("data", 2, Flaw::DoesNotStop);
+    let (paused, inside) = machine_with(vec![device], OnReset::Reboot);
+    let vm = paused.start().unwrap();
+    let waiting = [(); 2].map(|()| ask_for_data(&vm, LONG));
+    inside.eject(2);
+    for outcome in waiting {
+        let error = outcome.recv().unwrap().unwrap_err();
+        assert!(error.to_string().contains("data"), "{error}");
+    }
+}
+
+#[test]
+fn a_device_that_does_not_stop_is_not_said_to_be_detached() {
+    let device = started_device("data", 2, Flaw::DoesNotStop);
+    let (paused, _) = machine_with(vec![device], OnReset::Reboot);
+    let vm = paused.start().unwrap();
+    let stuck = vm.force_detach(name("data")).unwrap_err();
+    assert!(matches!(stuck, Error::Pause { .. }), "{stuck}");
+    assert_eq!(names(&vm), ["data"]);
+}
+
+#[test]
+fn a_reset_gives_up_what_the_guest_was_asked_for() {
+    let (vm, _) = machine_with_disks();
+    let outcome = ask_for_data(&vm, LONG);
+    vm.reset().unwrap();
+    assert!(matches!(outcome.recv(), Ok(Ok(Reply::Done))));
+}
