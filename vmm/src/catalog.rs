@@ -201,6 +201,7 @@ mod tests {
         let described = || made.handle.describe(&made.description);
         assert_eq!(described().capacity_bytes, Some(1 << 20));
         assert_eq!(described().read_only, Some(false));
+        assert_eq!(described().queues, Some(1));
         assert_eq!(described().limits.unwrap().bytes_per_second, Some(4096));
         let DeviceHandle::Disk(disk) = &made.handle else {
             panic!("it is a disk");

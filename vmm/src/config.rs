@@ -144,8 +144,14 @@ impl DeviceConfig {
             Self::Block(block) => Some(block.options.read_only),
             _ => None,
         };
+        let queues = match self {
+            Self::Block(block) => Some(block.options.queues.get()),
+            Self::Net(net) => u16::try_from(net.taps.len()).ok(),
+            _ => None,
+        };
         Ok(DeviceDescription {
             read_only,
+            queues,
             ..DeviceDescription::new(name, kind)
         })
     }
