@@ -2,10 +2,13 @@
 //! before a test runs: `cargo xtask test` builds it, and in an outer machine
 //! there is no network to fetch anything.
 
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use guest_images::{Cache, DebianKernel, Kernel, RootDisk};
+use tempfile::NamedTempFile;
 
 const PREPARE: &str = "run the guest tests with: cargo xtask test --guest";
 
@@ -26,6 +29,16 @@ pub fn initramfs() -> &'static PathBuf {
         guest_images::initramfs(&cache(), &init, Some(&modules)).expect(PREPARE)
     });
     &INITRAMFS
+}
+
+/// [`initramfs`] and Debian's fio, for a guest with 512 MiB.
+pub fn initramfs_with_fio() -> NamedTempFile {
+    let mut both = NamedTempFile::new().unwrap();
+    for part in [initramfs(), &guest_images::fio(&cache()).expect(PREPARE)] {
+        let part = &mut File::open(part).expect(PREPARE);
+        io::copy(part, &mut both).unwrap();
+    }
+    both
 }
 
 /// The Debian root disk; guests get a copy.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use guest_images::run_word;
 use guest_tests::write_log::{acknowledgement, assert_holds_records, last_acknowledged};
-use guest_tests::{DiskFile, Transcript, block, embedded};
+use guest_tests::{DiskFile, Transcript, block, embedded, images};
 use vmm::config::{BlockConfig, DeviceConfig};
-use vmm::{DeviceName, DiskOptions, ErrorKind, Event, Vm};
+use vmm::{Backing, DeviceName, DiskOptions, ErrorKind, Event, MemoryConfig, MemoryLayout, Vm};
 
 /// How long the guest has to give a disk up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,11 +42,17 @@ fn descriptors_of(disk: &DiskFile) -> usize {
         .count()
 }
 
+/// Has fio write all of the disk that stays and read it back, over and over.
+const VERIFY_ONE: &str = "r=0; while :; do r=$((r+1)); \
+     fio --name=verify --filename=/dev/vda --size=2M --rw=randwrite --bs=4k --direct=1 \
+     --ioengine=libaio --iodepth=8 --randseed=$r --verify=crc32c --verify_fatal=1 >/dev/null \
+     && echo fio: round $r is right || echo fio: round $r FAILED; done";
+
 /// Goes on to the next disk as soon as the one before is gone.
 const LOG_ON_EACH: &str = "n=0; while :; do n=$((n+1)); \
-     while ! [ -b /dev/vda ]; do sleep 0.05; done; \
-     echo disk $n is $(cat /sys/block/vda/serial); guest disk log /dev/vda; \
-     while [ -b /dev/vda ]; do sleep 0.05; done; echo disk $n is gone; done";
+     while ! [ -b /dev/vdb ]; do sleep 0.05; done; \
+     echo disk $n is $(cat /sys/block/vdb/serial); guest disk log /dev/vdb; \
+     while [ -b /dev/vdb ]; do sleep 0.05; done; echo disk $n is gone; done";
 
 /// How many records the guest has written before its disk is taken away: of one
 /// cycle more than of another, so that it goes at any point of the journey.
@@ -55,10 +61,24 @@ fn before_it_goes(cycle: u32) -> u64 {
 }
 
 /// Attaches disks and takes them away again in the middle of a log, `cycles`
-/// times, by turns with and without asking the guest. Returns how many records
-/// were checked.
+/// times, by turns with and without asking the guest, beside a disk that stays
+/// and is verified. Returns how many records were checked.
 fn storm(cycles: u32) -> u64 {
-    let (vm, console) = start(LOG_ON_EACH);
+    let steady = DiskFile::empty(2 * MIB);
+    let command = format!("({VERIFY_ONE}) & {LOG_ON_EACH}");
+    let (builder, console) = embedded(&run_word(&command));
+    let vm = builder
+        .initrd(images::initramfs_with_fio().into_file())
+        .memory(MemoryConfig {
+            layout: MemoryLayout::new(512 * MIB).unwrap(),
+            backing: Backing::Anonymous,
+            transparent_huge_pages: Some(true),
+            prefault: false,
+        })
+        .device(block(&steady, "steady"))
+        .build()
+        .and_then(vmm::PausedVm::start)
+        .unwrap();
     let events = vm.events();
     let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
     let mut checked = 0;
@@ -99,6 +119,12 @@ fn storm(cycles: u32) -> u64 {
     if cycles > 2 {
         assert!(descriptors() <= before + 4, "descriptors are leaked");
     }
+    assert!(
+        console.shows("fio: round 1 is right\n"),
+        "{}",
+        console.text()
+    );
+    assert!(!console.text().contains("FAILED"), "{}", console.text());
     checked
 }
 

@@ -77,6 +77,7 @@ impl Test {
         let kernel = image::kernel(&cache)?;
         image::guest_initramfs(&cache, &kernel)?;
         image::root_disk(&cache)?;
+        guest_images::fio(&cache)?;
         packages::ensure(&[&packages::GUEST_TESTS])?;
         // Tests start the workspace's programs and examples.
         let programs = ["build", "--quiet", "--workspace", "--bins", "--examples"];
