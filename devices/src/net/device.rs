@@ -2,8 +2,8 @@
 //! cycle. The transport calls it.
 //!
 //! A device with several queue pairs has a port and a worker for each, and a
-//! control queue behind them. What a driver does not set up or
-//! does not [use](super::pairs) rests, and its ports with it.
+//! control queue behind them. What a driver does not set up or does not use
+//! rests, and its port with it.
 
 use std::io;
 use std::sync::Arc;
