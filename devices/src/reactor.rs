@@ -28,6 +28,8 @@ use event_manager::{
 
 use crate::thread;
 
+pub mod threads;
+
 /// Which of its descriptors woke a worker; the worker chooses the numbers.
 pub type Token = u32;
 

@@ -9,6 +9,7 @@ pub mod buffers;
 pub mod chain;
 #[cfg(test)]
 pub(crate) mod contract;
+pub(crate) mod crew;
 pub mod device;
 #[cfg(any(test, feature = "fake-driver"))]
 pub mod fake_driver;
@@ -18,5 +19,6 @@ mod loopback;
 pub mod mmio;
 pub mod pci;
 pub mod queue;
+pub mod queue_count;
 pub mod queue_registers;
 pub mod transport;
