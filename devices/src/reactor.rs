@@ -29,8 +29,12 @@ use event_manager::{
 
 use crate::thread;
 
+pub mod threads;
+
 /// How long a worker that is lost sleeps at a time, unless it finishes.
 const STUCK_PATIENCE: Duration = Duration::from_secs(3600);
+/// How long at least from one time to the next.
+const STUCK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Which of its descriptors woke a worker; the worker chooses the numbers.
 pub type Token = u32;
@@ -301,7 +305,10 @@ impl<W: Worker> Attached<W> {
 fn outlive(worker: Box<dyn Worker>) {
     let mut worker = ManuallyDrop::new(worker);
     let started = thread::builder("stuck-worker").spawn(move || {
-        while !worker.drain(Instant::now() + STUCK_PATIENCE) {}
+        while !worker.drain(Instant::now() + STUCK_PATIENCE) {
+            // Whoever gives up at once is not to be asked all the time.
+            std::thread::sleep(STUCK_PAUSE);
+        }
         worker.outlived();
         drop(ManuallyDrop::into_inner(worker));
     });

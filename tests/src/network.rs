@@ -39,11 +39,20 @@ impl Network {
     /// Moves this thread into a new network with a tap of this MTU. Only
     /// threads and processes that it starts from now on are there with it.
     pub fn enter(mtu: u16) -> Self {
+        Self::enter_with(mtu, "")
+    }
+
+    /// The same with a tap that has several queues.
+    pub fn enter_with_queues(mtu: u16) -> Self {
+        Self::enter_with(mtu, " multi_queue")
+    }
+
+    fn enter_with(mtu: u16, words: &str) -> Self {
         // SAFETY: a network namespace concerns neither memory nor the
         // descriptors that this thread has.
         unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("guest tests run as root");
         ip("link set lo up");
-        ip(&format!("tuntap add {TAP} mode tap vnet_hdr"));
+        ip(&format!("tuntap add {TAP} mode tap vnet_hdr{words}"));
         ip(&format!("address add {HOST}/24 dev {TAP}"));
         ip(&format!("link set {TAP} mtu {mtu} up"));
         let listener = TcpListener::bind((HOST, 0)).unwrap();
@@ -53,6 +62,11 @@ impl Network {
     /// The value of `--net` for a guest in this network.
     pub fn option(&self) -> String {
         format!("tap={TAP}")
+    }
+
+    /// The guest's address.
+    pub fn guest(&self) -> &'static str {
+        GUEST
     }
 
     /// The word that gives the guest its address.
@@ -102,6 +116,24 @@ impl Network {
             to_guest: (figures[8], figures[9]),
             dropped: figures[2] + figures[3] + figures[10] + figures[11],
         }
+    }
+
+    /// How many of the tap's queues the kernel uses, and how many are open and
+    /// rest (ip-link(8), `numqueues` and `numdisabled`).
+    pub fn tap_queues(&self) -> (u32, u32) {
+        let shown = Command::new("ip")
+            .args(["-d", "link", "show", TAP])
+            .output();
+        let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+        let figure = |word: &str| {
+            let mut words = shown.split_whitespace().skip_while(|other| *other != word);
+            words
+                .nth(1)
+                .expect("the tap has several queues")
+                .parse()
+                .unwrap()
+        };
+        (figure("numqueues"), figure("numdisabled"))
     }
 
     fn accept(&self) -> TcpStream {

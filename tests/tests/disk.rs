@@ -3,12 +3,20 @@
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
 
-use guest_tests::{DiskFile, Guest};
+use guest_tests::{DiskFile, Guest, Stream};
 
 const MIB: u64 = 1 << 20;
+
+/// The stream of `seed`, all of it.
+fn stream(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut stream = Vec::with_capacity(bytes);
+    Stream::new(seed, bytes).read_to_end(&mut stream).unwrap();
+    stream
+}
 
 /// Fills the disk in the guest and reads it back there, then reads the file
 /// here.
@@ -119,11 +127,61 @@ fn discarded_and_zeroed_ranges_are_zero_and_the_rest_stays() {
         .command("guest discard /dev/vda 4M 4M && guest zero /dev/vda 12M 1M")
         .run()
         .succeeds();
-    let mut expected = Vec::new();
-    std::io::Read::read_to_end(&mut guest_tests::Stream::new(5, 16 << 20), &mut expected).unwrap();
+    let mut expected = stream(5, 16 << 20);
     expected[4 << 20..8 << 20].fill(0);
     expected[12 << 20..13 << 20].fill(0);
     assert!(fs::read(disk.path()).unwrap() == expected);
+}
+
+/// Each vCPU has a queue of its own, and what goes through both at once is all
+/// there.
+#[test]
+fn two_vcpus_use_two_queues_at_once() {
+    let disk = DiskFile::holding(5, 64 << 20);
+    let outcome = Guest::new()
+        .cpus(2)
+        .disk(format!("{disk},queues=2"))
+        .command(
+            "echo queues /sys/block/vda/mq/*; \
+             taskset 1 guest disk write /dev/vda 32M 7 & \
+             taskset 2 guest zero /dev/vda 48M 8M; wait; grep -e -req. /proc/interrupts",
+        )
+        .run()
+        .succeeds();
+    let queues = "/sys/block/vda/mq/0 /sys/block/vda/mq/1";
+    assert_eq!(outcome.after("queues "), queues);
+    outcome.says("disk: wrote /dev/vda ");
+    let mut expected = stream(5, 64 << 20);
+    expected[..32 << 20].copy_from_slice(&stream(7, 32 << 20));
+    expected[48 << 20..56 << 20].fill(0);
+    assert!(fs::read(disk.path()).unwrap() == expected);
+    for queue in ["-req.0", "-req.1"] {
+        let mut lines = outcome.console.lines();
+        let line = lines.find(|line| line.trim_end().ends_with(queue)).unwrap();
+        // The vector's number, and how often it came to either vCPU.
+        let counts = line.split_whitespace().skip(1).take(2);
+        let count: u64 = counts.map(|count| count.parse::<u64>().unwrap()).sum();
+        assert!(count > 0, "{line}");
+    }
+}
+
+/// A guest has no more queues than it may have CPUs, and leaves the rest.
+#[test]
+fn queues_beyond_the_vcpus_are_left_alone() {
+    let disk = DiskFile::empty(16 * MIB);
+    let outcome = Guest::new()
+        .disk(format!("{disk},queues=16,engine=sync"))
+        .command(
+            "echo queues /sys/block/vda/mq/*; \
+             guest disk write /dev/vda 16M 7 && guest disk hash /dev/vda 16M",
+        )
+        .run()
+        .succeeds();
+    assert_eq!(outcome.after("queues "), "/sys/block/vda/mq/0");
+    assert_eq!(
+        disk.tally().to_string(),
+        outcome.after("disk: holds /dev/vda ")
+    );
 }
 
 /// Runs a guest that writes and flushes, with the system calls of its VM

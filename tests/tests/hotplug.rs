@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use guest_images::run_word;
@@ -35,10 +36,10 @@ fn attach(vm: &Vm, disk: &DiskFile, id: &str) {
 
 /// How many descriptors of this process are open on `disk`.
 fn descriptors_of(disk: &DiskFile) -> usize {
-    let inode = fs::metadata(disk.path()).unwrap().ino();
+    let identity = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    let wanted = identity(disk.path()).unwrap();
     let open = fs::read_dir("/proc/self/fd").unwrap();
-    let is_it = |path| fs::metadata(path).is_ok_and(|other| other.ino() == inode);
-    open.filter(|entry| is_it(entry.as_ref().unwrap().path()))
+    open.filter(|entry| identity(&entry.as_ref().unwrap().path()).is_ok_and(|it| it == wanted))
         .count()
 }
 

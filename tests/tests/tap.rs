@@ -7,16 +7,19 @@
 //! own, so they do not meet.
 
 use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use devices::net::counters::Counters;
+use devices::net::port::Port;
 use devices::net::tap::TapError;
 use devices::net::tap_open::{TapOpenError, open_tap};
 use devices::net::{MacAddress, Net, NetOptions, Tap};
-use devices::reactor::Reactor;
+use devices::reactor::threads::IoThreads;
 use devices::virtio::fake_driver::{Buffer, FakeDriver};
+use devices::virtio::queue_count::QueueCount;
 use rustix::thread::{CapabilitySet, UnshareFlags};
 use virtio_bindings::virtio_net::{
     VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_HOST_USO, VIRTIO_NET_F_MRG_RXBUF,
@@ -54,8 +57,13 @@ fn ip(arguments: &str) {
 
 /// A new network with a tap in it that is up and has the largest MTU.
 fn make_tap() {
+    make_tap_with("");
+}
+
+/// The same, with something else to say of its making.
+fn make_tap_with(words: &str) {
     enter_new_network();
-    ip(&format!("tuntap add {TAP} mode tap"));
+    ip(&format!("tuntap add {TAP} mode tap{words}"));
     ip(&format!("link set {TAP} address {HOST_MAC} mtu 65521 up"));
     ip(&format!("address add 192.0.2.1/24 dev {TAP}"));
     ip(&format!(
@@ -63,8 +71,13 @@ fn make_tap() {
     ));
 }
 
-fn tap() -> Tap {
-    Tap::from_fd(open_tap(TAP).unwrap()).unwrap()
+fn open(name: &str, queues: u64) -> Result<Vec<OwnedFd>, TapOpenError> {
+    open_tap(name, QueueCount::new(queues).unwrap())
+}
+
+/// The queues of the tap under test.
+fn taps(queues: u64) -> Vec<Tap> {
+    Tap::from_fds(open(TAP, queues).unwrap()).unwrap()
 }
 
 /// Waits until the host sends on the tap. Opening the tap gives it a carrier,
@@ -89,18 +102,26 @@ struct Network {
     host: UdpSocket,
     /// Receive buffers that no packet has used.
     posted: Vec<Buffer>,
-    _reactor: Reactor,
+    _threads: IoThreads,
 }
 
 impl Network {
     fn new(features: u64) -> Self {
         make_tap();
-        let reactor = Reactor::spawn("test").unwrap();
+        Self::on(taps(1), features)
+    }
+
+    fn on(taps: Vec<Tap>, features: u64) -> Self {
+        let mut threads = IoThreads::start(taps.len()).unwrap();
         let options = NetOptions {
             mac: GUEST_MAC.parse::<MacAddress>().unwrap(),
             mtu: None,
         };
-        let net = Net::new(Box::new(tap()), options, reactor.handle()).unwrap();
+        let reactors = threads.for_queues(taps.len().try_into().unwrap()).unwrap();
+        let ports = taps
+            .into_iter()
+            .map(|tap| -> Box<dyn Port> { Box::new(tap) });
+        let net = Net::new(ports.collect(), options, reactors).unwrap();
         let counters = net.counters();
         let driver = FakeDriver::started(net, features);
         wait_until_up();
@@ -112,7 +133,7 @@ impl Network {
             counters,
             host,
             posted: Vec::new(),
-            _reactor: reactor,
+            _threads: threads,
         }
     }
 
@@ -333,36 +354,36 @@ fn a_pause_loses_no_packet() {
 #[test]
 fn a_busy_tap_is_named_as_such_until_it_is_closed() {
     make_tap();
-    let first = open_tap(TAP).unwrap();
-    let error = open_tap(TAP).unwrap_err();
+    let first = open(TAP, 1).unwrap();
+    let error = open(TAP, 1).unwrap_err();
     assert!(matches!(error, TapOpenError::Busy { .. }), "{error:?}");
     drop(first);
     // A command that another test is just starting has a copy of the
     // descriptor for a moment.
     let deadline = Instant::now() + Duration::from_secs(30);
     let second = loop {
-        match open_tap(TAP) {
+        match open(TAP, 1) {
             Err(TapOpenError::Busy { .. }) if Instant::now() < deadline => {}
             opened => break opened.unwrap(),
         }
     };
-    assert_eq!(Tap::from_fd(second).unwrap().name(), TAP);
+    assert_eq!(Tap::from_fds(second).unwrap()[0].name(), TAP);
 }
 
 #[test]
 fn interfaces_that_cannot_serve_are_named_as_such() {
     make_tap();
-    let error = open_tap("tap0").unwrap_err();
+    let error = open("tap0", 1).unwrap_err();
     assert!(matches!(error, TapOpenError::Missing { .. }), "{error:?}");
-    let error = open_tap("lo").unwrap_err();
+    let error = open("lo", 1).unwrap_err();
     assert!(matches!(error, TapOpenError::NotATap { .. }), "{error:?}");
 
     ip("tuntap add tun0 mode tun");
-    let error = open_tap("tun0").unwrap_err();
+    let error = open("tun0", 1).unwrap_err();
     assert!(matches!(error, TapOpenError::NotATap { .. }), "{error:?}");
 
     let unattached = std::fs::File::open("/dev/net/tun").unwrap();
-    let error = Tap::from_fd(unattached.into()).unwrap_err();
+    let error = Tap::from_fds(vec![unattached.into()]).unwrap_err();
     assert!(matches!(error, TapError::NotATap(_)), "{error:?}");
 }
 
@@ -373,11 +394,112 @@ fn a_tap_of_another_user_is_refused() {
     let mut capabilities = rustix::thread::capabilities(None).unwrap();
     capabilities.effective.remove(CapabilitySet::NET_ADMIN);
     rustix::thread::set_capabilities(None, capabilities).unwrap();
-    let error = open_tap(TAP).unwrap_err();
+    let error = open(TAP, 1).unwrap_err();
     assert!(
         matches!(error, TapOpenError::NotPermitted { .. }),
         "{error:?}"
     );
+}
+
+impl Network {
+    /// One on a tap with `queues` queues.
+    fn with_queues(queues: u64) -> Self {
+        make_tap_with(" multi_queue");
+        Self::on(taps(queues), u64::MAX)
+    }
+
+    /// The driver uses `pairs` of `all` queue pairs. Returns the device's
+    /// answer.
+    fn use_pairs(&mut self, pairs: u8, all: usize) -> u8 {
+        let command = self.driver.readable(&[4, 0, pairs, 0]);
+        let answer = self.driver.writable(1);
+        self.driver.request(2 * all, &[command, answer]);
+        self.driver.contents(answer)[0]
+    }
+}
+
+/// How many queues of the tap the kernel uses, and how many it was told not
+/// to.
+fn kernel_queues() -> (u32, u32) {
+    let shown = Command::new("ip")
+        .args(["-d", "link", "show", TAP])
+        .output();
+    let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+    let number = |word: &str| {
+        let mut words = shown.split_whitespace().skip_while(|other| *other != word);
+        words.nth(1).unwrap().parse().unwrap()
+    };
+    (number("numqueues"), number("numdisabled"))
+}
+
+#[test]
+fn the_kernel_uses_the_queues_that_the_driver_uses() {
+    let mut network = Network::with_queues(3);
+    assert_eq!(kernel_queues(), (1, 2));
+    for (pairs, used) in [(3, 3), (1, 1), (2, 2), (2, 2)] {
+        assert_eq!(network.use_pairs(pairs, 3), 0);
+        assert_eq!(kernel_queues(), (used, 3 - used));
+    }
+    assert_eq!(network.use_pairs(4, 3), 1);
+    network.driver.transport.pause().unwrap();
+    network.driver.transport.resume();
+    assert_eq!(kernel_queues(), (2, 1));
+    network.driver.start(u64::MAX);
+    assert_eq!(kernel_queues(), (1, 2));
+}
+
+#[test]
+fn datagrams_pass_both_ways_through_whatever_queues_there_are() {
+    let mut network = Network::with_queues(2);
+    for pairs in [2, 1, 2] {
+        assert_eq!(network.use_pairs(pairs, 2), 0);
+        let pairs = usize::from(pairs);
+        // The kernel sends a flow's packets to the queue that the last of
+        // them came from.
+        for pair in (0..pairs).rev() {
+            let packet = unfinished_datagram(&payload(100), (0, 0));
+            let buffer = network.driver.readable(&packet);
+            network.driver.request(2 * pair + 1, &[buffer]);
+            assert_eq!(network.host_receives(), payload(100));
+        }
+        network.post(64, 2000);
+        network.send_to_guest(&payload(1000));
+        assert_eq!(network.datagram()[PAYLOAD..], payload(1000));
+    }
+}
+
+#[test]
+fn a_tap_for_another_number_of_queues_is_named_as_such() {
+    make_tap();
+    let error = open(TAP, 2).unwrap_err();
+    let single = matches!(error, TapOpenError::SingleQueue { queues: 2, .. });
+    assert!(single, "{error:?}");
+    let held = open(TAP, 1).unwrap();
+    let error = open(TAP, 16).unwrap_err();
+    assert!(
+        matches!(error, TapOpenError::SingleQueue { .. }),
+        "{error:?}"
+    );
+    drop(held);
+    make_tap_with(" multi_queue");
+    let error = open(TAP, 1).unwrap_err();
+    assert!(
+        matches!(error, TapOpenError::MultiQueue { .. }),
+        "{error:?}"
+    );
+    let error = open("lo", 2).unwrap_err();
+    assert!(matches!(error, TapOpenError::NotATap { .. }), "{error:?}");
+}
+
+#[test]
+fn queues_of_two_taps_are_no_tap() {
+    make_tap_with(" multi_queue");
+    ip("tuntap add other0 mode tap multi_queue");
+    let mut fds = open(TAP, 2).unwrap();
+    fds.extend(open("other0", 2).unwrap());
+    let error = Tap::from_fds(fds).unwrap_err();
+    assert!(matches!(error, TapError::NotOneTap { .. }), "{error:?}");
+    assert!(error.to_string().contains("other0"), "{error}");
 }
 
 /// Not a measure: a flood is answered in full or accounted for.

@@ -2,7 +2,7 @@
 //! is built and again after each reset.
 //!
 //! It keeps what outlives a reset on the host's side: the configuration's
-//! descriptors, the console, the I/O thread, counters. Devices outlive it too,
+//! descriptors, the console, the I/O threads, counters. Devices outlive it too,
 //! and are handed in.
 
 use std::os::fd::OwnedFd;
@@ -15,7 +15,7 @@ use devices::bus::Bus;
 use devices::memory::Ram;
 use devices::platform::request::RequestSender;
 use devices::platform::watchdog::Watchdog;
-use devices::reactor::Reactor;
+use devices::reactor::threads::IoThreads;
 use devices::thread;
 
 use crate::attach::{AttachedDevice, Backplane, Place, place};
@@ -52,7 +52,7 @@ pub(crate) struct Blueprint {
     pub(crate) counters: Vec<Arc<VcpuCounters>>,
     pub(crate) clock: Arc<BootClock>,
     /// Where devices and the console work.
-    pub(crate) reactor: Reactor,
+    pub(crate) threads: IoThreads,
 }
 
 impl Assemble for Blueprint {
@@ -86,7 +86,7 @@ impl Assemble for Blueprint {
         platform::add_fixed(&buses.ports, &requests, self.rtc)?;
         platform::add_panic_port(&buses.ports, reporter.panic_reporter())?;
         let watchdog = self.watchdog.as_ref().map(|watchdog| {
-            WatchdogClock::start(watchdog, &buses.ports, &self.reactor.handle(), &requests)
+            WatchdogClock::start(watchdog, &buses.ports, &self.threads.first(), &requests)
         });
         let watchdog = watchdog.transpose()?;
         let events = GuestEvents::add(&buses.ports, &machine, cpus, reporter.eject_reporter())?;
@@ -110,8 +110,8 @@ impl Assemble for Blueprint {
         })
     }
 
-    fn make(&self, config: DeviceConfig) -> Result<NamedDevice> {
-        catalog::make(config, &self.reactor.handle(), &self.memory, &self.user)
+    fn make(&mut self, config: DeviceConfig) -> Result<NamedDevice> {
+        catalog::make(config, &mut self.threads, &self.memory, &self.user)
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 use boot::layout::MIB;
 use boot::smbios::Identity;
 use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
-use devices::reactor::Reactor;
+use devices::reactor::threads::IoThreads;
 
 use crate::blueprint::Blueprint;
 use crate::catalog;
@@ -200,14 +200,15 @@ impl VmBuilder {
         let root = check::root_disk(&config);
 
         let channel = ControlChannel::new();
-        let reactor = Reactor::spawn("io").map_err(Error::host("the I/O thread"))?;
+        let threads = IoThreads::start(max_cpus.get().into());
+        let mut threads = threads.map_err(Error::host("the I/O thread"))?;
         let user = channel.reporter(None).request_sender();
         let console = config
             .console
-            .map(|console| SerialConsole::new(console, &reactor.handle(), &user));
+            .map(|console| SerialConsole::new(console, &threads.first(), &user));
         let devices = config.devices.into_iter();
         let devices =
-            devices.map(|device| catalog::make(device, &reactor.handle(), &config.memory, &user));
+            devices.map(|device| catalog::make(device, &mut threads, &config.memory, &user));
         let devices = devices.collect::<Result<_>>()?;
         let watchdog = config.watchdog.then(platform::make_watchdog).transpose()?;
         let clock = Arc::new(BootClock::new(asked));
@@ -226,7 +227,7 @@ impl VmBuilder {
             user,
             counters: counters.clone(),
             clock: Arc::clone(&clock),
-            reactor,
+            threads,
         };
         let parts = blueprint.assemble(devices, config.cpus, &channel.reporter(Some(0)))?;
         let operator = Operator {

@@ -12,11 +12,14 @@ use devices::console::host::ConsoleHost;
 use devices::console::size::ConsoleSize;
 use devices::net::device::Net;
 use devices::net::handle::NetHandle;
+use devices::net::port::Port;
 use devices::net::tap::Tap;
 use devices::platform::request::{MachineRequest, RequestSender};
 use devices::reactor::ReactorHandle;
+use devices::reactor::threads::IoThreads;
 use devices::rng::{Rng, RngCounters};
 use devices::virtio::device::VirtioDevice;
+use devices::virtio::queue_count::QueueCount;
 use devices::virtio_console::counters::ConsoleCounters;
 use devices::virtio_console::{Keyboard, VirtioConsole};
 use devices::virtio_mem::device::Mem;
@@ -69,19 +72,20 @@ impl DeviceHandle {
     }
 }
 
-/// Makes the device that `config` describes, to work on `reactor`, for a
+/// Makes the device that `config` describes, to work on `threads`, for a
 /// machine with this `memory`. What it wants of the machine goes to `requests`.
 pub(crate) fn make(
     config: DeviceConfig,
-    reactor: &ReactorHandle,
+    threads: &mut IoThreads,
     memory: &MemoryConfig,
     requests: &RequestSender,
 ) -> Result<NamedDevice> {
+    let reactor = &threads.first();
     let description = config.description();
     let description = description.map_err(|error| Error::Config(error.to_string()))?;
     let (name, device, handle) = match config {
-        DeviceConfig::Block(config) => block(config, reactor)?,
-        DeviceConfig::Net(config) => net(config, reactor)?,
+        DeviceConfig::Block(config) => block(config, threads)?,
+        DeviceConfig::Net(config) => net(config, threads)?,
         DeviceConfig::Rng => {
             let device = Rng::new(reactor.clone());
             let handle = DeviceHandle::Rng(device.counters());
@@ -107,20 +111,28 @@ fn boxed(device: impl VirtioDevice + 'static) -> Box<dyn VirtioDevice> {
     Box::new(device)
 }
 
-fn block(config: BlockConfig, reactor: &ReactorHandle) -> Result<Made> {
+fn block(config: BlockConfig, threads: &mut IoThreads) -> Result<Made> {
     let name = format!("disk {}", config.id);
-    let (disk, engine) = open_disk(config.file, config.options).map_err(Error::device(&name))?;
+    let reactors = threads.for_queues(config.options.queues.get());
+    let reactors = reactors.map_err(Error::device(&name))?;
+    let (disks, engine) = open_disk(config.file, config.options).map_err(Error::device(&name))?;
     log::info!("{name} uses {engine}");
-    let device = Block::new(disk, config.id, reactor.clone()).map_err(Error::device(&name))?;
+    let device = Block::new(disks, config.id, reactors).map_err(Error::device(&name))?;
     let handle = device.handle();
     handle.set_limits(config.limits);
     Ok((name, boxed(device), DeviceHandle::Disk(handle)))
 }
 
-fn net(config: NetConfig, reactor: &ReactorHandle) -> Result<Made> {
+fn net(config: NetConfig, threads: &mut IoThreads) -> Result<Made> {
     let name = format!("network interface {}", config.options.mac);
-    let tap = Tap::from_fd(config.tap).map_err(Error::device(&name))?;
-    let device = Net::new(Box::new(tap), config.options, reactor.clone());
+    let queues = QueueCount::new(config.taps.len() as u64).map_err(Error::device(&name))?;
+    let reactors = threads.for_queues(queues.get());
+    let reactors = reactors.map_err(Error::device(&name))?;
+    let taps = Tap::from_fds(config.taps).map_err(Error::device(&name))?;
+    let ports = taps
+        .into_iter()
+        .map(|tap| -> Box<dyn Port> { Box::new(tap) });
+    let device = Net::new(ports.collect(), config.options, reactors);
     let device = device.map_err(Error::device(&name))?;
     let handle = device.handle();
     handle.set_limits(config.receive, config.transmit);
@@ -183,7 +195,6 @@ mod tests {
     use boot::MemoryLayout;
     use boot::layout::GIB;
     use devices::rate_limit::{Limit, Limits};
-    use devices::reactor::Reactor;
 
     fn memory(backing: Backing) -> MemoryConfig {
         MemoryConfig {
@@ -196,7 +207,7 @@ mod tests {
 
     #[test]
     fn no_device_gives_back_what_the_pool_of_huge_pages_lent() {
-        let reactor = Reactor::spawn("test").unwrap();
+        let mut threads = IoThreads::start(1).unwrap();
         for (backing, possible) in [
             (Backing::Anonymous, true),
             (Backing::Shared, true),
@@ -205,7 +216,7 @@ mod tests {
         ] {
             for device in [DeviceConfig::Balloon, DeviceConfig::Mem] {
                 let requests = RequestSender::new(drop);
-                let made = make(device, &reactor.handle(), &memory(backing), &requests);
+                let made = make(device, &mut threads, &memory(backing), &requests);
                 let refused = made.err().map(|error| error.kind());
                 let expected = (!possible).then_some(ErrorKind::Configuration);
                 assert_eq!(refused, expected, "{backing}");
@@ -227,17 +238,13 @@ mod tests {
             },
             limits: Limits::new(None, Limit::per_second(4096).ok()),
         });
-        let reactor = Reactor::spawn("test").unwrap();
-        let made = make(
-            config,
-            &reactor.handle(),
-            &memory(Backing::Anonymous),
-            &RequestSender::new(drop),
-        )
-        .unwrap();
+        let mut threads = IoThreads::start(1).unwrap();
+        let memory = memory(Backing::Anonymous);
+        let made = make(config, &mut threads, &memory, &RequestSender::new(drop)).unwrap();
         let described = || made.handle.describe(&made.description);
         assert_eq!(described().capacity_bytes, Some(1 << 20));
         assert_eq!(described().read_only, Some(false));
+        assert_eq!(described().queues, Some(1));
         assert_eq!(described().limits.unwrap().bytes_per_second, Some(4096));
         let DeviceHandle::Disk(disk) = &made.handle else {
             panic!("it is a disk");

@@ -144,8 +144,14 @@ impl DeviceConfig {
             Self::Block(block) => Some(block.options.read_only),
             _ => None,
         };
+        let queues = match self {
+            Self::Block(block) => Some(block.options.queues.get()),
+            Self::Net(net) => u16::try_from(net.taps.len()).ok(),
+            _ => None,
+        };
         Ok(DeviceDescription {
             read_only,
+            queues,
             ..DeviceDescription::new(name, kind)
         })
     }
@@ -169,9 +175,9 @@ pub struct BlockConfig {
 pub struct NetConfig {
     /// What it is called, unique in its machine.
     pub name: DeviceName,
-    /// A tap, open in the mode that
-    /// [`open_tap`](devices::net::tap_open::open_tap) opens it in.
-    pub tap: OwnedFd,
+    /// The queues of a tap, one for each queue pair, open as
+    /// [`open_tap`](devices::net::tap_open::open_tap) opens them.
+    pub taps: Vec<OwnedFd>,
     /// What the guest sees of it.
     pub options: NetOptions,
     /// How much may come to the guest to begin with.

@@ -46,6 +46,9 @@ pub struct DeviceDescription {
     /// Whether the guest can only read a disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
+    /// How many queues a disk has, or queue pairs a network interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queues: Option<u16>,
     /// How much a disk may do, if it is limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsDescription>,
@@ -66,6 +69,7 @@ impl DeviceDescription {
             kind,
             capacity_bytes: None,
             read_only: None,
+            queues: None,
             limits: None,
             receive: None,
             transmit: None,

@@ -31,7 +31,7 @@ use wire::Wire;
 pub use registration::{End, Registration, now_ms};
 
 /// Changes with the format, [`wire`].
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Configurations longer than this are not ours.
 const MAX_LEN: u64 = 1 << 20;

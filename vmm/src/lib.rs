@@ -60,4 +60,5 @@ pub use devices::net::device::NetOptions;
 pub use devices::net::mac::MacAddress;
 pub use devices::net::mtu::Mtu;
 pub use devices::rate_limit::{Limit, Limits};
+pub use devices::virtio::queue_count::QueueCount;
 pub use devices::vsock::{GuestCid, SocketStem};

@@ -67,5 +67,5 @@ pub(crate) trait Assemble: Send {
     ///
     /// # Errors
     /// Its file or tap does not do, or this host cannot do it now.
-    fn make(&self, config: DeviceConfig) -> Result<NamedDevice>;
+    fn make(&mut self, config: DeviceConfig) -> Result<NamedDevice>;
 }

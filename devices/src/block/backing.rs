@@ -22,8 +22,8 @@ const SECTOR: u32 = 512;
 /// kernel and device accepts for direct I/O.
 const PAGE: u32 = 4096;
 
-/// A file that can be a disk.
-#[derive(Debug)]
+/// A file that can be a disk. Clones are the same open file.
+#[derive(Clone, Debug)]
 pub(super) struct Backing {
     file: Arc<File>,
     capacity: Arc<Capacity>,
@@ -124,7 +124,7 @@ pub(super) fn fallocate_flags(kind: OperationKind) -> Option<FallocateFlags> {
 }
 
 /// Block sizes and buffer alignment of a file.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Blocks {
     logical: u32,
     physical: u32,

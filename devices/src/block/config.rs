@@ -18,8 +18,8 @@ const CAPACITY: usize = offset_of!(Layout, capacity);
 /// A configuration space.
 pub(super) type Space = [u8; size_of::<Layout>()];
 
-/// The space of `disk`, in writeback mode.
-pub(super) fn config_space(disk: &DiskInfo) -> Space {
+/// The space of `disk` behind `queues` queues, in writeback mode.
+pub(super) fn config_space(disk: &DiskInfo, queues: u16) -> Space {
     let mut space = [0; size_of::<Layout>()];
     let mut put = |offset: usize, field: &[u8]| {
         space[offset..offset + field.len()].copy_from_slice(field);
@@ -41,7 +41,7 @@ pub(super) fn config_space(disk: &DiskInfo) -> Space {
     put(offset_of!(Layout, physical_block_exp), &[exponent]);
     put(offset_of!(Layout, min_io_size), &min_io.to_le_bytes());
     put(WRITEBACK, &[1]);
-    put(offset_of!(Layout, num_queues), &1u16.to_le_bytes());
+    put(offset_of!(Layout, num_queues), &queues.to_le_bytes());
     if disk.can_discard {
         put(
             offset_of!(Layout, max_discard_sectors),
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn fields_lie_where_the_specification_puts_them() {
-        let space = config_space(&DiskInfo {
+        let disk = DiskInfo {
             capacity: 0x1234 * 512,
             logical_block: 512,
             physical_block: 4096,
@@ -88,13 +88,15 @@ mod tests {
             read_only: false,
             can_discard: true,
             depth: 1,
-        });
+        };
+        let space = config_space(&disk, 4);
         assert_eq!(space[0..8], 0x1234u64.to_le_bytes());
         assert_eq!(space[12..16], 254u32.to_le_bytes(), "seg_max");
         assert_eq!(space[20..24], 512u32.to_le_bytes(), "blk_size");
         assert_eq!(space[24], 3, "physical_block_exp");
         assert_eq!(space[26..28], 8u16.to_le_bytes(), "min_io_size");
         assert_eq!(space[32], 1, "writeback");
+        assert_eq!(space[34..36], 4u16.to_le_bytes(), "num_queues");
         assert_eq!(
             space[36..40],
             (1u32 << 21).to_le_bytes(),

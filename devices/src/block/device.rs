@@ -1,6 +1,12 @@
 //! The front of a block device (virtio 1.3 §5.2): identity, configuration
-//! space and life cycle. The work is done by its
-//! worker, to which the disk moves while it runs.
+//! space and life cycle. The work is done by its workers, one for each queue,
+//! to which the disk moves while it runs.
+//!
+//! Queues share what is the disk's: its file, size, cache mode, counters and
+//! limits. A driver may set up fewer queues than there are, as Linux does where
+//! it has fewer CPUs; the first it must. It chooses the queue of a request, and
+//! nothing holds between requests of two queues but what holds between two of
+//! one: a flush makes durable what was answered before it (§5.2.6.2).
 
 use std::convert::Infallible;
 use std::io;
@@ -10,8 +16,8 @@ use std::sync::mpsc::{Receiver, channel};
 
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH,
-    VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_SIZE_MAX, VIRTIO_BLK_F_TOPOLOGY,
-    VIRTIO_BLK_F_WRITE_ZEROES,
+    VIRTIO_BLK_F_MQ, VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_SIZE_MAX,
+    VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_WRITE_ZEROES,
 };
 use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
 
@@ -21,13 +27,13 @@ use super::disk::{Disk, DiskInfo};
 use super::handle::BlockHandle;
 use super::id::DiskId;
 use super::limited_disk::LimitedDisk;
+use super::open::Disks;
 use super::severed_disk::SeveredDisk;
 use super::worker::BlockWorker;
 use crate::clock::{AlarmClock, Timer};
-use crate::reactor::{Attached, ReactorError, ReactorHandle};
-use crate::virtio::device::{
-    Activation, DeviceInfo, STOP_PATIENCE, StartError, VirtioDevice, read_config_from,
-};
+use crate::reactor::{ReactorError, ReactorHandle};
+use crate::virtio::crew::Crew;
+use crate::virtio::device::{Activation, DeviceInfo, StartError, VirtioDevice, read_config_from};
 use crate::virtio::last_act::LastAct;
 use crate::virtio::queue::Queue;
 
@@ -38,9 +44,10 @@ pub struct Block {
     info: DiskInfo,
     /// What the driver reads, but for the disk's size.
     config: Space,
-    reactor: ReactorHandle,
+    queues: u16,
+    reactors: Vec<ReactorHandle>,
     handle: BlockHandle,
-    /// Shared with the worker, which looks at it for each write.
+    /// Shared with the workers, which look at it for each write.
     writethrough: Arc<AtomicBool>,
     state: State,
     /// Hung up on when the disk's file is closed.
@@ -49,39 +56,51 @@ pub struct Block {
 
 /// Where the disk is.
 enum State {
-    Stopped(Box<dyn Disk>),
-    Running(Attached<BlockWorker>),
+    Stopped(Disks),
+    Running {
+        crew: Crew<BlockWorker>,
+        /// For queues that the driver did not set up.
+        spare: Disks,
+    },
     /// With a worker that did not come back.
     Lost,
 }
 
 impl Block {
-    /// A device for `disk`, whose worker will run on `reactor`.
+    /// A device for the disk that is in `disks` once for each queue. The
+    /// workers will run on `reactors`, in turn.
     ///
     /// # Errors
-    /// The process has no descriptor left.
-    pub fn new(disk: Box<dyn Disk>, id: DiskId, reactor: ReactorHandle) -> io::Result<Self> {
-        Self::with_clock(disk, id, reactor, Timer::new()?)
+    /// There is no disk, or the process has no descriptor left.
+    pub fn new(disks: Disks, id: DiskId, reactors: Vec<ReactorHandle>) -> io::Result<Self> {
+        Self::with_clocks(disks, id, reactors, Timer::new)
     }
 
-    /// The same, with limits that go by `clock`.
-    pub(super) fn with_clock(
-        disk: Box<dyn Disk>,
+    /// The same, with limits that go by clocks from `make_clock`.
+    pub(super) fn with_clocks<C: AlarmClock + 'static>(
+        disks: Disks,
         id: DiskId,
-        reactor: ReactorHandle,
-        clock: impl AlarmClock + 'static,
+        reactors: Vec<ReactorHandle>,
+        make_clock: impl Fn() -> io::Result<C>,
     ) -> io::Result<Self> {
-        let info = disk.info();
-        let handle = BlockHandle::new(id, disk.capacity());
+        let first = disks.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let info = first.info();
+        let queues = u16::try_from(disks.len()).map_err(io::Error::other)?;
+        let handle = BlockHandle::new(id, first.capacity());
         let (presence, departed) = channel();
-        let disk = LimitedDisk::new(disk, handle.limiter().gate(clock)?, presence);
+        let limited = disks.into_iter().map(|disk| {
+            let gate = handle.limiter().gate(make_clock()?)?;
+            Ok(Box::new(LimitedDisk::new(disk, gate, presence.clone())) as _)
+        });
+        let state = State::Stopped(limited.collect::<io::Result<_>>()?);
         Ok(Self {
             info,
-            config: config_space(&info),
-            reactor,
+            config: config_space(&info, queues),
+            queues,
+            reactors,
             handle,
             writethrough: Arc::default(),
-            state: State::Stopped(Box::new(disk)),
+            state,
             departed,
         })
     }
@@ -94,6 +113,30 @@ impl Block {
     /// To watch and change the device while it runs.
     pub fn handle(&self) -> BlockHandle {
         self.handle.clone()
+    }
+
+    fn worker(&self, queue: Queue, disk: Box<dyn Disk>) -> BlockWorker {
+        let writethrough = Arc::clone(&self.writethrough);
+        BlockWorker::new(queue, disk, self.handle.id(), writethrough, self.counters())
+    }
+
+    /// Is stopped, with what the workers had and the `spare` disks. Gives the
+    /// queues.
+    fn take_back(&mut self, workers: Vec<BlockWorker>, spare: Disks) -> Vec<Queue> {
+        let parts = workers.into_iter().map(BlockWorker::into_parts);
+        let (queues, mut disks): (Vec<Queue>, Disks) = parts.unzip();
+        disks.extend(spare);
+        self.state = State::Stopped(disks);
+        queues
+    }
+
+    /// What takes the place of a disk that is taken away.
+    fn severed(&self) -> Disks {
+        let severed = |_| {
+            let capacity = Arc::clone(self.handle.shared_capacity());
+            Box::new(SeveredDisk::new(self.info, capacity)) as _
+        };
+        (0..self.queues).map(severed).collect()
     }
 
     /// Settles the cache mode for what the driver negotiated (§5.2.5.2,
@@ -125,13 +168,16 @@ impl VirtioDevice for Block {
         if self.info.read_only {
             features |= 1 << VIRTIO_BLK_F_RO;
         }
+        if self.queues > 1 {
+            features |= 1 << VIRTIO_BLK_F_MQ;
+        }
         if self.info.can_discard {
             features |= 1 << VIRTIO_BLK_F_DISCARD | 1 << VIRTIO_BLK_F_WRITE_ZEROES;
         }
         DeviceInfo {
             device_type: VIRTIO_ID_BLOCK,
             features,
-            queue_sizes: vec![QUEUE_SIZE],
+            queue_sizes: vec![QUEUE_SIZE; usize::from(self.queues)],
         }
     }
 
@@ -152,31 +198,33 @@ impl VirtioDevice for Block {
     }
 
     fn start(&mut self, mut activation: Activation) -> Result<(), StartError> {
-        let queue = activation.take_queue(0)?;
+        let queues = std::mem::take(&mut activation.queues);
+        if !queues.iter().any(|queue| queue.index() == 0) {
+            return Err(StartError::MissingQueue(0));
+        }
         self.settle_cache_mode(&activation);
-        let disk = match std::mem::replace(&mut self.state, State::Lost) {
-            State::Stopped(disk) => disk,
+        let mut disks = match std::mem::replace(&mut self.state, State::Lost) {
+            State::Stopped(disks) => disks,
             other => {
                 self.state = other;
                 return Err(io::Error::other("the disk is with a worker that is stuck").into());
             }
         };
-        let worker = BlockWorker::new(
-            queue,
-            disk,
-            self.handle.id(),
-            Arc::clone(&self.writethrough),
-            self.counters(),
-        );
-        match self.reactor.attach(worker) {
-            Ok(attached) => {
-                self.state = State::Running(attached);
+        let spare = disks.split_off(queues.len().min(disks.len()));
+        let pairs = queues.into_iter().zip(disks);
+        let workers = pairs
+            .map(|(queue, disk)| self.worker(queue, disk))
+            .collect();
+        match Crew::attach(&self.reactors, workers) {
+            Ok(crew) => {
+                self.state = State::Running { crew, spare };
                 self.handle.driver_came(activation.interrupt);
                 Ok(())
             }
             Err(refused) => {
-                let (_, disk) = refused.worker.into_parts();
-                self.state = State::Stopped(disk);
+                if let Some(workers) = refused.workers {
+                    self.take_back(workers, spare);
+                }
                 Err(refused.reason.into())
             }
         }
@@ -184,12 +232,12 @@ impl VirtioDevice for Block {
 
     fn sever(&mut self) -> LastAct {
         let handle = self.handle.clone();
-        let capacity = Arc::clone(handle.shared_capacity());
-        let severed = State::Stopped(Box::new(SeveredDisk::new(self.info, capacity)));
+        let severed = State::Stopped(self.severed());
         match std::mem::replace(&mut self.state, severed) {
-            State::Stopped(mut disk) => LastAct::new(move || {
-                let synced = disk.sync();
-                drop(disk);
+            State::Stopped(mut disks) => LastAct::new(move || {
+                // All are the same file.
+                let synced = disks.first_mut().map_or(Ok(()), |disk| disk.sync());
+                drop(disks);
                 handle.wait_for_resize();
                 synced
             }),
@@ -209,11 +257,7 @@ impl VirtioDevice for Block {
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
         self.handle.driver_left();
         match std::mem::replace(&mut self.state, State::Lost) {
-            State::Running(worker) => {
-                let (queue, disk) = worker.detach(STOP_PATIENCE)?.into_parts();
-                self.state = State::Stopped(disk);
-                Ok(vec![queue])
-            }
+            State::Running { crew, spare } => Ok(self.take_back(crew.detach()?, spare)),
             other => {
                 self.state = other;
                 Ok(Vec::new())

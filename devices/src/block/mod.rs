@@ -1,8 +1,8 @@
 //! A block device (virtio 1.3 §5.2): a disk in a file.
 //!
-//! From the guest inwards: the [`device`] front and its worker; a request is
-//! parsed into an operation on a [`disk`], which an engine carries out that
-//! was chosen when the file was [opened](open). Whoever opens the file
+//! From the guest inwards: the [`device`] front and its workers, one for each
+//! queue; a request is parsed into an operation on a [`disk`], which an engine
+//! carries out that was chosen when the file was [opened](open). Whoever opens the file
 //! [`lock`]s it. A [`handle`] limits, resizes and watches the device while it
 //! runs.
 //!

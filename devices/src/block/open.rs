@@ -1,7 +1,12 @@
-//! From an open file to a disk: vets it and chooses an engine.
+//! From an open file to disks, one for each queue: vets it and chooses an
+//! engine.
+//!
+//! The disks of one device share the open file, with its lock and its size:
+//! a flush through any of them makes durable what was answered through all.
 
 use std::fmt;
 use std::fs::File;
+use std::io;
 
 use super::aligned_disk::AlignedDisk;
 use super::backing::Backing;
@@ -10,6 +15,7 @@ use super::error::BlockError;
 use super::file_disk::FileDisk;
 use super::ring::Ring;
 use super::uring_disk::UringDisk;
+use crate::virtio::queue_count::QueueCount;
 
 /// What carries out a disk's operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,47 +57,72 @@ pub struct DiskOptions {
     pub direct: bool,
     /// Refuse to write.
     pub read_only: bool,
+    /// How many queues a guest has to it, each worked off by itself. One,
+    /// unless asked for: a queue has a ring and, as long as there are vCPUs, a
+    /// thread of its own, which pays where a disk does more than one host CPU
+    /// can ask of it.
+    pub queues: QueueCount,
 }
 
-/// Makes a disk of `file`, which must be open for writing unless it is to be
-/// read-only. Says which engine was chosen.
+/// Makes a disk for each queue of `file`, which must be open for writing unless
+/// it is to be read-only. Says which engine was chosen.
 ///
 /// Does not lock the file: see [`lock`](super::lock::lock).
 ///
 /// # Errors
 /// The file is not fit to be a disk, or cannot be used as asked.
-pub fn open_disk(file: File, options: DiskOptions) -> Result<(Box<dyn Disk>, Engine), BlockError> {
+pub fn open_disk(file: File, options: DiskOptions) -> Result<(Disks, Engine), BlockError> {
     let backing = Backing::new(file, options.direct, options.read_only)?;
-    let (disk, engine) = with_engine(backing, options.engine, Ring::new)?;
-    if disk.info().buffer_alignment == 1 {
-        return Ok((disk, engine));
-    }
-    let aligned = AlignedDisk::new(disk).map_err(BlockError::NoDirect)?;
-    Ok((Box::new(aligned), engine))
+    let queues = options.queues.get();
+    let (disks, engine) = with_engine(&backing, queues, options.engine, Ring::new)?;
+    let disks: Result<Disks, BlockError> = disks.into_iter().map(aligned).collect();
+    Ok((disks?, engine))
 }
 
-fn with_engine(
-    backing: Backing,
-    choice: EngineChoice,
-    make_ring: impl FnOnce(&Backing) -> std::io::Result<Ring>,
-) -> Result<(Box<dyn Disk>, Engine), BlockError> {
-    if choice == EngineChoice::Sync {
-        return Ok((Box::new(FileDisk::new(backing)), Engine::Sync));
+/// A disk, once for each queue.
+pub type Disks = Vec<Box<dyn Disk>>;
+
+fn aligned(disk: Box<dyn Disk>) -> Result<Box<dyn Disk>, BlockError> {
+    if disk.info().buffer_alignment == 1 {
+        return Ok(disk);
     }
-    match make_ring(&backing) {
-        Ok(ring) => Ok((Box::new(UringDisk::new(backing, ring)), Engine::IoUring)),
+    let aligned = AlignedDisk::new(disk).map_err(BlockError::NoDirect)?;
+    Ok(Box::new(aligned))
+}
+
+/// All with the same engine: where one ring is not to be had, none is used.
+fn with_engine(
+    backing: &Backing,
+    queues: u16,
+    choice: EngineChoice,
+    make_ring: impl Fn(&Backing) -> io::Result<Ring>,
+) -> Result<(Disks, Engine), BlockError> {
+    if choice == EngineChoice::Sync {
+        return Ok((sync_disks(backing, queues), Engine::Sync));
+    }
+    let rings: io::Result<Vec<Ring>> = (0..queues).map(|_| make_ring(backing)).collect();
+    match rings {
+        Ok(rings) => {
+            let disk = |ring| -> Box<dyn Disk> { Box::new(UringDisk::new(backing.clone(), ring)) };
+            Ok((rings.into_iter().map(disk).collect(), Engine::IoUring))
+        }
         Err(error) if choice == EngineChoice::IoUring => Err(BlockError::NoIoUring(error)),
         Err(error) => {
             log::info!("io_uring cannot be used ({error}): disk operations go one by one");
-            Ok((Box::new(FileDisk::new(backing)), Engine::Sync))
+            Ok((sync_disks(backing, queues), Engine::Sync))
         }
     }
+}
+
+fn sync_disks(backing: &Backing, queues: u16) -> Disks {
+    let disk = |_| -> Box<dyn Disk> { Box::new(FileDisk::new(backing.clone())) };
+    (0..queues).map(disk).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
+    use std::cell::Cell;
 
     fn backing() -> Backing {
         let file = tempfile::tempfile().unwrap();
@@ -105,20 +136,38 @@ mod tests {
 
     #[test]
     fn without_io_uring_the_choice_falls_on_the_other_engine() {
-        let (_, engine) = with_engine(backing(), EngineChoice::Auto, no_ring).unwrap();
+        let (_, engine) = with_engine(&backing(), 1, EngineChoice::Auto, no_ring).unwrap();
         assert_eq!(engine, Engine::Sync);
     }
 
     #[test]
     fn io_uring_asked_for_and_missing_is_an_error() {
-        let outcome = with_engine(backing(), EngineChoice::IoUring, no_ring);
+        let outcome = with_engine(&backing(), 1, EngineChoice::IoUring, no_ring);
         assert!(matches!(outcome, Err(BlockError::NoIoUring(_))));
     }
 
     #[test]
     fn io_uring_is_not_touched_unless_wanted() {
-        let (_, engine) =
-            with_engine(backing(), EngineChoice::Sync, |_| panic!("a ring was made")).unwrap();
+        let no_ring = |_: &Backing| panic!("a ring was made");
+        let (_, engine) = with_engine(&backing(), 2, EngineChoice::Sync, no_ring).unwrap();
         assert_eq!(engine, Engine::Sync);
+    }
+
+    #[test]
+    fn queues_of_one_disk_have_the_same_engine() {
+        let made = Cell::new(0);
+        let two_rings = |backing: &Backing| {
+            made.set(made.get() + 1);
+            match made.get() {
+                1 | 2 => Ring::new(backing),
+                _ => no_ring(backing),
+            }
+        };
+        let outcome = with_engine(&backing(), 3, EngineChoice::Auto, two_rings);
+        let (disks, engine) = outcome.unwrap();
+        assert_eq!((disks.len(), engine), (3, Engine::Sync));
+        assert!(disks.iter().all(|disk| disk.wakers().is_empty()));
+        let (disks, engine) = with_engine(&backing(), 3, EngineChoice::Auto, Ring::new).unwrap();
+        assert_eq!((disks.len(), engine), (3, Engine::IoUring));
     }
 }

@@ -1,5 +1,6 @@
 //! The half of a block device that works: requests off the queue, operations
-//! to the disk, statuses back to the driver. Runs on a reactor.
+//! to the disk, statuses back to the driver. Runs on a reactor, beside those of
+//! the device's other queues.
 //!
 //! It takes on as many requests as it has [slots](super::slots) for; a driver
 //! that makes more available waits until some are free.
@@ -43,7 +44,7 @@ enum End {
     Spent,
 }
 
-/// A device's worker.
+/// The worker of a queue.
 pub(super) struct BlockWorker {
     queue: Queue,
     disk: Box<dyn Disk>,

@@ -12,6 +12,8 @@ pub struct Counters {
     pub receive: Receive,
     /// Packets from the driver to the port.
     pub transmit: Transmit,
+    /// Commands of the control queue that made no sense.
+    pub refused_commands: Counter,
 }
 
 /// Counters of the receive side. A packet is in `packets` or in one of the

@@ -1,10 +1,11 @@
 //! The virtio network device (virtio 1.3 §5.1).
 //!
-//! [`device`] is the front, `worker` runs on a reactor and moves packets
-//! between the two queues and a [`port`]: `transmit` from the driver,
-//! `receive` to it through the buffers that the driver has [`posted`]. The
-//! usual port is a [`tap`]. A [`handle`] limits and watches the device while
-//! it runs.
+//! [`device`] is the front. For each queue pair a `worker` runs on a reactor
+//! and moves packets between the two queues and a [`port`]: `transmit` from the
+//! driver, `receive` to it through the buffers that the driver has [`posted`].
+//! The usual port is a queue of a [`tap`]. Where there are several pairs, the
+//! driver says through the `control` queue how many of the `pairs` it uses. A
+//! [`handle`] limits and watches the device while it runs.
 //!
 //! The cost in system calls: one `writev` for a packet from the guest, one
 //! `readv` for a packet to it, straight from and to guest memory; for each
@@ -15,6 +16,7 @@
 //! Invariant: a packet that is lost is counted, in [`counters`] or, while it
 //! waits in a tap, by the kernel in the interface's statistics.
 
+mod control;
 pub mod counters;
 pub mod device;
 pub mod handle;
@@ -24,6 +26,7 @@ pub mod mac;
 pub mod mtu;
 pub mod offloads;
 pub mod packet_fd;
+mod pairs;
 pub mod port;
 pub mod posted;
 mod receive;

@@ -3,6 +3,9 @@
 //! A tap is one. Others may wrap it: to limit its rate, to capture what
 //! passes, to answer some packets themselves. Packets carry the
 //! [`header`](super::header) in front.
+//!
+//! A device with several queue pairs has a port for each, all to one network,
+//! which chooses by which of them a packet comes.
 
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -32,6 +35,16 @@ pub trait Port: Send {
     /// in either direction. Edges count; nobody reads them.
     fn wakers(&self) -> Vec<RawFd> {
         Vec::new()
+    }
+
+    /// Whether packets are to come here: a port that is one of several gets its
+    /// share of them only while it is in use, as it is at first. Packets that
+    /// wait in a port that is not in use any more are lost.
+    ///
+    /// # Errors
+    /// The network is gone. Nothing has changed.
+    fn set_in_use(&mut self, _in_use: bool) -> io::Result<()> {
+        Ok(())
     }
 
     /// The offloads that the port can carry, in both directions; constant.

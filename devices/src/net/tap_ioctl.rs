@@ -12,6 +12,7 @@ use rustix::ioctl::{Getter, IntegerSetter, Opcode, Setter, Updater, ioctl, opcod
 const TUNSETIFF: Opcode = opcode::write::<c_int>(b'T', 202);
 const TUNSETOFFLOAD: Opcode = opcode::write::<c_uint>(b'T', 208);
 const TUNGETIFF: Opcode = opcode::read::<c_uint>(b'T', 210);
+const TUNSETQUEUE: Opcode = opcode::write::<c_int>(b'T', 217);
 const TUNSETVNETHDRSZ: Opcode = opcode::write::<c_int>(b'T', 216);
 
 /// The longest name of an interface (`IFNAMSIZ` less the closing zero).
@@ -58,6 +59,14 @@ pub(super) fn interface(fd: impl AsFd) -> Result<Interface> {
 pub(super) fn attach(fd: impl AsFd, interface: &mut Interface) -> Result<()> {
     // SAFETY: the call reads and fills in a whole `struct ifreq`.
     unsafe { ioctl(fd, Updater::<TUNSETIFF, Interface>::new(interface)) }
+}
+
+/// Detaches `fd` from its interface, of which it is one of several queues, or
+/// attaches it again, by `IFF_DETACH_QUEUE` or `IFF_ATTACH_QUEUE`.
+pub(super) fn set_queue(fd: impl AsFd, flag: u16) -> Result<()> {
+    let interface = Interface::new("", flag);
+    // SAFETY: the call reads a whole `struct ifreq`.
+    unsafe { ioctl(fd, Setter::<TUNSETQUEUE, Interface>::new(interface)) }
 }
 
 /// Sets how many bytes of header each packet has in front.

@@ -14,6 +14,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::tap;
 use super::tap_ioctl::{self, Interface, MAX_NAME};
+use crate::virtio::queue_count::QueueCount;
 
 const TUN_DEVICE: &str = "/dev/net/tun";
 
@@ -49,8 +50,28 @@ pub enum TapOpenError {
         name: String,
     },
     /// The interface is something else.
-    #[error("interface {name} is not a tap, or is one with several queues")]
+    #[error("interface {name} is not a tap")]
     NotATap {
+        /// The interface.
+        name: String,
+    },
+    /// The tap was made for one queue, and several are asked for.
+    #[error(
+        "tap {name} has one queue, not {queues}: it was made without multi_queue; \
+         make it with `ip tuntap add {name} mode tap multi_queue user $USER`, or use one queue"
+    )]
+    SingleQueue {
+        /// The interface.
+        name: String,
+        /// How many queues were asked for.
+        queues: u16,
+    },
+    /// The tap was made for several queues, and one is asked for.
+    #[error(
+        "tap {name} was made for several queues (multi_queue), not one; use two or more, \
+         or make it with `ip tuntap add {name} mode tap user $USER`"
+    )]
+    MultiQueue {
         /// The interface.
         name: String,
     },
@@ -77,27 +98,62 @@ pub enum TapOpenError {
     },
 }
 
-/// Opens the existing tap `name`: the descriptor is what
-/// [`Tap::from_fd`](super::tap::Tap::from_fd) takes.
+/// Opens `queues` queues of the existing tap `name`: the descriptors are what
+/// [`Tap::from_fds`](super::tap::Tap::from_fds) takes.
+///
+/// The kernel lets several processes have queues of one tap, and spreads
+/// packets over all of them: that nobody else has one is for the caller to see
+/// to, if there are to be several.
 ///
 /// # Errors
-/// There is no such tap, it is in use, or this user may not use it.
-pub fn open_tap(name: &str) -> Result<OwnedFd, TapOpenError> {
+/// There is no such tap, it has not as many queues, it is in use, or this user
+/// may not use it.
+pub fn open_tap(name: &str, queues: QueueCount) -> Result<Vec<OwnedFd>, TapOpenError> {
     if !is_interface_name(name) {
         return Err(TapOpenError::BadName { name: name.into() });
     }
     if !exists(name).map_err(|e| other(name, e))? {
         return Err(TapOpenError::Missing { name: name.into() });
     }
+    let several = queues.get() > 1;
+    let queue = |_| {
+        let fd = open_driver(name)?;
+        match attach(&fd, name, several) {
+            Ok(()) => Ok(fd),
+            // Of another kind, or for another number of queues.
+            Err(Errno::INVAL) if !matches!(attach(&fd, name, !several), Err(Errno::INVAL)) => {
+                Err(wrong_number(name, queues))
+            }
+            Err(errno) => Err(refusal(name, errno)),
+        }
+    };
+    (0..queues.get()).map(queue).collect()
+}
+
+fn open_driver(name: &str) -> Result<OwnedFd, TapOpenError> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let fd =
-        rustix::fs::open(TUN_DEVICE, flags, Mode::empty()).map_err(|e| TapOpenError::NoDriver {
-            name: name.into(),
-            source: e.into(),
-        })?;
-    let mut interface = Interface::new(name, tap::mode());
-    tap_ioctl::attach(&fd, &mut interface).map_err(|errno| refusal(name, errno))?;
-    Ok(fd)
+    rustix::fs::open(TUN_DEVICE, flags, Mode::empty()).map_err(|e| TapOpenError::NoDriver {
+        name: name.into(),
+        source: e.into(),
+    })
+}
+
+/// Makes `fd` the tap's end, or one of `several`.
+fn attach(fd: &OwnedFd, name: &str, several: bool) -> Result<(), Errno> {
+    let mode = if several {
+        tap::multi_queue_mode()
+    } else {
+        tap::mode()
+    };
+    tap_ioctl::attach(fd, &mut Interface::new(name, mode))
+}
+
+fn wrong_number(name: &str, queues: QueueCount) -> TapOpenError {
+    let name = name.into();
+    match queues.get() {
+        1 => TapOpenError::MultiQueue { name },
+        queues => TapOpenError::SingleQueue { name, queues },
+    }
 }
 
 fn refusal(name: &str, errno: Errno) -> TapOpenError {
@@ -151,7 +207,7 @@ mod tests {
     #[test]
     fn a_tap_that_does_not_exist_is_not_made() {
         for _ in 0..2 {
-            let error = open_tap("no-such-tap").unwrap_err();
+            let error = open_tap("no-such-tap", QueueCount::default()).unwrap_err();
             assert!(matches!(error, TapOpenError::Missing { .. }), "{error:?}");
         }
     }
@@ -159,7 +215,7 @@ mod tests {
     #[test]
     fn what_no_interface_can_be_called_is_refused() {
         for name in ["", "..", "a/b", "a b", "tap%d", "sixteen-bytes-aa", "a\0b"] {
-            let error = open_tap(name).unwrap_err();
+            let error = open_tap(name, QueueCount::default()).unwrap_err();
             assert!(matches!(error, TapOpenError::BadName { .. }), "{name:?}");
         }
     }

@@ -2,6 +2,7 @@
 //! one end of a packet socket as its port and the test at the other.
 
 mod limits;
+mod pairs;
 
 use std::fs::File;
 use std::io;
@@ -54,6 +55,10 @@ struct WireState {
     offloads: Offloads,
     /// Fails the next attempt to set offloads.
     offloads_error: Option<io::ErrorKind>,
+    /// Whether packets are to come here; the last word on it.
+    in_use: Option<bool>,
+    /// Fails the next attempt to change that.
+    in_use_error: Option<io::ErrorKind>,
     /// Names a file as what arrivals are seen on.
     deaf: bool,
     /// Packets received.
@@ -80,6 +85,14 @@ impl Port for Wire {
             return Err(kind.into());
         }
         state.offloads = offloads;
+        Ok(())
+    }
+    fn set_in_use(&mut self, in_use: bool) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap();
+        if let Some(kind) = state.in_use_error.take() {
+            return Err(kind.into());
+        }
+        state.in_use = Some(in_use);
         Ok(())
     }
     fn send(&mut self, packet: &Buffers) -> io::Result<Sent> {
@@ -132,13 +145,17 @@ impl World {
     }
 }
 
-fn net_with_mtu(mtu: Option<u16>) -> (Net, World) {
-    let (port, world) = World::new();
-    let options = NetOptions {
+fn options(mtu: Option<u16>) -> NetOptions {
+    NetOptions {
         mac: "52:54:00:12:34:56".parse().unwrap(),
         mtu: mtu.map(|bytes| Mtu::new(bytes).unwrap()),
-    };
-    let net = Net::new(Box::new(port), options, world.reactor.handle());
+    }
+}
+
+fn net_with_mtu(mtu: Option<u16>) -> (Net, World) {
+    let (port, world) = World::new();
+    let reactors = vec![world.reactor.handle()];
+    let net = Net::new(vec![Box::new(port)], options(mtu), reactors);
     (net.unwrap(), world)
 }
 

@@ -9,6 +9,7 @@ pub mod buffers;
 pub mod chain;
 #[cfg(test)]
 pub(crate) mod contract;
+pub(crate) mod crew;
 pub mod device;
 #[cfg(any(test, feature = "fake-driver"))]
 pub mod fake_driver;
@@ -19,6 +20,7 @@ pub(crate) mod loopback;
 pub mod mmio;
 pub mod pci;
 pub mod queue;
+pub mod queue_count;
 pub mod queue_registers;
 pub mod transport;
 pub mod turn;

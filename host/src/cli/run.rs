@@ -100,11 +100,16 @@ pub(super) struct Run {
     prefault: bool,
 
     /// Disk, a raw image or a block device:
-    /// PATH[,readonly][,direct][,engine=io-uring|sync][,id=ID][,LIMITS]
+    /// PATH[,readonly][,direct][,engine=io-uring|sync][,queues=N][,id=ID][,LIMITS]
     ///
     /// May be repeated; the guest finds disks in this order. `direct` bypasses
     /// the page cache; `id` is the serial number that the guest reads, 20
     /// characters at most. A comma in PATH is written as two.
+    ///
+    /// `queues`, 1 to 16, is how many vCPUs can use the disk without waiting
+    /// for each other; it is 1 unless given, for each takes memory and, up to
+    /// the number of vCPUs, a thread that wants a host CPU. As many as vCPUs
+    /// is the most that a Linux guest uses. LIMITS are of all queues together.
     ///
     /// LIMITS say what it may do in a second, iops=N and bandwidth=SIZE, and
     /// at once after idling, iops-burst=N and bandwidth-burst=SIZE;
@@ -117,10 +122,14 @@ pub(super) struct Run {
     transport: TransportOption,
 
     /// Network interface on an existing tap:
-    /// tap=NAME[,mac=MAC][,mtu=N][,id=NAME][,LIMITS]
+    /// tap=NAME[,mac=MAC][,mtu=N][,queues=N][,id=NAME][,LIMITS]
     ///
     /// May be repeated. Without `mac` the address is derived from this host
     /// and the tap, the same at every start.
+    ///
+    /// `queues` is how many pairs of queues it has, as a disk's `queues`; 2 or
+    /// more need a tap that was made with `multi_queue`, and 1 one that was
+    /// not.
     ///
     /// LIMITS are a disk's, of packets and bytes: with rx- before each for what
     /// the guest receives, with tx- for what it sends, such as tx-bandwidth=10M.

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use rustix::io::retry_on_intr;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::Value;
+use vmm::QueueCount;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub struct Request<'a> {
     method: &'static str,
     path: String,
     body: Option<Value>,
-    descriptor: Option<BorrowedFd<'a>>,
+    descriptors: Vec<BorrowedFd<'a>>,
     upgrade: Option<&'static str>,
 }
 
@@ -40,7 +41,7 @@ impl<'a> Request<'a> {
             method,
             path,
             body: None,
-            descriptor: None,
+            descriptors: Vec::new(),
             upgrade: None,
         }
     }
@@ -52,10 +53,10 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// With an open descriptor, which goes along with the first byte.
+    /// With open descriptors, which go along with the first byte.
     #[must_use]
-    pub fn descriptor(mut self, descriptor: BorrowedFd<'a>) -> Self {
-        self.descriptor = Some(descriptor);
+    pub fn descriptors(mut self, descriptors: impl IntoIterator<Item = BorrowedFd<'a>>) -> Self {
+        self.descriptors.extend(descriptors);
         self
     }
 
@@ -68,9 +69,9 @@ impl<'a> Request<'a> {
 
     pub(super) fn send(&self, stream: &mut UnixStream) -> io::Result<()> {
         let bytes = self.bytes();
-        let sent = match self.descriptor {
-            Some(descriptor) => send_with(stream, &bytes, descriptor)?,
-            None => 0,
+        let sent = match &self.descriptors[..] {
+            [] => 0,
+            descriptors => send_with(stream, &bytes, descriptors)?,
         };
         stream.write_all(&bytes[sent..])
     }
@@ -93,14 +94,18 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Sends the beginning of `bytes` together with `descriptor`, and says how
+/// Sends the beginning of `bytes` together with `descriptors`, and says how
 /// much it was.
-fn send_with(stream: &UnixStream, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn send_with(
+    stream: &UnixStream,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    const MOST: usize = QueueCount::MAX.get() as usize;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [descriptor];
-    let fits = control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    assert!(fits, "the space is for one descriptor");
+    let fits = control.push(SendAncillaryMessage::ScmRights(descriptors));
+    assert!(fits, "no device has more descriptors than queues");
     let sent = retry_on_intr(|| {
         sendmsg(
             stream,

@@ -108,7 +108,7 @@ fn after_an_upgrade_bytes_go_both_ways() {
 }
 
 #[test]
-fn a_descriptor_goes_along_with_the_first_byte() {
+fn descriptors_go_along_with_the_first_byte() {
     let (mut client, server) = pair();
     let file = tempfile::tempfile().unwrap();
     file.set_len(12345).unwrap();
@@ -138,10 +138,10 @@ fn a_descriptor_goes_along_with_the_first_byte() {
     });
     let request = Request::post("/v1/devices")
         .body(json!({"kind": "disk"}))
-        .descriptor(file.as_fd());
+        .descriptors([file.as_fd(); 2]);
     client.ask(&request, PATIENCE).unwrap();
     let descriptors = server.join().unwrap();
-    assert_eq!(descriptors.len(), 1);
+    assert_eq!(descriptors.len(), 2);
     let passed = std::fs::File::from(descriptors.into_iter().next().unwrap());
     assert_eq!(passed.metadata().unwrap().len(), 12345);
 }

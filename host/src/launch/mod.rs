@@ -8,6 +8,7 @@
 //! done.
 
 pub mod console;
+pub mod descriptors;
 pub mod disk;
 pub mod holder;
 pub mod image;
@@ -175,6 +176,7 @@ pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
     let layout = &specification.memory.layout;
     specification.command_line = memory::command_line(specification.command_line, layout)?;
     check_count(&specification)?;
+    descriptors::raise_limit();
     let kernel = image::open("kernel", &specification.kernel)?;
     let initrd = match &specification.initrd {
         Some(path) => Some(image::open("initrd", path)?),

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use devices::net::tap_open::{TapOpenError, open_tap};
 use vmm::config::NetConfig;
-use vmm::{DeviceName, MacAddress, NetOptions};
+use vmm::{DeviceName, MacAddress, NetOptions, QueueCount};
 
 use crate::doctor::tap::PERMISSION;
 use crate::error::Error;
@@ -53,7 +53,7 @@ pub fn open_one(option: &NetOption, name: DeviceName) -> Result<NetConfig, Error
     let host = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     Ok(NetConfig {
         name,
-        tap: open(&option.tap)?,
+        taps: open(&option.tap, option.queues)?,
         options: NetOptions {
             mac: option.mac.unwrap_or_else(|| derived(&host, &option.tap)),
             mtu: option.mtu,
@@ -75,12 +75,22 @@ fn derived(host: &str, tap: &str) -> MacAddress {
     MacAddress::local(format!("{}/{tap}", host.trim()).as_bytes())
 }
 
-fn open(tap: &str) -> Result<OwnedFd, Error> {
-    open_tap(tap).map_err(|error| refused(error, || holder::by(holder::of_tap(tap))))
+fn open(tap: &str, queues: QueueCount) -> Result<Vec<OwnedFd>, Error> {
+    // Of a tap with several queues the kernel lets several machines have some,
+    // and each would get a part of the packets.
+    let several = queues.get() > 1;
+    if let Some(holder) = several.then(|| holder::of_tap(tap)).flatten() {
+        let name = tap.into();
+        let busy = TapOpenError::Busy { name };
+        return Err(refused(busy, queues, || holder::by(Some(holder))));
+    }
+    open_tap(tap, queues)
+        .map_err(|error| refused(error, queues, || holder::by(holder::of_tap(tap))))
 }
 
-/// The same refusal with a remedy, and with who holds the tap.
-fn refused(error: TapOpenError, by: impl FnOnce() -> String) -> Error {
+/// The same refusal of a tap with `queues` with a remedy, and with who holds
+/// the tap.
+fn refused(error: TapOpenError, queues: QueueCount, by: impl FnOnce() -> String) -> Error {
     match error {
         TapOpenError::BadName { .. } => {
             Error::configuration(error.to_string()).remedy("the name of a tap: ip tuntap list")
@@ -90,22 +100,33 @@ fn refused(error: TapOpenError, by: impl FnOnce() -> String) -> Error {
                 .remedy("ending that process, or another tap")
         }
         TapOpenError::Missing { name } => {
-            let word = word(&name);
-            Error::configuration(format!("tap '{name}' does not exist")).remedy(format!(
-                "sudo ip tuntap add dev {word} mode tap user $USER && sudo ip link set {word} up"
-            ))
+            Error::configuration(format!("tap '{name}' does not exist")).remedy(made(&name, queues))
         }
         TapOpenError::NotPermitted { name } => {
-            let word = word(&name);
-            Error::configuration(format!("tap '{name}' belongs to another user")).remedy(format!(
-                "sudo ip tuntap del dev {word} mode tap && \
-                 sudo ip tuntap add dev {word} mode tap user $USER && sudo ip link set {word} up"
-            ))
+            Error::configuration(format!("tap '{name}' belongs to another user"))
+                .remedy(made_anew(&name, queues))
         }
-        TapOpenError::NotATap { name } => Error::configuration(format!(
-            "network interface '{name}' is not a tap with one queue"
+        TapOpenError::NotATap { name } => {
+            Error::configuration(format!("network interface '{name}' is not a tap"))
+                .remedy("the name of a tap: ip tuntap list")
+        }
+        TapOpenError::SingleQueue {
+            name,
+            queues: several,
+        } => Error::configuration(format!(
+            "tap '{name}' was made for one queue, not {several}"
         ))
-        .remedy("the name of a tap: ip tuntap list"),
+        .remedy(format!(
+            "leaving out queues={several}, or making it with multi_queue: {}",
+            made_anew(&name, queues)
+        )),
+        TapOpenError::MultiQueue { name } => {
+            Error::configuration(format!("tap '{name}' was made for several queues, not one"))
+                .remedy(format!(
+                    "queues=2 or more, or making it without multi_queue: {}",
+                    made_anew(&name, queues)
+                ))
+        }
         TapOpenError::NoDriver { name, source } => {
             let remedy = match source.kind() {
                 io::ErrorKind::PermissionDenied => PERMISSION,
@@ -123,6 +144,25 @@ fn refused(error: TapOpenError, by: impl FnOnce() -> String) -> Error {
             }
         }
     }
+}
+
+/// The commands that make the tap `name` for `queues`.
+fn made(name: &str, queues: QueueCount) -> String {
+    let word = word(name);
+    let several = if queues.get() > 1 { " multi_queue" } else { "" };
+    format!(
+        "sudo ip tuntap add dev {word} mode tap{several} user $USER && \
+         sudo ip link set {word} up"
+    )
+}
+
+/// The same for a tap that is there already.
+fn made_anew(name: &str, queues: QueueCount) -> String {
+    format!(
+        "sudo ip link delete {} && {}",
+        word(name),
+        made(name, queues)
+    )
 }
 
 #[cfg(test)]
@@ -144,6 +184,25 @@ mod tests {
                 TapOpenError::NotPermitted { name: name() },
                 ExitStatus::Configuration,
                 ["tap 'tap0' belongs to another user", "user $USER"],
+            ),
+            (
+                TapOpenError::SingleQueue {
+                    name: name(),
+                    queues: 4,
+                },
+                ExitStatus::Configuration,
+                [
+                    "tap 'tap0' was made for one queue, not 4",
+                    "add dev tap0 mode tap multi_queue user $USER",
+                ],
+            ),
+            (
+                TapOpenError::MultiQueue { name: name() },
+                ExitStatus::Configuration,
+                [
+                    "tap 'tap0' was made for several queues, not one",
+                    "queues=2",
+                ],
             ),
             (
                 TapOpenError::NoDriver {
@@ -182,7 +241,12 @@ mod tests {
                 ["tap tap0 cannot be opened: why", ""],
             ),
         ] {
-            let error = refused(error, || "by process 7".into());
+            let queues = match error {
+                TapOpenError::SingleQueue { queues, .. } => queues,
+                _ => 1,
+            };
+            let queues = QueueCount::new(queues.into()).unwrap();
+            let error = refused(error, queues, || "by process 7".into());
             assert_eq!(error.exit_status(), status);
             for part in parts {
                 assert!(error.report().contains(part), "{}", error.report());

@@ -14,7 +14,6 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use vmm::SocketStem;
 use vmm::config::VsockConfig;
 
@@ -38,7 +37,6 @@ pub fn open(option: &VsockOption) -> Result<VsockConfig, Error> {
             .because(io::Error::from(error))
             .remedy("another socket=PATH, in a directory that may be written to")
     })?;
-    raise_descriptor_limit();
     Ok(VsockConfig {
         cid: option.cid,
         listener,
@@ -135,18 +133,6 @@ fn listening(address: &SocketAddrUnix) -> rustix::io::Result<OwnedFd> {
     bind(&socket, address)?;
     listen(&socket, BACKLOG)?;
     Ok(socket)
-}
-
-/// Each connection takes a descriptor, and the usual limit is low for the sake
-/// of programs that use select(2), which the machine's process does not.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    // Where it cannot be raised, fewer connections are let in at a time.
-    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! A disk: `PATH[,readonly][,direct][,engine=ENGINE][,id=ID]` and its
-//! [limits](super::limits).
+//! A disk: `PATH[,readonly][,direct][,engine=ENGINE][,queues=N][,id=ID]` and
+//! its [limits](super::limits).
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,6 +9,7 @@ use vmm::{DiskId, DiskOptions, EngineChoice, Limits};
 use super::Invalid;
 use super::limits::limits;
 use super::list::{OptionList, split_first};
+use super::queues::queues;
 
 /// A disk as the user asked for it.
 #[derive(Clone, Debug)]
@@ -42,10 +43,11 @@ impl FromStr for DiskOption {
             disk.options.read_only = list.flag("readonly")?;
             disk.options.direct = list.flag("direct")?;
             disk.options.engine = engine(list.value("engine")?.as_deref())?;
+            disk.options.queues = queues(&mut list)?;
             disk.id = list.value("id")?.map(|id| parse_id(&id)).transpose()?;
             disk.limits = limits(&mut list, "")?;
             list.finish(
-                "readonly, direct, engine=ENGINE, id=ID, iops=N, iops-burst=N, \
+                "readonly, direct, engine=ENGINE, queues=N, id=ID, iops=N, iops-burst=N, \
                  bandwidth=SIZE and bandwidth-burst=SIZE",
             )?;
         }
@@ -72,7 +74,7 @@ fn parse_id(id: &str) -> Result<DiskId, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vmm::Limit;
+    use vmm::{Limit, QueueCount};
 
     fn error(text: &str) -> String {
         text.parse::<DiskOption>().unwrap_err().to_string()
@@ -88,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_item_can_be_given_in_any_order() {
-        let disk: DiskOption = "a,,b,id=root,direct,iops=3000,engine=sync,readonly"
+        let disk: DiskOption = "a,,b,id=root,direct,iops=3000,engine=sync,queues=4,readonly"
             .parse()
             .unwrap();
         assert_eq!(disk.path, PathBuf::from("a,b"));
@@ -96,6 +98,7 @@ mod tests {
             engine: EngineChoice::Sync,
             direct: true,
             read_only: true,
+            queues: QueueCount::new(4).unwrap(),
         };
         assert_eq!(disk.options, options);
         assert_eq!(disk.id, Some("root".parse().unwrap()));
@@ -110,6 +113,7 @@ mod tests {
         assert!(error("a,ro").contains("'ro' is not known"));
         assert!(error("a,id=").contains("needs a value"));
         assert!(error("a,iops=0").contains("iops: operations are"));
+        assert!(error("a,queues=0").contains("1 to 16 queues"));
         assert!(error("a,engine=aio").contains("io-uring and sync"));
         assert!(error("a,id=a b").contains("id 'a b' does not do"));
         assert!(error("a,id=x23456789012345678901").contains("at most 20"));

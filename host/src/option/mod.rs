@@ -16,6 +16,7 @@ pub mod limits;
 pub mod list;
 pub mod net;
 pub mod on_reset;
+pub mod queues;
 pub mod rate;
 pub mod size;
 pub mod smbios;

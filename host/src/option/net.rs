@@ -1,15 +1,16 @@
-//! A network interface: `tap=NAME[,mac=MAC][,mtu=N][,id=NAME]` and its
-//! [limits](super::limits), those of what the guest receives after `rx-`, of
+//! A network interface: `tap=NAME[,mac=MAC][,mtu=N][,queues=N][,id=NAME]` and
+//! its [limits](super::limits), those of what the guest receives after `rx-`, of
 //! what it sends after `tx-`.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
-use vmm::{DeviceName, Limits, MacAddress, Mtu};
+use vmm::{DeviceName, Limits, MacAddress, Mtu, QueueCount};
 
 use super::Invalid;
 use super::limits::limits;
 use super::list::OptionList;
+use super::queues::queues;
 
 /// A network interface as the user asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct NetOption {
     pub mac: Option<MacAddress>,
     /// The MTU announced to the guest; none if not given.
     pub mtu: Option<Mtu>,
+    /// How many queue pairs it has, and queues of the tap.
+    pub queues: QueueCount,
     /// How much may come to the guest.
     pub receive: Option<Limits>,
     /// How much the guest may send.
@@ -41,11 +44,12 @@ impl FromStr for NetOption {
             id: parsed(list.value("id")?)?,
             mac: parsed(list.value("mac")?)?,
             mtu: parsed(list.value("mtu")?)?,
+            queues: queues(&mut list)?,
             receive: limits(&mut list, "rx-")?,
             transmit: limits(&mut list, "tx-")?,
         };
         list.finish(
-            "tap=NAME, mac=MAC, mtu=N, id=NAME, and with rx- or tx- before each \
+            "tap=NAME, mac=MAC, mtu=N, queues=N, id=NAME, and with rx- or tx- before each \
              iops=N, iops-burst=N, bandwidth=SIZE and bandwidth-burst=SIZE",
         )?;
         Ok(net)
@@ -78,6 +82,7 @@ mod tests {
         let net: NetOption = "tap=tap0".parse().unwrap();
         assert_eq!(net.tap, "tap0");
         assert_eq!((net.mac, net.mtu), (None, None));
+        assert_eq!(net.queues, QueueCount::default());
         let net: NetOption = "mtu=9000,mac=02:00:00:00:00:01,tap=t".parse().unwrap();
         assert_eq!(net.mtu.unwrap().get(), 9000);
         let net: NetOption = "tap=t,id=uplink".parse().unwrap();
@@ -103,6 +108,7 @@ mod tests {
         for mtu in ["0", "67", "65536", "big"] {
             assert!(error(&format!("tap=t,mtu={mtu}")).contains("from 68 to 65535"));
         }
+        assert!(error("tap=t,queues=17").contains("1 to 16 queues"));
         assert!(error("tap=t,bandwidth=1M").contains("'bandwidth' is not known"));
         assert!(error("tap=t,speed=1").contains("'speed' is not known"));
     }

@@ -4,6 +4,7 @@
 
 mod disks;
 mod ending;
+mod nics;
 mod resources;
 mod talking;
 

@@ -1,5 +1,5 @@
 //! A device to be attached, as it is sent: what it is, with the open
-//! descriptor of what it stands on. The VM process opens nothing.
+//! descriptors of what it stands on. The VM process opens nothing.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -10,6 +10,7 @@ use devices::block::open::{DiskOptions, EngineChoice};
 use devices::net::device::NetOptions;
 use devices::net::mac::MacAddress;
 use devices::net::mtu::Mtu;
+use devices::virtio::queue_count::QueueCount;
 use serde::{Deserialize, Serialize};
 
 use super::body::Body;
@@ -37,8 +38,15 @@ pub(super) struct NewDisk {
     direct: bool,
     #[serde(default)]
     engine: Engine,
+    #[serde(default = "one")]
+    queues: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<LimitsDescription>,
+}
+
+/// How many queues a device has if nothing is said.
+fn one() -> u64 {
+    QueueCount::default().get().into()
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,6 +64,8 @@ enum Engine {
 pub(super) struct NewNet {
     name: DeviceName,
     mac: String,
+    #[serde(default = "one")]
+    queues: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     mtu: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,17 +74,18 @@ pub(super) struct NewNet {
     transmit: Option<LimitsDescription>,
 }
 
-/// Reads what `body` describes, which stands on `descriptor`.
+/// Reads what `body` describes, which stands on `descriptors`.
 pub(super) fn read(
     mut body: Body,
-    descriptor: &mut Option<OwnedFd>,
+    descriptors: &mut Vec<OwnedFd>,
 ) -> Result<DeviceConfig, Failure> {
     let kind: Kind = body.take("kind")?;
     match kind {
         Kind::Disk => {
             let disk: NewDisk = body.read()?;
             let id: DiskId = disk.name.parse().map_err(bad("name"))?;
-            let file = File::from(passed(descriptor, "disk's file")?);
+            let file = passed(descriptors, QueueCount::default(), "disk's file")?.remove(0);
+            let file = File::from(file);
             claim(&file, disk.readonly)?;
             Ok(DeviceConfig::Block(BlockConfig {
                 file,
@@ -87,6 +98,7 @@ pub(super) fn read(
                     },
                     direct: disk.direct,
                     read_only: disk.readonly,
+                    queues: QueueCount::new(disk.queues).map_err(bad("queues"))?,
                 },
                 limits: checked(disk.limits, "limits.")?,
             }))
@@ -94,10 +106,11 @@ pub(super) fn read(
         Kind::Net => {
             let net: NewNet = body.read()?;
             let mac: MacAddress = net.mac.parse().map_err(bad("mac"))?;
+            let queues = QueueCount::new(net.queues).map_err(bad("queues"))?;
             let mtu = net.mtu.map(Mtu::new).transpose().map_err(bad("mtu"))?;
             Ok(DeviceConfig::Net(NetConfig {
                 name: net.name,
-                tap: passed(descriptor, "tap")?,
+                taps: passed(descriptors, queues, "tap")?,
                 options: NetOptions { mac, mtu },
                 receive: checked(net.receive, "receive.")?,
                 transmit: checked(net.transmit, "transmit.")?,
@@ -110,13 +123,22 @@ fn bad<E: std::fmt::Display>(field: &'static str) -> impl Fn(E) -> Failure {
     move |error| Failure::in_field(field, format!("field '{field}': {error}"))
 }
 
-fn passed(descriptor: &mut Option<OwnedFd>, what: &str) -> Result<OwnedFd, Failure> {
-    descriptor.take().ok_or_else(|| {
-        Failure::new(
-            Code::MalformedRequest,
-            format!("the open descriptor of the {what} is missing; pass it with the request's first byte (SCM_RIGHTS)"),
-        )
-    })
+/// The descriptors of `what`, of which there must be `count`.
+fn passed(
+    descriptors: &mut Vec<OwnedFd>,
+    count: QueueCount,
+    what: &str,
+) -> Result<Vec<OwnedFd>, Failure> {
+    let (came, count) = (descriptors.len(), count.get());
+    if came == usize::from(count) {
+        return Ok(std::mem::take(descriptors));
+    }
+    let how = "with the request's first byte (SCM_RIGHTS)";
+    let message = match (came, count) {
+        (0, 1) => format!("the open descriptor of the {what} is missing; pass it {how}"),
+        _ => format!("{came} open descriptors of the {what} came; pass {count} {how}"),
+    };
+    Err(Failure::new(Code::MalformedRequest, message))
 }
 
 /// Locks a disk's file as `plinth` does; whoever passed it may have forgotten
@@ -141,24 +163,25 @@ mod tests {
     use super::*;
     use devices::rate_limit::{Limit, Limits};
 
-    fn parsed(text: &str, descriptor: &mut Option<OwnedFd>) -> Result<DeviceConfig, Failure> {
-        read(Body::parse(text.as_bytes())?, descriptor)
+    fn parsed(text: &str, descriptors: &mut Vec<OwnedFd>) -> Result<DeviceConfig, Failure> {
+        read(Body::parse(text.as_bytes())?, descriptors)
     }
 
-    fn file() -> Option<OwnedFd> {
-        Some(tempfile::tempfile().unwrap().into())
+    fn file() -> Vec<OwnedFd> {
+        vec![tempfile::tempfile().unwrap().into()]
     }
 
     #[test]
     fn a_disk_and_a_network_interface_take_the_descriptor() {
         let mut passed = file();
-        let text = r#"{"kind":"disk","name":"data","readonly":true,
+        let text = r#"{"kind":"disk","name":"data","readonly":true,"queues":4,
             "limits":{"operations_per_second":100}}"#;
         let Ok(DeviceConfig::Block(disk)) = parsed(text, &mut passed) else {
             panic!("it is a disk");
         };
-        assert!(passed.is_none() && disk.options.read_only && !disk.options.direct);
+        assert!(passed.is_empty() && disk.options.read_only && !disk.options.direct);
         assert_eq!(disk.id.to_string(), "data");
+        assert_eq!(disk.options.queues.get(), 4);
         let limit = Limit::per_second(100).ok();
         assert_eq!(disk.limits, Limits::new(limit, None));
         let text = r#"{"kind":"net","name":"net1","mac":"02:00:00:00:00:01","mtu":9000,
@@ -184,8 +207,14 @@ mod tests {
                 "name",
             ),
             (r#"{"kind":"disk","name":"a","readonly":1}"#, "readonly"),
+            (r#"{"kind":"disk","name":"a","queues":0}"#, "queues"),
+            (r#"{"kind":"disk","name":"a","queues":17}"#, "queues"),
             (r#"{"kind":"disk","name":"a","mac":""}"#, "mac"),
             (r#"{"kind":"net","name":"a","mac":"1"}"#, "mac"),
+            (
+                r#"{"kind":"net","name":"a","mac":"02:00:00:00:00:01","queues":17}"#,
+                "queues",
+            ),
             (
                 r#"{"kind":"disk","name":"a","limits":{"bytes_per_second":0}}"#,
                 "limits.bytes_per_second",
@@ -200,14 +229,30 @@ mod tests {
             assert_eq!(document["error"]["field"], field, "{text}");
         }
         let text = r#"{"kind":"disk","name":"a"}"#;
-        let missing = parsed(text, &mut None).unwrap_err();
+        let missing = parsed(text, &mut Vec::new()).unwrap_err();
         assert_eq!(missing.code, Code::MalformedRequest);
+    }
+
+    #[test]
+    fn a_tap_has_a_descriptor_for_each_queue() {
+        let net = |queues: u64| {
+            format!(r#"{{"kind":"net","name":"a","mac":"02:00:00:00:00:01","queues":{queues}}}"#)
+        };
+        let files = |count| (0..count).flat_map(|_| file()).collect::<Vec<_>>();
+        let Ok(DeviceConfig::Net(two)) = parsed(&net(2), &mut files(2)) else {
+            panic!("it is a network interface");
+        };
+        assert_eq!(two.taps.len(), 2);
+        for (queues, came) in [(1, 0), (1, 2), (2, 0), (2, 1), (2, 3)] {
+            let failure = parsed(&net(queues), &mut files(came)).unwrap_err();
+            assert_eq!(failure.code, Code::MalformedRequest, "{queues} {came}");
+        }
     }
 
     #[test]
     fn a_file_that_somebody_else_uses_is_refused_unless_all_only_read_it() {
         let named = tempfile::NamedTempFile::new().unwrap();
-        let open = || Some(OwnedFd::from(named.reopen().unwrap()));
+        let open = || vec![OwnedFd::from(named.reopen().unwrap())];
         let attach = |text| parsed(text, &mut open());
         let writes = r#"{"kind":"disk","name":"a"}"#;
         let reads = r#"{"kind":"disk","name":"a","readonly":true}"#;

@@ -17,8 +17,9 @@ pub(super) struct Call<'a> {
     /// What stands for `{name}` in the path.
     pub(super) name: String,
     pub(super) body: Body,
-    /// The descriptor that came with it, to be taken by a route that wants one.
-    pub(super) descriptor: &'a mut Option<OwnedFd>,
+    /// The descriptors that came with it, to be taken by a route that wants
+    /// some.
+    pub(super) descriptors: &'a mut Vec<OwnedFd>,
     /// What the connection is to become.
     pub(super) upgrade: Option<&'a str>,
 }

@@ -37,8 +37,8 @@ pub(super) struct Connection {
     socket: Socket,
     state: State,
     incoming: Vec<u8>,
-    /// A descriptor that came, for the request that takes one.
-    descriptor: Option<OwnedFd>,
+    /// Descriptors that came, for the request that takes them.
+    descriptors: Vec<OwnedFd>,
     /// The client sends nothing more.
     ended: bool,
     outgoing: Outgoing,
@@ -75,7 +75,7 @@ impl Connection {
             socket,
             state: State::Reading { told: false },
             incoming: Vec::new(),
-            descriptor: None,
+            descriptors: Vec::new(),
             ended: false,
             outgoing: Outgoing::new(now),
             since: now,
@@ -211,10 +211,12 @@ impl Connection {
             self.incoming.clear();
             return;
         }
-        let second = received.descriptor.is_some() && self.descriptor.is_some();
-        self.descriptor = received.descriptor.or(self.descriptor.take());
-        if received.surplus || second {
-            let message = "more than one descriptor came; pass one, with its request";
+        let again = !received.descriptors.is_empty() && !self.descriptors.is_empty();
+        self.descriptors.extend(received.descriptors);
+        if received.surplus || again {
+            self.descriptors.clear();
+            let message = "more descriptors came than one request takes; \
+                           pass those of a device with the first byte of its request";
             let failure = Failure::new(Code::MalformedRequest, message);
             self.respond(&Response::from(&failure), true, now);
         }

@@ -57,7 +57,7 @@ pub(super) const ROUTES: &[Route] = &[
         Ok(order(Command::SetCpus(count)))
     }),
     route("POST", "/v1/devices", |call| {
-        let device = attach::read(call.body, call.descriptor)?;
+        let device = attach::read(call.body, call.descriptors)?;
         Ok(ask(Command::Attach(Box::new(device)), attached))
     }),
     route("POST", "/v1/devices/{name}/detach", |call| {
@@ -168,12 +168,12 @@ fn device(description: &Description, name: &DeviceName) -> Result<Response, Fail
     Ok(Response::json(Status::OK, device))
 }
 
-/// What the request of `head` and `body` leads to. It takes the `descriptor`
-/// that came if it wants one.
+/// What the request of `head` and `body` leads to. It takes the `descriptors`
+/// that came if it wants some.
 pub(super) fn lead(
     head: &Head,
     body: &[u8],
-    descriptor: &mut Option<OwnedFd>,
+    descriptors: &mut Vec<OwnedFd>,
 ) -> Result<Action, Failure> {
     let path = &head.path;
     let matching = || {
@@ -194,7 +194,7 @@ pub(super) fn lead(
     (route.lead)(Call {
         name: percent_decoded(name)?,
         body: Body::parse(body)?,
-        descriptor,
+        descriptors,
         upgrade: head.upgrade.as_deref(),
     })
 }
@@ -237,7 +237,7 @@ mod tests {
             expects_continue: false,
             upgrade: None,
         };
-        lead(&head, body.as_bytes(), &mut None)
+        lead(&head, body.as_bytes(), &mut Vec::new())
     }
 
     fn failure(method: &str, path: &str, body: &str) -> Failure {

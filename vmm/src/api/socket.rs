@@ -5,6 +5,7 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use devices::virtio::queue_count::QueueCount;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, Shutdown,
@@ -13,6 +14,9 @@ use rustix::net::{
 
 /// Most bytes taken in one go: other clients want their turn.
 const TRANSFER: usize = 16 << 10;
+
+/// Most descriptors that come with a request: one for each queue of a tap.
+const MAX_DESCRIPTORS: usize = QueueCount::MAX.get() as usize;
 
 /// One end of a connected Unix stream socket.
 #[derive(Debug)]
@@ -23,9 +27,9 @@ pub(super) struct Socket(OwnedFd);
 pub(super) struct Received {
     /// How many bytes; zero at the end.
     pub(super) count: usize,
-    /// A descriptor that came with them (unix(7), `SCM_RIGHTS`).
-    pub(super) descriptor: Option<OwnedFd>,
-    /// There were more descriptors than one. They are closed.
+    /// The descriptors that came with them (unix(7), `SCM_RIGHTS`).
+    pub(super) descriptors: Vec<OwnedFd>,
+    /// There were more than any request takes. They are closed.
     pub(super) surplus: bool,
 }
 
@@ -37,7 +41,7 @@ impl Socket {
     /// Appends what has come to `bytes`; none if nothing has.
     pub(super) fn receive(&self, bytes: &mut Vec<u8>) -> io::Result<Option<Received>> {
         let mut chunk = [0; TRANSFER];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
         let message = recvmsg(
@@ -55,13 +59,13 @@ impl Socket {
             _ => None,
         });
         let mut descriptors = descriptors.by_ref().flatten();
-        let descriptor = descriptors.next();
-        // Room for one may, for alignment, be room for two.
+        let taken = descriptors.by_ref().take(MAX_DESCRIPTORS).collect();
+        // Room for some may, for alignment, be room for one more.
         let more = descriptors.count() > 0;
         bytes.extend(&chunk[..message.bytes]);
         Ok(Some(Received {
             count: message.bytes,
-            descriptor,
+            descriptors: taken,
             surplus: more || message.flags.contains(ReturnFlags::CTRUNC),
         }))
     }
@@ -101,7 +105,7 @@ mod tests {
 
     fn pass(client: &UnixStream, count: usize) {
         let fds = vec![client.as_fd(); count];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(40))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
         let bytes = [IoSlice::new(b"x")];
@@ -109,16 +113,16 @@ mod tests {
     }
 
     #[test]
-    fn one_descriptor_arrives_and_more_are_told_and_closed() {
+    fn descriptors_arrive_and_too_many_are_told_and_closed() {
         let (socket, client) = pair();
         let mut bytes = Vec::new();
-        for count in [1, 2, 3, 8] {
+        for count in [1, 2, 16, 17, 18, 40] {
             pass(&client, count);
             let received = socket.receive(&mut bytes).unwrap().unwrap();
-            assert_eq!((received.count, received.surplus), (1, count > 1));
-            assert!(received.descriptor.is_some());
+            assert_eq!((received.count, received.surplus), (1, count > 16));
+            assert_eq!(received.descriptors.len(), count.min(16));
         }
-        assert_eq!(bytes, b"xxxx");
+        assert_eq!(bytes, b"xxxxxx");
         drop(client);
         // Nothing holds the client's end any more: it is the end.
         let end = socket.receive(&mut bytes).unwrap().unwrap();

@@ -130,7 +130,7 @@ impl Assemble for Assembler {
         })
     }
 
-    fn make(&self, _: DeviceConfig) -> Result<NamedDevice> {
+    fn make(&mut self, _: DeviceConfig) -> Result<NamedDevice> {
         Err(Error::host("a device")(io::ErrorKind::Unsupported.into()))
     }
 }

@@ -12,6 +12,7 @@ use devices::net::device::NetOptions;
 use devices::net::mac::MacAddress;
 use devices::net::mtu::Mtu;
 use devices::rate_limit::{Limit, Limits};
+use devices::virtio::queue_count::QueueCount;
 use devices::vsock::GuestCid;
 use proptest::prelude::*;
 use rustix::io::FdFlags;
@@ -85,8 +86,8 @@ fn block() -> impl Strategy<Value = DeviceConfig> {
         EngineChoice::Sync,
     ]);
     let flags = any::<(bool, bool)>();
-    ("[a-z0-9]{1,20}", engine, flags, limits()).prop_map(
-        |(id, engine, (direct, read_only), limits)| {
+    ("[a-z0-9]{1,20}", engine, flags, 1u64..=16, limits()).prop_map(
+        |(id, engine, (direct, read_only), queues, limits)| {
             DeviceConfig::Block(BlockConfig {
                 file: file(),
                 id: id.parse::<DiskId>().unwrap(),
@@ -94,6 +95,7 @@ fn block() -> impl Strategy<Value = DeviceConfig> {
                     engine,
                     direct,
                     read_only,
+                    queues: QueueCount::new(queues).unwrap(),
                 },
                 limits,
             })
@@ -103,12 +105,13 @@ fn block() -> impl Strategy<Value = DeviceConfig> {
 
 fn net() -> impl Strategy<Value = DeviceConfig> {
     let mtu = prop::option::of(68u16..65000);
-    (any::<[u8; 5]>(), mtu, limits(), limits()).prop_map(|(mac, mtu, receive, transmit)| {
+    let fields = (any::<[u8; 5]>(), mtu, limits(), limits(), 1..=16);
+    fields.prop_map(|(mac, mtu, receive, transmit, queues)| {
         let [b, c, d, e, f] = mac;
         let mac = format!("02:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
         DeviceConfig::Net(NetConfig {
             name: "net0".parse().unwrap(),
-            tap: file().into(),
+            taps: (0..queues).map(|_| file().into()).collect(),
             options: NetOptions {
                 mac: mac.parse::<MacAddress>().unwrap(),
                 mtu: mtu.map(|mtu| Mtu::new(mtu).unwrap()),
@@ -222,7 +225,7 @@ fn files(config: &VmConfig) -> BTreeMap<RawFd, u64> {
     for device in &config.devices {
         match device {
             DeviceConfig::Block(block) => fds.push(block.file.as_fd()),
-            DeviceConfig::Net(net) => fds.push(net.tap.as_fd()),
+            DeviceConfig::Net(net) => fds.extend(net.taps.iter().map(AsFd::as_fd)),
             DeviceConfig::Rng | DeviceConfig::Balloon | DeviceConfig::Mem => {}
             DeviceConfig::Vsock(vsock) => {
                 fds.extend([vsock.listener.as_fd(), vsock.directory.as_fd()]);
@@ -324,6 +327,13 @@ fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
     value.to_string()
 }
 
+fn block_json(queues: u16, limits: serde_json::Value) -> serde_json::Value {
+    serde_json::json!({ "block": {
+        "file": file().into_raw_fd(), "id": "a", "engine": "auto",
+        "direct": false, "read_only": false, "queues": queues, "limits": limits,
+    } })
+}
+
 fn vsock_json(cid: u32, stem: &str) -> serde_json::Value {
     let fd = || file().into_raw_fd();
     serde_json::json!({
@@ -381,7 +391,7 @@ fn a_memfd_that_is_none_is_refused() {
 #[test]
 fn values_that_no_machine_can_have_are_refused_by_name() {
     type Edit = fn(&mut serde_json::Value);
-    let edits: [(&str, Edit); 9] = [
+    let edits: [(&str, Edit); 10] = [
         ("number of vCPUs", |value| value["cpus"] = 65.into()),
         ("largest number of vCPUs", |value| {
             value["max_cpus"] = 0.into();
@@ -391,10 +401,10 @@ fn values_that_no_machine_can_have_are_refused_by_name() {
         ("command line", |value| value["command_line"] = "\n".into()),
         ("rate limit", |value| {
             let limits = serde_json::json!({ "operations": { "rate": 0, "burst": 1 } });
-            value["devices"] = serde_json::json!([{ "block": {
-                "file": file().into_raw_fd(), "id": "a", "engine": "auto",
-                "direct": false, "read_only": false, "limits": limits,
-            } }]);
+            value["devices"][0] = block_json(1, limits);
+        }),
+        ("number of queues", |value| {
+            value["devices"][0] = block_json(17, serde_json::Value::Null);
         }),
         ("SMBIOS text", |value| {
             value["identity"]["serial"] = "\n".into();

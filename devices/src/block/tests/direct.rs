@@ -9,6 +9,7 @@ fn direct(file: &File, engine: EngineChoice) -> Bench {
         engine,
         direct: true,
         read_only: false,
+        ..DiskOptions::default()
     };
     Bench::with_options(file, options)
 }

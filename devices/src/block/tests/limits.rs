@@ -25,11 +25,12 @@ fn limited(file: &File, engine: EngineChoice, limits: Option<Limits>) -> (Bench,
         engine,
         ..DiskOptions::default()
     };
-    let (disk, _) = open_disk(file.try_clone().unwrap(), options).unwrap();
+    let (disks, _) = open_disk(file.try_clone().unwrap(), options).unwrap();
     let clock = FakeClock::new();
-    let reactor = Reactor::spawn("test").unwrap();
-    let block = Block::with_clock(disk, DiskId::default(), reactor.handle(), clock.clone());
-    let bench = Bench::on_device(block.unwrap(), reactor, u64::MAX);
+    let (reactors, handles) = reactors(disks.len());
+    let clocks = || Ok(clock.clone());
+    let block = Block::with_clocks(disks, DiskId::default(), handles, clocks);
+    let bench = Bench::on_device(block.unwrap(), reactors, u64::MAX);
     bench.set_limits(limits, &clock);
     (bench, clock)
 }

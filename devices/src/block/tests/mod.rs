@@ -7,6 +7,7 @@ mod direct;
 mod hostile;
 mod limits;
 mod order;
+mod queues;
 mod requests;
 mod resize;
 
@@ -18,13 +19,13 @@ use virtio_bindings::virtio_blk::{VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT};
 
 use super::counters::Counters;
 use super::device::Block;
-use super::disk::Disk;
 use super::handle::BlockHandle;
-use super::open::{DiskOptions, EngineChoice, open_disk};
+use super::open::{DiskOptions, Disks, EngineChoice, open_disk};
 use super::request::Status;
-use crate::reactor::Reactor;
+use crate::reactor::{Reactor, ReactorHandle};
 use crate::virtio::contract::device_contract;
 use crate::virtio::fake_driver::{Buffer, FakeDriver};
+use crate::virtio::queue_count::QueueCount;
 
 /// Bytes of the disks under test.
 const SIZE: u64 = 4 << 20;
@@ -53,36 +54,45 @@ fn pattern(sector: u64, len: u64) -> Vec<u8> {
     (start..start + len).map(byte).collect()
 }
 
-fn device(disk: Box<dyn Disk>) -> (Block, Reactor) {
-    let reactor = Reactor::spawn("test").unwrap();
-    let block = Block::new(disk, "test-disk".parse().unwrap(), reactor.handle());
-    (block.unwrap(), reactor)
+/// A reactor for each of `count` queues, and how to reach them.
+fn reactors(count: usize) -> (Vec<Reactor>, Vec<ReactorHandle>) {
+    let reactors: Vec<_> = (0..count)
+        .map(|_| Reactor::spawn("test").unwrap())
+        .collect();
+    let handles = reactors.iter().map(Reactor::handle).collect();
+    (reactors, handles)
 }
 
-/// A driver with a block device. The driver goes first, then the reactor.
+fn device(disks: Disks) -> (Block, Vec<Reactor>) {
+    let (reactors, handles) = reactors(disks.len());
+    let block = Block::new(disks, "test-disk".parse().unwrap(), handles);
+    (block.unwrap(), reactors)
+}
+
+/// A driver with a block device. The driver goes first, then the reactors.
 struct Bench {
     driver: FakeDriver,
     counters: Arc<Counters>,
     handle: BlockHandle,
-    _reactor: Reactor,
+    _reactors: Vec<Reactor>,
 }
 
 impl Bench {
-    fn new(disk: Box<dyn Disk>) -> Self {
-        Self::with_features(disk, u64::MAX)
+    fn new(disks: Disks) -> Self {
+        Self::with_features(disks, u64::MAX)
     }
 
-    fn with_features(disk: Box<dyn Disk>, features: u64) -> Self {
-        let (block, reactor) = device(disk);
-        Self::on_device(block, reactor, features)
+    fn with_features(disks: Disks, features: u64) -> Self {
+        let (block, reactors) = device(disks);
+        Self::on_device(block, reactors, features)
     }
 
-    fn on_device(block: Block, reactor: Reactor, features: u64) -> Self {
+    fn on_device(block: Block, reactors: Vec<Reactor>, features: u64) -> Self {
         Self {
             counters: block.counters(),
             handle: block.handle(),
             driver: FakeDriver::started(block, features),
-            _reactor: reactor,
+            _reactors: reactors,
         }
     }
 
@@ -97,8 +107,8 @@ impl Bench {
     }
 
     fn with_options(file: &File, options: DiskOptions) -> Self {
-        let (disk, _) = open_disk(file.try_clone().unwrap(), options).unwrap();
-        Self::new(disk)
+        let (disks, _) = open_disk(file.try_clone().unwrap(), options).unwrap();
+        Self::new(disks)
     }
 
     fn header(&mut self, kind: u32, sector: u64) -> Buffer {
@@ -110,11 +120,16 @@ impl Bench {
 
     /// Makes a request available. Returns its head and where its status goes.
     fn add(&mut self, kind: u32, sector: u64, data: &[Buffer]) -> (u16, Buffer) {
+        self.add_to(0, kind, sector, data)
+    }
+
+    /// The same on queue `queue`.
+    fn add_to(&mut self, queue: usize, kind: u32, sector: u64, data: &[Buffer]) -> (u16, Buffer) {
         let status = self.driver.writable(1);
         let mut buffers = vec![self.header(kind, sector)];
         buffers.extend(data);
         buffers.push(status);
-        (self.driver.add(0, &buffers), status)
+        (self.driver.add(queue, &buffers), status)
     }
 
     /// Makes a request and waits for it. Returns its status and how many bytes
@@ -139,22 +154,26 @@ impl Bench {
     }
 }
 
-fn contract_device(engine: EngineChoice) -> (Block, (Reactor, File)) {
+/// A device, and what it stands on.
+type Standing = (Block, (Vec<Reactor>, File));
+
+fn contract_device(engine: EngineChoice, queues: u64) -> Standing {
     let file = patterned_file();
     let options = DiskOptions {
         engine,
+        queues: QueueCount::new(queues).unwrap(),
         ..DiskOptions::default()
     };
-    let (disk, _) = open_disk(file.try_clone().unwrap(), options).unwrap();
-    let (block, reactor) = device(disk);
-    (block, (reactor, file))
+    let (disks, _) = open_disk(file.try_clone().unwrap(), options).unwrap();
+    let (block, reactors) = device(disks);
+    (block, (reactors, file))
 }
 
 mod uring {
     use super::*;
 
-    fn make() -> (Block, (Reactor, File)) {
-        contract_device(EngineChoice::IoUring)
+    fn make() -> Standing {
+        contract_device(EngineChoice::IoUring, 1)
     }
     device_contract!(make, queues: [0]);
 }
@@ -162,8 +181,17 @@ mod uring {
 mod sync {
     use super::*;
 
-    fn make() -> (Block, (Reactor, File)) {
-        contract_device(EngineChoice::Sync)
+    fn make() -> Standing {
+        contract_device(EngineChoice::Sync, 1)
     }
     device_contract!(make, queues: [0]);
+}
+
+mod multi_queue {
+    use super::*;
+
+    fn make() -> Standing {
+        contract_device(EngineChoice::IoUring, 3)
+    }
+    device_contract!(make, queues: [0, 1, 2]);
 }

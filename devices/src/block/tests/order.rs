@@ -16,7 +16,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::*;
 use crate::block::capacity::Capacity;
-use crate::block::disk::{Completion, DiskInfo, Operation, OperationKind, Slot};
+use crate::block::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
 use crate::virtio::transport::RegisterMap;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -48,7 +48,7 @@ struct HeldDisk {
     capacity: Arc<Capacity>,
 }
 
-fn held_disk(depth: usize) -> (Box<dyn Disk>, Control) {
+fn held_disk(depth: usize) -> (Disks, Control) {
     let shared = Arc::new(Shared {
         state: Mutex::default(),
         ready: EventFd::new(0).unwrap(),
@@ -70,7 +70,7 @@ fn held_disk(depth: usize) -> (Box<dyn Disk>, Control) {
         shared,
         arrivals: received,
     };
-    (Box::new(disk), control)
+    (vec![Box::new(disk)], control)
 }
 
 impl Control {
@@ -337,7 +337,7 @@ fn a_disk_that_went_with_its_reactor_is_closed_when_its_last_act_is_over() {
     let file = patterned_file();
     let Bench {
         mut driver,
-        _reactor: reactor,
+        _reactors: reactor,
         ..
     } = Bench::on(&file, EngineChoice::Auto);
     drop(reactor);

@@ -63,6 +63,7 @@ fn direct_disks_and_read_only_disks_grow_too() {
                 engine,
                 direct: true,
                 read_only: true,
+                ..DiskOptions::default()
             },
         );
         file.set_len(2 * SIZE).unwrap();

@@ -4,6 +4,7 @@
 use super::*;
 use crate::clock::AlarmClock;
 use crate::clock::fake::FakeClock;
+use crate::net::device::Ports;
 use crate::net::handle::NetHandle;
 use crate::rate_limit::{Limit, Limits};
 
@@ -31,12 +32,9 @@ impl Limited {
     fn new(receive: Option<Limits>, transmit: Option<Limits>) -> Self {
         let (port, world) = World::new();
         let clocks = [FakeClock::new(), FakeClock::new()];
-        let options = NetOptions {
-            mac: "52:54:00:12:34:56".parse().unwrap(),
-            mtu: None,
-        };
-        let reactor = world.reactor.handle();
-        let net = Net::with_clocks(Box::new(port), options, reactor, clocks.clone()).unwrap();
+        let (ports, reactors): (Ports, _) = (vec![Box::new(port)], vec![world.reactor.handle()]);
+        let make_clocks = || Ok(clocks.clone());
+        let net = Net::with_clocks(ports, options(None), reactors, make_clocks).unwrap();
         let handle = net.handle();
         let [receive_clock, transmit_clock] = clocks;
         let limited = Self {

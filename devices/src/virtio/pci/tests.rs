@@ -1,6 +1,7 @@
 use super::*;
 use crate::virtio::fake_driver::MEMORY;
 use crate::virtio::loopback::{QUEUE_SIZE, Queues, Shelf};
+use crate::virtio::queue_count::QueueCount;
 use proptest::prelude::*;
 use std::sync::Mutex;
 use vm_memory::{GuestAddress, GuestMemoryMmap};
@@ -42,6 +43,14 @@ fn function() -> (PciTransport, Machine, Queues) {
     let (messages, doorbells) = (Arc::new(machine.clone()), Box::new(machine.clone()));
     let function = PciTransport::new(device, ram, BASE, messages, doorbells).unwrap();
     (function, machine, queues)
+}
+
+#[test]
+fn every_queue_of_the_largest_device_has_a_vector() {
+    let pairs_control_and_configuration = 2 * QueueCount::MAX.get() + 2;
+    assert!(pairs_control_and_configuration <= msix::MAX_VECTORS);
+    let table = u64::from(msix::MAX_VECTORS) * msix::ENTRY;
+    assert!(table <= u64::from(PENDING - TABLE));
 }
 
 fn read(function: &mut PciTransport, offset: u64, len: usize) -> u64 {

@@ -38,11 +38,11 @@ pub(super) struct Attach {
     #[arg(value_name = "VM")]
     name: VmName,
 
-    /// Disk: PATH[,readonly][,direct][,engine=io-uring|sync][,id=ID][,LIMITS]
+    /// Disk: PATH[,readonly][,direct][,engine=io-uring|sync][,queues=N][,id=ID][,LIMITS]
     #[arg(long)]
     disk: Option<DiskOption>,
 
-    /// Network interface: tap=NAME[,mac=MAC][,mtu=N][,id=NAME][,LIMITS]
+    /// Network interface: tap=NAME[,mac=MAC][,mtu=N][,queues=N][,id=NAME][,LIMITS]
     #[arg(long)]
     net: Option<NetOption>,
 }
@@ -94,11 +94,12 @@ fn attach_disk(
         "readonly": options.read_only,
         "direct": options.direct,
         "engine": engine(options.engine),
+        "queues": options.queues.get(),
     });
     add_limits(&mut body, "limits", disk.limits);
     let request = Request::post("/v1/devices")
         .body(body)
-        .descriptor(disk.file.as_fd());
+        .descriptors([disk.file.as_fd()]);
     connection.ask(&request)?;
     let name = id.to_string();
     connection.registry.update(connection.name(), |record| {
@@ -121,6 +122,7 @@ fn attach_net(
         "kind": "net",
         "name": net.name.to_string(),
         "mac": net.options.mac.to_string(),
+        "queues": net.taps.len(),
     });
     if let Some(mtu) = net.options.mtu {
         body["mtu"] = Value::from(mtu.get());
@@ -129,7 +131,7 @@ fn attach_net(
     add_limits(&mut body, "transmit", net.transmit);
     let request = Request::post("/v1/devices")
         .body(body)
-        .descriptor(net.tap.as_fd());
+        .descriptors(net.taps.iter().map(AsFd::as_fd));
     connection.ask(&request)?;
     Ok(net.name.to_string())
 }

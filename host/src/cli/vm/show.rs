@@ -129,6 +129,9 @@ fn described(machine: &Machine, device: &Value) -> String {
     if device["read_only"] == true {
         more.push("read-only".into());
     }
+    // One goes without saying.
+    let queues = device["queues"].as_u64().filter(|queues| *queues > 1);
+    more.extend(queues.map(|queues| format!("{queues} queues")));
     more.extend(limits(&device["limits"], "operations"));
     for direction in ["receive", "transmit"] {
         let limits = limits(&device[direction], "packets");

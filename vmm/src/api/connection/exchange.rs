@@ -40,10 +40,10 @@ impl Connection {
         let rest = self.incoming.split_off(head.len + head.body_len);
         let request = std::mem::replace(&mut self.incoming, rest);
         self.since = now;
-        let action = route::lead(head, &request[head.len..], &mut self.descriptor);
+        let action = route::lead(head, &request[head.len..], &mut self.descriptors);
         if self.incoming.is_empty() {
-            // It came with this request, which did not want it.
-            self.descriptor = None;
+            // They came with this request, which did not want them.
+            self.descriptors.clear();
         }
         if let Err(failure) = action.and_then(|action| self.begin(action, head, now, machine)) {
             let response = Response::from(&failure).only_head(head.is_head());

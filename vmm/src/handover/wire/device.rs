@@ -7,6 +7,7 @@ use devices::block::open::{DiskOptions, EngineChoice};
 use devices::net::device::NetOptions;
 use devices::net::mtu::Mtu;
 use devices::rate_limit::{Limit, Limits};
+use devices::virtio::queue_count::QueueCount;
 use devices::vsock::GuestCid;
 use serde::{Deserialize, Serialize};
 
@@ -24,10 +25,11 @@ pub(super) enum WireDevice {
         engine: WireEngine,
         direct: bool,
         read_only: bool,
+        queues: u16,
         limits: Option<WireLimits>,
     },
     Net {
-        tap: RawFd,
+        taps: Vec<RawFd>,
         name: String,
         mac: String,
         mtu: Option<u16>,
@@ -82,11 +84,16 @@ impl WireDevice {
                 },
                 direct: block.options.direct,
                 read_only: block.options.read_only,
+                queues: block.options.queues.get(),
                 limits: block.limits.map(WireLimits::from_limits),
             },
             DeviceConfig::Net(net) => Self::Net {
                 name: net.name.to_string(),
-                tap: bequeath(net.tap)?,
+                taps: net
+                    .taps
+                    .into_iter()
+                    .map(bequeath)
+                    .collect::<io::Result<_>>()?,
                 mac: net.options.mac.to_string(),
                 mtu: net.options.mtu.map(Mtu::get),
                 receive: net.receive.map(WireLimits::from_limits),
@@ -117,6 +124,7 @@ impl WireDevice {
                 engine,
                 direct,
                 read_only,
+                queues,
                 limits,
             } => DeviceConfig::Block(BlockConfig {
                 file: fd(file)?.into(),
@@ -129,11 +137,12 @@ impl WireDevice {
                     },
                     direct,
                     read_only,
+                    queues: QueueCount::new(queues.into()).map_err(bad("number of queues"))?,
                 },
                 limits: read(limits)?,
             }),
             Self::Net {
-                tap,
+                taps,
                 name,
                 mac,
                 mtu,
@@ -141,7 +150,7 @@ impl WireDevice {
                 transmit,
             } => DeviceConfig::Net(NetConfig {
                 name: name.parse().map_err(bad("device name"))?,
-                tap: fd(tap)?,
+                taps: taps.into_iter().map(&mut fd).collect::<Result<_, _>>()?,
                 options: NetOptions {
                     mac: mac.parse().map_err(bad("MAC address"))?,
                     mtu: mtu.map(Mtu::new).transpose().map_err(bad("MTU"))?,
