@@ -87,6 +87,7 @@ impl Backplane {
             description,
             device,
             handle,
+            place: _,
         } = made;
         let (registers, base) = match place {
             Place::Mmio(window) => (self.attach_mmio(device, &name, &window)?, window.base),
@@ -204,8 +205,8 @@ impl AttachedDevice {
         })
     }
 
-    /// Takes the device out, stopped; the guest, if there still is one, has
-    /// lost it.
+    /// Takes the device out, stopped, to be in the same place again; the guest,
+    /// if there still is one, has lost it.
     pub(crate) fn take_device(&self) -> Result<NamedDevice> {
         let device = self.registers().transport().take_device();
         let device = device.map_err(|source| Error::Pause {
@@ -217,6 +218,7 @@ impl AttachedDevice {
             description: self.description.clone(),
             device,
             handle: self.handle.clone(),
+            place: Some(self.place),
         })
     }
 

@@ -62,7 +62,8 @@ impl Assemble for Blueprint {
         cpus: CpuCount,
         reporter: &Reporter,
     ) -> Result<Parts> {
-        let places = place_devices(self.transport, devices.len())?;
+        let kept: Vec<Option<Place>> = devices.iter().map(|device| device.place).collect();
+        let places = place_devices(self.transport, &kept)?;
         let plan = self.plan(cpus, &places)?;
 
         // Memory first, so that it goes last, should a later step fail.
@@ -220,13 +221,18 @@ fn make_in_parallel(
     })
 }
 
-/// Where each of `count` devices goes.
-fn place_devices(kind: TransportKind, count: usize) -> Result<Vec<Place>> {
-    let places: Vec<Place> = (0..count).map_while(|index| place(kind, index)).collect();
-    if places.len() < count {
+/// Where each device goes: one that had a place keeps it, the others get the
+/// first that are free.
+fn place_devices(kind: TransportKind, kept: &[Option<Place>]) -> Result<Vec<Place>> {
+    let all = (0..).map_while(|index| place(kind, index));
+    let mut free = all.filter(|place| !kept.contains(&Some(*place)));
+    let places = kept.iter().map_while(|kept| kept.or_else(|| free.next()));
+    let places: Vec<Place> = places.collect();
+    if places.len() < kept.len() {
         return Err(Error::Config(format!(
-            "{count} virtio devices are too many: a machine has room for {}",
-            places.len()
+            "{} virtio devices are too many: a machine has room for {}",
+            kept.len(),
+            kind.room()
         )));
     }
     Ok(places)
@@ -251,16 +257,30 @@ mod tests {
     #[test]
     fn devices_have_places_of_their_own_until_there_is_no_room() {
         for kind in [TransportKind::Mmio, TransportKind::Pci] {
-            assert!(place_devices(kind, 0).unwrap().is_empty());
+            assert!(place_devices(kind, &[]).unwrap().is_empty());
             let most = kind.room();
-            let places = place_devices(kind, most).unwrap();
+            let places = place_devices(kind, &vec![None; most]).unwrap();
             assert_eq!(places.len(), most);
             assert!((1..most).all(|at| !places[..at].contains(&places[at])));
-            for count in [most + 1, 1000, usize::MAX] {
-                let error = place_devices(kind, count).unwrap_err();
+            for count in [most + 1, 1000] {
+                let error = place_devices(kind, &vec![None; count]).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::Configuration);
                 assert!(error.to_string().contains(&count.to_string()), "{error}");
             }
+        }
+    }
+
+    #[test]
+    fn a_device_that_had_a_place_keeps_it_whoever_has_left_or_come_before_it() {
+        for kind in [TransportKind::Mmio, TransportKind::Pci] {
+            let at = |index| place(kind, index).unwrap();
+            let places = place_devices(kind, &[Some(at(0)), Some(at(2)), Some(at(1))]);
+            assert_eq!(places.unwrap(), [at(0), at(2), at(1)]);
+            let places = place_devices(kind, &[None, Some(at(0)), None, Some(at(2))]);
+            assert_eq!(places.unwrap(), [at(1), at(0), at(3), at(2)]);
+            // Nor is one beyond the last of the others lost.
+            let last = at(kind.room() - 1);
+            assert_eq!(place_devices(kind, &[Some(last)]).unwrap(), [last]);
         }
     }
 }

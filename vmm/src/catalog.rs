@@ -26,6 +26,7 @@ use devices::virtio_mem::device::Mem;
 use devices::virtio_mem::handle::MemHandle;
 use devices::vsock::{self, HostEnd, Vsock};
 
+use crate::attach::Place;
 use crate::config::{BlockConfig, ConsoleConfig, DeviceConfig, NetConfig, VsockConfig};
 use crate::description::DeviceDescription;
 use crate::error::{Error, Result};
@@ -38,6 +39,9 @@ pub(crate) struct NamedDevice {
     pub(crate) description: DeviceDescription,
     pub(crate) device: Box<dyn VirtioDevice>,
     pub(crate) handle: DeviceHandle,
+    /// Where it was before the machine was reset, and is to be again: the guest
+    /// names devices by their slots. None for one that is new.
+    pub(crate) place: Option<Place>,
 }
 
 /// The host's side of a device, to operate it while the machine runs.
@@ -101,6 +105,7 @@ pub(crate) fn make(
         description,
         device,
         handle,
+        place: None,
     })
 }
 

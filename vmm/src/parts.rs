@@ -50,8 +50,9 @@ impl Parts {
 /// Puts a machine's parts together: when it is built, and after each reset.
 /// Dropping it closes what outlives a reset on the host's side.
 pub(crate) trait Assemble: Send {
-    /// A machine with `devices`, in this order, whose guest has `cpus` vCPUs
-    /// at first and reports through `reporter`. Its vCPUs wait, its memory
+    /// A machine with `devices`, each where it was if it was in a machine
+    /// before, else in this order, whose guest has `cpus` vCPUs at first and
+    /// reports through `reporter`. Its vCPUs wait, its memory
     /// holds nothing but what the guest starts from.
     ///
     /// # Errors

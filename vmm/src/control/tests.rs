@@ -6,7 +6,7 @@ mod plug;
 mod reset;
 
 use super::*;
-use crate::attach::{Flaw, slow_device, started_device};
+use crate::attach::{Flaw, Place, slow_device, started_device};
 use crate::catalog::NamedDevice;
 use crate::config::DeviceConfig;
 use crate::cpu::crash::{Crash, CrashCause};
@@ -22,6 +22,9 @@ use devices::reactor::Reactor;
 use std::sync::Mutex;
 use std::time::Duration;
 
+/// A device, and where it is to be.
+type Given = (DeviceName, Option<Place>);
+
 /// A machine without vCPUs, from inside.
 #[derive(Clone)]
 struct Inside {
@@ -33,6 +36,8 @@ struct Inside {
     watchdog: Watchdog,
     /// What becomes of the next that is put together.
     fails: Arc<Mutex<bool>>,
+    /// The devices that the present run was put together with.
+    given: Arc<Mutex<Vec<Given>>>,
     /// Goes with the machine.
     held: Arc<()>,
 }
@@ -94,11 +99,15 @@ struct Assembler {
 impl Assemble for Assembler {
     fn assemble(
         &mut self,
-        _: Vec<NamedDevice>,
+        devices: Vec<NamedDevice>,
         cpus: CpuCount,
         reporter: &Reporter,
     ) -> Result<Parts> {
         *self.inside.reporter.lock().unwrap() = reporter.clone();
+        let given = devices.into_iter();
+        *self.inside.given.lock().unwrap() = given
+            .map(|device| (device.description.name, device.place))
+            .collect();
         if *self.inside.fails.lock().unwrap() {
             return Err(Error::host("memory")(io::ErrorKind::OutOfMemory.into()));
         }
@@ -164,6 +173,7 @@ fn machine_on(
         ports: Bus::default(),
         watchdog: make_watchdog().unwrap(),
         fails: Arc::default(),
+        given: Arc::default(),
         held: Arc::clone(&held),
     };
     let cpus = CpuCount::new(2).unwrap();

@@ -250,3 +250,17 @@ fn a_reset_gives_up_what_the_guest_was_asked_for() {
     vm.reset().unwrap();
     assert!(matches!(outcome.recv(), Ok(Ok(Reply::Done))));
 }
+
+#[test]
+fn a_device_is_where_it_was_after_a_reset_though_one_before_it_has_left() {
+    let devices = [("root", 1), ("data", 2), ("net", 3)];
+    let devices = devices.map(|(name, slot)| started_device(name, slot, Flaw::None));
+    let (paused, inside) = machine_with(devices.into(), OnReset::Reboot);
+    let vm = paused.start().unwrap();
+    inside.eject(2);
+    assert_eq!(names(&vm), ["root", "net"]);
+    vm.reset().unwrap();
+    let expected = [("root", 1), ("net", 3)];
+    let expected = expected.map(|(device, slot)| (name(device), Some(Place::Pci(slot))));
+    assert_eq!(*inside.given.lock().unwrap(), expected);
+}
