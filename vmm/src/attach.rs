@@ -58,6 +58,8 @@ pub(crate) struct Backplane {
     machine: Arc<KvmMachine>,
     ram: Ram,
     mmio: Bus,
+    /// Where the last device was put; 0 before the first.
+    last_slot: u8,
 }
 
 impl Backplane {
@@ -77,11 +79,12 @@ impl Backplane {
             machine: Arc::clone(machine),
             ram: ram.clone(),
             mmio: mmio.clone(),
+            last_slot: 0,
         })
     }
 
     /// Puts `made` into `place`.
-    pub(crate) fn attach(&self, made: NamedDevice, place: Place) -> Result<AttachedDevice> {
+    pub(crate) fn attach(&mut self, made: NamedDevice, place: Place) -> Result<AttachedDevice> {
         let NamedDevice {
             name,
             description,
@@ -91,7 +94,10 @@ impl Backplane {
         } = made;
         let (registers, base) = match place {
             Place::Mmio(window) => (self.attach_mmio(device, &name, &window)?, window.base),
-            Place::Pci(slot) => (self.attach_pci(device, &name, slot)?, config_page(slot)),
+            Place::Pci(slot) => {
+                self.last_slot = slot;
+                (self.attach_pci(device, &name, slot)?, config_page(slot))
+            }
         };
         Ok(AttachedDevice {
             name,
@@ -149,8 +155,8 @@ impl Backplane {
                     .into(),
             ));
         }
-        let free = (1..devices::pci::SLOTS).find(|slot| !taken.contains(&Place::Pci(*slot)));
-        let slot = free.ok_or_else(|| {
+        let slot = free_slot_after(self.last_slot, &taken);
+        let slot = slot.ok_or_else(|| {
             Error::Config(format!(
                 "all {} slots of the machine are taken; detach a device first",
                 TransportKind::Pci.room()
@@ -158,6 +164,14 @@ impl Backplane {
         })?;
         Ok((Place::Pci(slot), slot))
     }
+}
+
+/// The first free slot after `last`, around. A slot that was just freed comes
+/// last: a guest that was asked twice for the device that was there may give up
+/// whatever is there by then.
+fn free_slot_after(last: u8, taken: &[Place]) -> Option<u8> {
+    let mut slots = (last.saturating_add(1)..devices::pci::SLOTS).chain(1..devices::pci::SLOTS);
+    slots.find(|slot| !taken.contains(&Place::Pci(*slot)))
 }
 
 fn config_page(slot: u8) -> u64 {
@@ -346,4 +360,34 @@ pub(crate) fn slow_device(
         base: 0,
     };
     (device, sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_used_again_only_after_all_others() {
+        let mut taken = vec![Place::Pci(1), Place::Pci(2), Place::Pci(3)];
+        let mut last = 3;
+        // The device in slot 2 left. Each that comes leaves before the next.
+        taken.remove(1);
+        for expected in (4..devices::pci::SLOTS).chain([2, 4]) {
+            last = free_slot_after(last, &taken).unwrap();
+            assert_eq!(last, expected);
+        }
+    }
+
+    #[test]
+    fn every_slot_is_found_when_it_is_the_only_free_one() {
+        for free in 1..devices::pci::SLOTS {
+            let others = (1..devices::pci::SLOTS).filter(|slot| *slot != free);
+            let taken: Vec<Place> = others.map(Place::Pci).collect();
+            for last in 0..devices::pci::SLOTS {
+                assert_eq!(free_slot_after(last, &taken), Some(free));
+            }
+        }
+        let all: Vec<Place> = (1..devices::pci::SLOTS).map(Place::Pci).collect();
+        assert_eq!(free_slot_after(7, &all), None);
+    }
 }

@@ -95,8 +95,8 @@ impl Assemble for Blueprint {
             console.connect(&buses.ports, &machine)?;
         }
         let machine = Arc::new(machine);
-        let backplane = Backplane::new(self.transport, &machine, &ram, &buses.mmio)?;
-        let devices = attach_devices(devices, &places, &backplane)?;
+        let mut backplane = Backplane::new(self.transport, &machine, &ram, &buses.mmio)?;
+        let devices = attach_devices(devices, &places, &mut backplane)?;
         let handles = devices.iter().map(|device| &device.handle);
         let memory = LiveMemory::new(ram.clone(), &self.memory, handles);
         self.start_vcpus(&mut vcpus, &machine, &plan, buses, reporter)?;
@@ -241,7 +241,7 @@ fn place_devices(kind: TransportKind, kept: &[Option<Place>]) -> Result<Vec<Plac
 fn attach_devices(
     devices: Vec<NamedDevice>,
     places: &[Place],
-    backplane: &Backplane,
+    backplane: &mut Backplane,
 ) -> Result<Vec<AttachedDevice>> {
     let placed = devices.into_iter().zip(places);
     placed

@@ -43,7 +43,7 @@ impl Control {
             return Err(Error::NameTaken(description.name));
         }
         let parts = &mut self.machine.parts;
-        let (Some(backplane), Some(events)) = (&parts.backplane, &parts.events) else {
+        let (Some(backplane), Some(events)) = (&mut parts.backplane, &parts.events) else {
             return Err(Error::Stopped);
         };
         let taken = parts.devices.iter().map(|device| device.place);
