@@ -102,6 +102,13 @@ pub enum Error {
     /// Another device has this name.
     #[error("there is a device '{0}' already; give the new one another name")]
     NameTaken(DeviceName),
+    /// A device of this name was detached, and the host's storage is not done
+    /// with it.
+    #[error(
+        "a device '{0}' was detached and is still being closed; wait for the event \
+         device-detached, or give the new one another name"
+    )]
+    NameClosing(DeviceName),
     /// The guest cannot do without its root disk.
     #[error(
         "'{0}' is the guest's root disk, which it cannot give up; \
@@ -241,6 +248,7 @@ impl Error {
             | Self::TooManyCpus { .. }
             | Self::UnknownDevice { .. }
             | Self::NameTaken(_)
+            | Self::NameClosing(_)
             | Self::RootDisk(_)
             | Self::GuestRests(_)
             | Self::OtherKind { .. }

@@ -196,8 +196,8 @@ impl Operator {
     /// Plugs a disk or a network interface in and tells the guest of it.
     ///
     /// # Errors
-    /// Its name or all slots are taken, the machine has no PCI bus, or the
-    /// device cannot be made.
+    /// Its name or all slots are taken, a device that had the name is not closed
+    /// yet, the machine has no PCI bus, or the device cannot be made.
     pub fn attach(&self, device: DeviceConfig) -> Result<DeviceDescription> {
         match self.execute(Command::Attach(Box::new(device)))? {
             Reply::Attached(description) => Ok(description),

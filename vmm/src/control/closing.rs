@@ -68,6 +68,11 @@ impl Control {
         });
     }
 
+    /// Whether a device called `name` has left and is not closed yet.
+    pub(super) fn is_closing(&self, name: &DeviceName) -> bool {
+        self.closing.iter().any(|one| one.device == *name)
+    }
+
     /// A device is closed.
     pub(super) fn closed(&mut self, ticket: u64, outcome: io::Result<()>) {
         let Some(at) = self.closing.iter().position(|one| one.ticket == ticket) else {

@@ -42,6 +42,9 @@ impl Control {
         if self.find(&description.name).is_ok() {
             return Err(Error::NameTaken(description.name));
         }
+        if self.is_closing(&description.name) {
+            return Err(Error::NameClosing(description.name));
+        }
         let parts = &mut self.machine.parts;
         let (Some(backplane), Some(events)) = (&mut parts.backplane, &parts.events) else {
             return Err(Error::Stopped);

@@ -29,6 +29,7 @@ fn all() -> Vec<(Error, ErrorKind)> {
             Configuration,
         ),
         (Error::NameTaken(name()), Configuration),
+        (Error::NameClosing(name()), Configuration),
         (Error::RootDisk(name()), Configuration),
         (
             Error::GuestKeeps {

@@ -1,7 +1,9 @@
 //! Devices that leave, and what is asked of single ones.
 
 use super::*;
+use crate::DiskOptions;
 use crate::command::DeviceLimits;
+use crate::config::BlockConfig;
 
 fn name(text: &str) -> DeviceName {
     text.parse().unwrap()
@@ -220,6 +222,32 @@ fn a_device_that_does_not_stop_is_taken_by_force_and_said_to_be_detached_once_cl
     assert!(events.try_recv().is_err());
     drop(storage);
     assert_eq!(events.recv(), Ok(Event::DeviceDetached(name("data"))));
+}
+
+#[test]
+fn a_name_is_free_again_when_the_device_that_had_it_is_closed() {
+    let (device, storage) = slow_device("data", 2, Flaw::None);
+    let (paused, inside) = machine_with(vec![device], OnReset::Reboot);
+    let vm = paused.start().unwrap();
+    let events = vm.events();
+    let attach = || {
+        let disk = BlockConfig {
+            file: tempfile::tempfile().unwrap(),
+            id: "data".parse().unwrap(),
+            options: DiskOptions::default(),
+            limits: None,
+        };
+        vm.attach(DeviceConfig::Block(disk)).unwrap_err()
+    };
+    assert!(matches!(attach(), Error::NameTaken(_)));
+    inside.eject(2);
+    assert_eq!(names(&vm), [""; 0]);
+    let refused = attach();
+    assert!(matches!(refused, Error::NameClosing(_)), "{refused}");
+    drop(storage);
+    assert_eq!(events.recv(), Ok(Event::DeviceDetached(name("data"))));
+    // A machine without a bus has no other reason left.
+    assert!(matches!(attach(), Error::Stopped));
 }
 
 #[test]
