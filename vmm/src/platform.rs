@@ -102,13 +102,13 @@ impl Drop for WatchdogClock {
 }
 
 /// How a running guest is told that the machine changed.
-#[expect(dead_code, reason = "for the control thread")]
 pub(crate) struct GuestEvents {
     /// All events, to remind the guest of what it has not looked at.
     pub(crate) register: EventRegister,
     /// Raised when the power button is pressed.
     pub(crate) power_button: Event,
     /// Raised when the VM generation id in guest memory has changed.
+    #[expect(dead_code, reason = "nothing changes the id while a guest runs")]
     pub(crate) generation: Event,
     /// The slots of the PCI bus.
     pub(crate) pci_slots: PciSlots,
