@@ -159,6 +159,11 @@ impl Worker for VsockWorker {
         if token == TRANSMIT_KICK || self.held_back {
             guarded(self, |worker| &worker.transmit, Self::run_transmit);
             guarded(self, |worker| &worker.receive, Self::run_receive);
+            // Ended turns go without a packet: the guest, which took nothing,
+            // has nothing to kick for.
+            if self.held_back && !self.switchboard.is_congested() {
+                self.transmit.kick_again();
+            }
         }
     }
 }
