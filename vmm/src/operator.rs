@@ -220,7 +220,10 @@ impl Operator {
     }
 
     /// Closes a device's descriptor without asking the guest, which sees errors
-    /// from then on.
+    /// from then on. Requests in flight are waited for, and with them whatever
+    /// else is asked of the machine, for up to
+    /// [`STOP_PATIENCE`](devices::virtio::device::STOP_PATIENCE); those that the
+    /// host's storage never answers stay unanswered in the guest.
     ///
     /// # Errors
     /// There is no such device; or the guest has lost it, and what it had in

@@ -13,10 +13,12 @@ use super::detach::forget_disk;
 
 /// Take a device away from a machine without asking its guest
 ///
-/// As if a cable were pulled: the guest sees errors in what it had in flight,
-/// and what it had not flushed to the disk may be lost. plinth vm detach asks
-/// the guest first. What the host's storage has not finished with stays open
-/// until it has; the event device-detached tells when.
+/// As if a cable were pulled: the guest sees errors from then on, and what it
+/// had not flushed to the disk may be lost. plinth vm detach asks the guest
+/// first. What was in flight is finished before; requests that the host's
+/// storage never answers stay unanswered in the guest too. What the storage has
+/// not finished with stays open until it has; the event device-detached tells
+/// when.
 #[derive(Debug, Args)]
 pub(super) struct ForceDetach {
     /// The machine
