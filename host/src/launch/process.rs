@@ -58,10 +58,12 @@ pub fn become_machine(
     (mut machine, belongings): (NewMachine, Belongings),
     asked: Instant,
 ) -> Error {
-    let command = machine
-        .started(std::process::id())
-        .and_then(|()| hand_over(program, launch, belongings, None, asked));
-    let error = match command {
+    let command = hand_over(program, launch, belongings, None, asked);
+    let started = command.and_then(|command| {
+        machine.started(std::process::id())?;
+        Ok(command)
+    });
+    let error = match started {
         // The descriptors that it inherits are open until this process ends.
         Ok((mut command, _memfd)) => unexecuted(program, command.exec()),
         Err(error) => error,

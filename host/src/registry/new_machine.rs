@@ -33,6 +33,9 @@ pub struct NewMachine {
     registry: Registry,
     name: VmName,
     directory: PathBuf,
+    /// The belongings' lock, held here as well until the machine was started:
+    /// nobody takes the name over before the directory is gone.
+    lock: Option<OwnedFd>,
     started: bool,
 }
 
@@ -49,8 +52,7 @@ pub struct Belongings {
 
 impl NewMachine {
     /// The caller holds the registry's exclusive lock, and nothing is there by
-    /// that name. The machine counts as alive for as long as its belongings
-    /// are there.
+    /// that name. The machine counts as alive from now on.
     pub(super) fn make(
         registry: Registry,
         name: VmName,
@@ -62,23 +64,20 @@ impl NewMachine {
             .mode(0o700)
             .create(&directory)
             .map_err(|error| refused(&directory, error))?;
-        match furnish(&directory, record) {
-            Ok(belongings) => {
-                let machine = Self {
-                    registry,
-                    name,
-                    directory,
-                    started: false,
-                };
-                Ok((machine, belongings))
-            }
-            Err(error) => {
-                // Not by dropping a machine, which would wait for the lock
-                // that the caller holds.
-                let _ = fs::remove_dir_all(&directory);
-                Err(error)
-            }
-        }
+        let furnished = furnish(&directory, record).inspect_err(|_| {
+            // Not by dropping a machine, which would wait for the lock that
+            // the caller holds.
+            let _ = fs::remove_dir_all(&directory);
+        });
+        let (lock, belongings) = furnished?;
+        let machine = Self {
+            registry,
+            name,
+            directory,
+            lock: Some(lock),
+            started: false,
+        };
+        Ok((machine, belongings))
     }
 
     /// What the machine is called.
@@ -100,12 +99,14 @@ impl NewMachine {
         String::from_utf8_lossy(&said).into_owned()
     }
 
-    /// The machine's process is `pid`: its directory stays from now on.
+    /// The machine's process is `pid`, which has the belongings: its directory
+    /// stays from now on.
     ///
     /// # Errors
     /// That cannot be recorded.
     pub fn started(&mut self, pid: u32) -> Result<(), Error> {
         self.started = true;
+        self.lock = None;
         self.registry
             .update(&self.name, |record| record.pid = Some(pid))
     }
@@ -126,16 +127,19 @@ impl Drop for NewMachine {
     }
 }
 
-/// Fills the machine's new `directory`.
-fn furnish(directory: &Path, record: &Record) -> Result<Belongings, Error> {
+/// Fills the machine's new `directory`: its lock, and with that its belongings.
+fn furnish(directory: &Path, record: &Record) -> Result<(OwnedFd, Belongings), Error> {
     record.write(directory)?;
-    let socket = directory.join(SOCKET);
-    let api = UnixListener::bind(&socket).map_err(|error| refused(&socket, error))?;
-    Ok(Belongings {
+    let refused = |error| refused(directory, error);
+    let api = UnixListener::bind(directory.join(SOCKET)).map_err(refused)?;
+    let end = new_file(&directory.join(END))?;
+    let lock = OwnedFd::from(new_lock(directory)?);
+    let belongings = Belongings {
+        lock: lock.try_clone().map_err(refused)?,
         api: api.into(),
-        end: new_file(&directory.join(END))?.into(),
-        lock: new_lock(directory)?.into(),
-    })
+        end: end.into(),
+    };
+    Ok((lock, belongings))
 }
 
 /// Locks the machine's lock before it has its name: who looks whether somebody

@@ -143,6 +143,21 @@ fn a_machine_that_was_not_started_leaves_nothing() {
 }
 
 #[test]
+fn a_machine_that_did_not_start_has_its_name_until_its_directory_is_gone() {
+    let f = Fixture::new();
+    let create = || {
+        f.registry
+            .create(Some("web".parse().unwrap()), &Record::default())
+    };
+    let (machine, belongings) = create().unwrap();
+    drop(belongings);
+    let error = create().unwrap_err().report();
+    assert!(error.contains("'web' is running already"), "{error}");
+    drop(machine);
+    create().unwrap();
+}
+
+#[test]
 fn only_the_dead_are_removed() {
     let f = Fixture::new();
     let (_machine, belongings) = f.start("web", true);
