@@ -186,12 +186,12 @@ impl Run {
         let (name, detach) = (self.name.clone(), self.detach);
         let mut launch = launch::prepare(self.specification())?;
         let record = Record::now(detach, mem::take(&mut launch.disks));
-        let machine = Registry::of_this_user()?.create(name, record)?;
+        let machine = Registry::of_this_user()?.create(name, &record)?;
         launch.begin_outputs()?;
         if !detach {
             return Err(process::become_machine(&program, launch, machine, asked));
         }
-        let name = machine.name().clone();
+        let name = machine.0.name().clone();
         let status = process::detach(&program, launch, machine, asked)?;
         if status == ExitStatus::Success {
             println!("{name}");

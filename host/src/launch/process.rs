@@ -19,7 +19,7 @@ use vmm::handover::{Handover, Registration};
 
 use crate::error::Error;
 use crate::exit::ExitStatus;
-use crate::registry::new_machine::NewMachine;
+use crate::registry::new_machine::{Belongings, NewMachine};
 
 use super::Launch;
 
@@ -55,13 +55,15 @@ pub fn program() -> Result<PathBuf, Error> {
 pub fn become_machine(
     program: &Path,
     launch: Launch,
-    mut machine: NewMachine,
+    (mut machine, belongings): (NewMachine, Belongings),
     asked: Instant,
 ) -> Error {
-    let command = machine
-        .started(std::process::id())
-        .and_then(|()| hand_over(program, launch, &machine, None, asked));
-    let error = match command {
+    let command = hand_over(program, launch, belongings, None, asked);
+    let started = command.and_then(|command| {
+        machine.started(std::process::id())?;
+        Ok(command)
+    });
+    let error = match started {
         // The descriptors that it inherits are open until this process ends.
         Ok((mut command, _memfd)) => unexecuted(program, command.exec()),
         Err(error) => error,
@@ -79,13 +81,13 @@ pub fn become_machine(
 pub fn detach(
     program: &Path,
     launch: Launch,
-    mut machine: NewMachine,
+    (mut machine, belongings): (NewMachine, Belongings),
     asked: Instant,
 ) -> Result<ExitStatus, Error> {
     let broken = |error: io::Error| Error::unexpected("the machine's start").because(error);
     let (heard, entered) = io::pipe().map_err(broken)?;
     let log = machine.log()?;
-    let (mut command, _memfd) = hand_over(program, launch, &machine, Some(entered), asked)?;
+    let (mut command, _memfd) = hand_over(program, launch, belongings, Some(entered), asked)?;
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -126,11 +128,10 @@ fn is_entered(heard: &PipeReader, child: &Child) -> io::Result<bool> {
 fn hand_over(
     program: &Path,
     launch: Launch,
-    machine: &NewMachine,
+    belongings: Belongings,
     entered: Option<PipeWriter>,
     asked: Instant,
 ) -> Result<(Command, OwnedFd), Error> {
-    let belongings = machine.belongings()?;
     let handover = Handover {
         config: launch.config,
         asked,
@@ -202,7 +203,7 @@ mod tests {
         let registry = Registry::at(directory.path().join("machines"));
         let record = Record::now(true, BTreeMap::new());
         let name = Some("web".parse().unwrap());
-        let machine = registry.create(name, record).unwrap();
+        let machine = registry.create(name, &record).unwrap();
         let outcome = detach(&scripts.join(script), launch(), machine, Instant::now());
         (outcome, registry, directory)
     }

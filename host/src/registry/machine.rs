@@ -151,7 +151,8 @@ fn is_locked(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    // Shared, so that two who ask do not take each other for the machine.
+    // Shared, so that two who ask do not take each other for the machine. The
+    // machine itself is not disturbed: it had the lock before the file its name.
     match flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(false),
         Err(Errno::WOULDBLOCK) => Ok(true),

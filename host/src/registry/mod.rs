@@ -33,7 +33,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 use machine::Machine;
 use name::VmName;
-use new_machine::NewMachine;
+use new_machine::{Belongings, NewMachine};
 use record::Record;
 
 /// How often a generated name may be taken already.
@@ -60,12 +60,17 @@ impl Registry {
     }
 
     /// Makes a runtime directory for a machine that is about to be started,
-    /// called `name` or by a name of our choosing.
+    /// called `name` or by a name of our choosing, and what its process is to
+    /// have of it. It is alive from now on.
     ///
     /// # Errors
     /// A living machine has the name, the path is too long for a socket, or
     /// the file system refuses.
-    pub fn create(&self, name: Option<VmName>, record: Record) -> Result<NewMachine, Error> {
+    pub fn create(
+        &self,
+        name: Option<VmName>,
+        record: &Record,
+    ) -> Result<(NewMachine, Belongings), Error> {
         root::prepare(&self.root)?;
         let _exclusive = self.lock(FlockOperation::LockExclusive)?;
         let machines = self.read_all()?;

@@ -1,10 +1,13 @@
 //! A machine that is about to be started: its runtime directory, made.
 //!
+//! The lock by which a machine lives is held from the beginning, so that its
+//! name is taken while it is being started.
+//!
 //! Dropped before the machine was [started](NewMachine::started), it takes the
 //! directory with it. Executing the VM process in this one's place drops
 //! nothing.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -30,6 +33,9 @@ pub struct NewMachine {
     registry: Registry,
     name: VmName,
     directory: PathBuf,
+    /// The belongings' lock, held here as well until the machine was started:
+    /// nobody takes the name over before the directory is gone.
+    lock: Option<OwnedFd>,
     started: bool,
 }
 
@@ -46,22 +52,32 @@ pub struct Belongings {
 
 impl NewMachine {
     /// The caller holds the registry's exclusive lock, and nothing is there by
-    /// that name.
-    pub(super) fn make(registry: Registry, name: VmName, record: Record) -> Result<Self, Error> {
+    /// that name. The machine counts as alive from now on.
+    pub(super) fn make(
+        registry: Registry,
+        name: VmName,
+        record: &Record,
+    ) -> Result<(Self, Belongings), Error> {
         let directory = registry.root.join(name.as_str());
         check_length(&directory.join(SOCKET))?;
         DirBuilder::new()
             .mode(0o700)
             .create(&directory)
             .map_err(|error| refused(&directory, error))?;
+        let furnished = furnish(&directory, record).inspect_err(|_| {
+            // Not by dropping a machine, which would wait for the lock that
+            // the caller holds.
+            let _ = fs::remove_dir_all(&directory);
+        });
+        let (lock, belongings) = furnished?;
         let machine = Self {
             registry,
             name,
             directory,
+            lock: Some(lock),
             started: false,
         };
-        record.write(&machine.directory)?;
-        Ok(machine)
+        Ok((machine, belongings))
     }
 
     /// What the machine is called.
@@ -69,44 +85,28 @@ impl NewMachine {
         &self.name
     }
 
-    /// Makes what the machine's own process is to have.
-    ///
-    /// # Errors
-    /// The file system refuses.
-    pub fn belongings(&self) -> Result<Belongings, Error> {
-        let refused = |error| refused(&self.directory, error);
-        let lock = self.file(LOCK)?;
-        // Nobody else can have it: the file is new, in a directory of ours.
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|errno| refused(errno.into()))?;
-        let api = UnixListener::bind(self.directory.join(SOCKET)).map_err(refused)?;
-        Ok(Belongings {
-            lock: lock.into(),
-            api: api.into(),
-            end: self.file(END)?.into(),
-        })
-    }
-
     /// Makes the file of what a detached machine's process says.
     ///
     /// # Errors
     /// The file system refuses.
     pub fn log(&self) -> Result<File, Error> {
-        self.file(LOG)
+        new_file(&self.directory.join(LOG))
     }
 
     /// What has been said in it.
     pub fn said(&self) -> String {
-        let said = std::fs::read(self.directory.join(LOG)).unwrap_or_default();
+        let said = fs::read(self.directory.join(LOG)).unwrap_or_default();
         String::from_utf8_lossy(&said).into_owned()
     }
 
-    /// The machine's process is `pid`: its directory stays from now on.
+    /// The machine's process is `pid`, which has the belongings: its directory
+    /// stays from now on.
     ///
     /// # Errors
     /// That cannot be recorded.
     pub fn started(&mut self, pid: u32) -> Result<(), Error> {
         self.started = true;
+        self.lock = None;
         self.registry
             .update(&self.name, |record| record.pid = Some(pid))
     }
@@ -115,12 +115,6 @@ impl NewMachine {
     pub fn failed(mut self) {
         self.started = false;
     }
-
-    fn file(&self, name: &str) -> Result<File, Error> {
-        let path = self.directory.join(name);
-        let file = File::create_new(&path);
-        file.map_err(|error| refused(&path, error))
-    }
 }
 
 impl Drop for NewMachine {
@@ -128,9 +122,41 @@ impl Drop for NewMachine {
         if !self.started {
             let _exclusive = self.registry.lock(FlockOperation::LockExclusive);
             // What is left is taken over by the next machine of the name.
-            let _ = std::fs::remove_dir_all(&self.directory);
+            let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// Fills the machine's new `directory`: its lock, and with that its belongings.
+fn furnish(directory: &Path, record: &Record) -> Result<(OwnedFd, Belongings), Error> {
+    record.write(directory)?;
+    let refused = |error| refused(directory, error);
+    let api = UnixListener::bind(directory.join(SOCKET)).map_err(refused)?;
+    let end = new_file(&directory.join(END))?;
+    let lock = OwnedFd::from(new_lock(directory)?);
+    let belongings = Belongings {
+        lock: lock.try_clone().map_err(refused)?,
+        api: api.into(),
+        end: end.into(),
+    };
+    Ok((lock, belongings))
+}
+
+/// Locks the machine's lock before it has its name: who looks whether somebody
+/// holds it takes it for that moment, and so must not find it free.
+fn new_lock(directory: &Path) -> Result<File, Error> {
+    let path = directory.join(LOCK);
+    let refused = |error| refused(&path, error);
+    let nameless = directory.join("lock.new");
+    let lock = new_file(&nameless)?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|errno| refused(errno.into()))?;
+    fs::rename(&nameless, &path).map_err(refused)?;
+    Ok(lock)
+}
+
+fn new_file(path: &Path) -> Result<File, Error> {
+    File::create_new(path).map_err(|error| refused(path, error))
 }
 
 fn check_length(socket: &Path) -> Result<(), Error> {

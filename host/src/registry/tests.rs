@@ -1,4 +1,3 @@
-use super::new_machine::Belongings;
 use super::*;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -30,8 +29,7 @@ impl Fixture {
             ..Record::default()
         };
         let name = Some(name.parse().unwrap());
-        let mut machine = self.registry.create(name, record).unwrap();
-        let belongings = machine.belongings().unwrap();
+        let (mut machine, belongings) = self.registry.create(name, &record).unwrap();
         machine.started(std::process::id()).unwrap();
         (machine, belongings)
     }
@@ -101,7 +99,7 @@ fn a_living_machines_name_is_refused_and_a_dead_ones_is_taken_over() {
     let (_first, belongings) = f.start("web", true);
     let taken = f
         .registry
-        .create(Some("web".parse().unwrap()), Record::default());
+        .create(Some("web".parse().unwrap()), &Record::default());
     let error = taken.unwrap_err().report();
     assert!(
         error.contains("machine 'web' is running already"),
@@ -138,11 +136,25 @@ fn an_ended_machine_in_the_foreground_is_forgotten_and_a_detached_one_is_not() {
 #[test]
 fn a_machine_that_was_not_started_leaves_nothing() {
     let f = Fixture::new();
-    let machine = f.registry.create(None, Record::default()).unwrap();
-    machine.belongings().unwrap();
+    let (machine, belongings) = f.registry.create(None, &Record::default()).unwrap();
     assert!(f.path(machine.name().as_str()).exists());
-    drop(machine);
+    drop((machine, belongings));
     assert_eq!(fs::read_dir(f.path("")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_machine_that_did_not_start_has_its_name_until_its_directory_is_gone() {
+    let f = Fixture::new();
+    let create = || {
+        f.registry
+            .create(Some("web".parse().unwrap()), &Record::default())
+    };
+    let (machine, belongings) = create().unwrap();
+    drop(belongings);
+    let error = create().unwrap_err().report();
+    assert!(error.contains("'web' is running already"), "{error}");
+    drop(machine);
+    create().unwrap();
 }
 
 #[test]
@@ -160,6 +172,22 @@ fn only_the_dead_are_removed() {
     f.registry.remove(&name).unwrap();
     assert!(f.names().is_empty());
     assert!(f.registry.remove(&name).is_err());
+}
+
+#[test]
+fn a_machine_that_is_being_started_has_its_name_already() {
+    let f = Fixture::new();
+    let name: VmName = "web".parse().unwrap();
+    let create = || {
+        f.registry
+            .create(Some(name.clone()), &Record::now(true, [].into()))
+    };
+    let _first = create().unwrap();
+    let error = create().unwrap_err().report();
+    assert!(error.contains("'web' is running already"), "{error}");
+    let error = f.registry.remove(&name).unwrap_err().report();
+    assert!(error.contains("'web' is running"), "{error}");
+    assert!(f.find("web").unwrap().is_alive());
 }
 
 #[test]
@@ -194,7 +222,7 @@ fn a_socket_whose_path_is_too_long_is_refused_before_anything_is_made() {
     let directory = tempfile::tempdir().unwrap();
     let registry = Registry::at(directory.path().join("x".repeat(80)));
     let name = Some("n".repeat(20).parse().unwrap());
-    let error = registry.create(name, Record::default()).unwrap_err();
+    let error = registry.create(name, &Record::default()).unwrap_err();
     assert!(
         error.report().contains("a socket's may have 107"),
         "{}",

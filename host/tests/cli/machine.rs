@@ -85,11 +85,10 @@ impl Machines {
         record: Record,
         answer: impl Fn(&str) -> String + Send + 'static,
     ) -> Machine {
-        let mut new = self
+        let (mut new, belongings) = self
             .registry
-            .create(Some(name.parse().unwrap()), record)
+            .create(Some(name.parse().unwrap()), &record)
             .unwrap();
-        let belongings = new.belongings().unwrap();
         new.started(pid).unwrap();
         let listener = UnixListener::from(belongings.api);
         let asked = Arc::new(Mutex::new(Vec::new()));

@@ -33,7 +33,10 @@ fn usual(line: &str) -> String {
         "GET /v1/vm" => answer("200 OK", VM),
         "GET /v1/devices" => answer("200 OK", DEVICES),
         "GET /v1/devices/disk0" => answer("200 OK", r#"{"name":"disk0","kind":"disk"}"#),
-        "GET /v1/devices/net0" => answer("200 OK", r#"{"name":"net0","kind":"net"}"#),
+        "GET /v1/devices/net0" => answer(
+            "200 OK",
+            r#"{"name":"net0","kind":"net","receive":{"operations_per_second":700,"operations_burst":7}}"#,
+        ),
         "POST /v1/devices" => answer("201 Created", r#"{"name":"new","kind":"disk"}"#),
         "POST /v1/devices/disk0/resize" => answer("200 OK", r#"{"bytes":4096}"#),
         _ if line.starts_with("GET") => answer(
@@ -114,7 +117,41 @@ fn each_verb_asks_for_what_it_says() {
             ],
             &[
                 "GET /v1/devices/net0",
-                "PUT /v1/devices/net0/limits {\"transmit\":{\"bytes_per_second\":1048576}}",
+                "PUT /v1/devices/net0/limits \
+                 {\"receive\":{\"operations_burst\":7,\"operations_per_second\":700},\
+                 \"transmit\":{\"bytes_per_second\":1048576}}",
+            ],
+        ),
+        (
+            &[
+                "limit",
+                "web",
+                "net0",
+                "--iops",
+                "5",
+                "--direction",
+                "receive",
+            ],
+            &[
+                "GET /v1/devices/net0",
+                "PUT /v1/devices/net0/limits \
+                 {\"receive\":{\"operations_per_second\":5},\"transmit\":null}",
+            ],
+        ),
+        (
+            &[
+                "limit",
+                "web",
+                "net0",
+                "--unlimited",
+                "--direction",
+                "transmit",
+            ],
+            &[
+                "GET /v1/devices/net0",
+                "PUT /v1/devices/net0/limits \
+                 {\"receive\":{\"operations_burst\":7,\"operations_per_second\":700},\
+                 \"transmit\":null}",
             ],
         ),
         (

@@ -71,12 +71,12 @@ impl Detach {
     }
 }
 
-/// The file of a disk that has gone is not the machine's any more.
+/// The file of a disk that has gone is not the machine's any more. That of
+/// another, which has taken its name meanwhile, is.
 pub(super) fn forget_disk(connection: &Connection, device: &str) -> Outcome {
-    if connection.machine.record().disks.contains_key(device) {
-        connection.registry.update(connection.name(), |record| {
-            record.disks.remove(device);
-        })?;
-    }
+    let machine = &connection.machine;
+    connection
+        .registry
+        .forget_departed(machine, |name| name != device)?;
     Ok(ExitStatus::Success)
 }

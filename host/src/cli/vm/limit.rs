@@ -14,13 +14,15 @@ use super::connection::Connection;
 
 /// Limit what a disk or network interface may do in a second
 ///
-/// What is not named is not limited: the new limits replace the old ones. A
-/// burst is what may be done at once after idling; without one it is what the
-/// rate gives in 10 ms.
+/// What is not named is not limited: the new limits replace the old ones. With
+/// --direction receive or transmit, they replace those of that direction, and
+/// the other keeps its own. A burst is what may be done at once after idling;
+/// without one it is what the rate gives in 10 ms.
 ///
 /// Examples:
 ///   plinth vm limit web root --iops 3000 --iops-burst 300
 ///   plinth vm limit web net0 --bandwidth 100M --direction transmit
+///   plinth vm limit web net0 --bandwidth 1G --direction receive
 ///   plinth vm limit web root --unlimited
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -61,11 +63,11 @@ pub(super) struct Limit {
     )]
     bandwidth_burst: Option<u64>,
 
-    /// No limit
+    /// No limit, or none in --direction
     #[arg(long, conflicts_with_all = ["iops", "bandwidth"])]
     unlimited: bool,
 
-    /// Which way of a network interface, seen from the guest
+    /// Which way of a network interface, seen from the guest [default: both]
     #[arg(long, value_name = "WAY")]
     direction: Option<Direction>,
 }
@@ -86,7 +88,7 @@ impl Limit {
         let device = format!("/v1/devices/{}", segment(&self.device));
         let description = connection.document(&Request::get(device.as_str()))?;
         let body = match description["kind"].as_str() {
-            Some("net") => self.of_an_interface(),
+            Some("net") => self.of_an_interface(&description),
             _ if self.direction.is_some() => {
                 return Err(Error::configuration(format!(
                     "'{}' is no network interface: it has no direction",
@@ -115,16 +117,19 @@ impl Limit {
         Value::Object(Map::from_iter(given))
     }
 
-    fn of_an_interface(&self) -> Value {
+    /// The limits of both directions, which the machine sets together: one
+    /// that is not meant keeps those that `present` has.
+    fn of_an_interface(&self, present: &Value) -> Value {
         let limits = if self.unlimited {
             Value::Null
         } else {
             self.limits()
         };
-        match self.direction.unwrap_or(Direction::Both) {
-            Direction::Receive => json!({"receive": limits}),
-            Direction::Transmit => json!({"transmit": limits}),
-            Direction::Both => json!({"receive": limits, "transmit": limits}),
-        }
+        let (receive, transmit) = match self.direction.unwrap_or(Direction::Both) {
+            Direction::Receive => (limits, present["transmit"].clone()),
+            Direction::Transmit => (present["receive"].clone(), limits),
+            Direction::Both => (limits.clone(), limits),
+        };
+        json!({"receive": receive, "transmit": transmit})
     }
 }

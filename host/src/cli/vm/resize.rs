@@ -21,10 +21,15 @@ use super::connection::Connection;
 /// What a disk is counted in, in bytes (virtio 1.3 §5.2.4).
 const SECTOR: u64 = 512;
 
+/// What a file grows by: a disk's blocks have at most as many bytes, and its
+/// size must be a whole number of them, now and at the next start.
+const BLOCK: u64 = 4096;
+
 /// Change the size of a running machine's disk or memory, or its vCPUs
 ///
-/// A disk in a file grows with --size, and never shrinks. A block device grows
-/// elsewhere; without --size the machine looks at how large it is now.
+/// A disk in a file grows with --size, to a multiple of 4096 bytes, and never
+/// shrinks. A block device grows elsewhere; without --size the machine looks at
+/// how large it is now.
 ///
 /// Examples:
 ///   plinth vm resize web --disk root --size 20G
@@ -142,6 +147,13 @@ fn grow(connection: &Connection, disk: &str, path: &Path, size: u64) -> Result<(
             Amount(size)
         ))
         .remedy(format!("--size {} or more", metadata.len())));
+    }
+    if size > metadata.len() && !size.is_multiple_of(BLOCK) {
+        return Err(refused(format!(
+            "cannot grow to {}: a file grows to a multiple of {BLOCK} bytes, whatever the disk's blocks",
+            Amount(size)
+        ))
+        .remedy(format!("--size {}", size.next_multiple_of(BLOCK))));
     }
     file.set_len(size).map_err(failed)
 }
