@@ -61,9 +61,10 @@ impl WarmMachine {
         self.replaced
     }
 
-    /// Powers the machine off, if there is one.
-    pub fn shutdown(self) {
-        if let Some(machine) = self.machine {
+    /// Powers the machine off, if there is one. What runs next, runs in a new
+    /// one.
+    pub fn shutdown(&mut self) {
+        if let Some(machine) = self.machine.take() {
             machine.shutdown();
         }
     }
