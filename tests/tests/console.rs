@@ -113,7 +113,7 @@ fn what_is_typed_before_the_kernel_takes_interrupts_does_not_disturb_it() {
 fn output_to_a_file_is_complete() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let guest = Guest::new().argument("--console", format!("file={}", file.path().display()));
-    let mut outcome = guest.command("seq 1 2000").run();
+    let mut outcome = guest.command("seq 1 5000").run();
     assert_eq!(outcome.console, "");
     // A run that ends otherwise shows where.
     outcome.console = std::fs::read_to_string(file.path()).unwrap();
@@ -123,7 +123,7 @@ fn output_to_a_file_is_complete() {
         .filter_map(|line| line.parse().ok())
         .collect();
     assert!(
-        numbers.iter().copied().eq(1..=2000),
+        numbers.iter().copied().eq(1..=5000),
         "{} numbers",
         numbers.len()
     );

@@ -9,8 +9,6 @@ pub(crate) struct Tally {
     passed: u64,
     failed: Vec<String>,
     skipped: Vec<String>,
-    /// Tests that failed once and passed when they were run again.
-    unsteady: Vec<String>,
     partial_line: Vec<u8>,
     reports: u64,
 }
@@ -82,26 +80,6 @@ impl Tally {
         (self.reports(), self.failed.len())
     }
 
-    /// Takes back the tests that failed since `mark`, to run them again. None,
-    /// if there are more than `most`, or if something else failed.
-    pub(crate) fn take_back(&mut self, mark: (u64, usize), most: usize) -> Vec<String> {
-        let failed = &self.failed[mark.1..];
-        // Whatever is no test has its reason behind its name.
-        if failed.len() > most || failed.iter().any(|name| name.contains(": ")) {
-            return Vec::new();
-        }
-        self.failed.split_off(mark.1)
-    }
-
-    /// Notes which of `names` have passed now that they were run again, since
-    /// `mark`.
-    pub(crate) fn ran_again(&mut self, names: Vec<String>, mark: (u64, usize)) {
-        let failed = &self.failed[mark.1..];
-        let all_failed = failed.iter().any(|name| name.contains(": "));
-        let passed = |name: &String| !all_failed && !failed.contains(name);
-        self.unsteady.extend(names.into_iter().filter(passed));
-    }
-
     /// Prints what failed and what was skipped and why, then the one line of
     /// counts; true if nothing failed.
     pub(crate) fn print(&self) -> bool {
@@ -112,15 +90,8 @@ impl Tally {
         for skipped in &self.skipped {
             println!("skipped: {skipped}");
         }
-        for unsteady in &self.unsteady {
-            println!("failed once, and passed in another outer machine: {unsteady}");
-        }
         let (failed, skipped) = (self.failed.len(), self.skipped.len());
-        let unsteady = self.unsteady.len();
-        println!(
-            "{} passed ({unsteady} of them at the second try), {failed} failed, {skipped} skipped",
-            self.passed
-        );
+        println!("{} passed, {failed} failed, {skipped} skipped", self.passed);
         self.failed.is_empty()
     }
 }
@@ -172,43 +143,6 @@ test result: FAILED. 12 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out
         tally.ended("stuck", Err("no answer".to_owned()), tally.mark());
         assert_eq!(tally.failed.len(), 3);
         assert!(tally.failed[1].contains("without a report"));
-    }
-
-    #[test]
-    fn a_test_that_passes_when_run_again_is_told_apart() {
-        let mut tally = Tally::default();
-        let mark = tally.mark();
-        tally.read(REPORT.as_bytes());
-        tally.ended("a", status(101), mark);
-        let names = tally.take_back(mark, 1);
-        assert_eq!(names, ["a::two"]);
-        let mark = tally.mark();
-        tally.read(b"test a::two ... ok\ntest result: ok. 1 passed; 0 failed;\n");
-        tally.ended("a", status(0), mark);
-        tally.ran_again(names, mark);
-        assert_eq!((tally.passed, tally.failed.len()), (13, 0));
-        assert_eq!(tally.unsteady, ["a::two"]);
-    }
-
-    #[test]
-    fn a_test_that_fails_again_has_failed() {
-        let mut tally = Tally::default();
-        tally.read(REPORT.as_bytes());
-        let names = tally.take_back((0, 0), 1);
-        tally.read(REPORT.as_bytes());
-        tally.ran_again(names, (0, 0));
-        assert_eq!(tally.failed, ["a::two"]);
-        assert!(tally.unsteady.is_empty());
-    }
-
-    #[test]
-    fn much_that_fails_is_not_run_again() {
-        let mut tally = Tally::default();
-        tally.read(REPORT.as_bytes());
-        assert!(tally.take_back((0, 0), 0).is_empty());
-        tally.ended("crashed", status(101), (0, 1));
-        assert!(tally.take_back((0, 0), 5).is_empty());
-        assert_eq!(tally.failed.len(), 2);
     }
 
     #[test]

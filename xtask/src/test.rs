@@ -22,12 +22,6 @@ const GUEST_TESTS: &str = "guest-tests";
 /// No single test binary takes this long even where everything is emulated.
 const BINARY_BOUND: Duration = Duration::from_secs(20 * 60);
 
-/// The emulator under the guest tests fails now and then: it was seen to lose
-/// a guest's memory for the length of an instruction, and to hang a guest with
-/// its host. So as many tests of a binary may fail there and pass in a new
-/// outer machine, which is said at the end. On real hardware, none may.
-const MOST_UNSTEADY: usize = 2;
-
 /// Run the checks, all unit tests, and the guest tests under real KVM.
 #[derive(Debug, Args)]
 pub(crate) struct Test {
@@ -138,21 +132,17 @@ impl Test {
         let mut machine = WarmMachine::new(outer_config()?);
         for binary in binaries {
             println!("     Running {} in the outer machine", name(binary));
+            let command = outer::Command::new(binary)
+                .args(self.arguments())
+                .envs(std::env::vars_os())
+                .current_dir(directory())
+                .timeout(BINARY_BOUND);
             let mark = tally.mark();
-            run_there(&mut machine, binary, self.arguments(), tally);
-            let names = tally.take_back(mark, MOST_UNSTEADY);
-            if !names.is_empty() {
-                println!(
-                    "     Running again in a new outer machine: {}",
-                    names.join(", ")
-                );
-                machine.shutdown();
-                let mut arguments = vec!["--test-threads=1".to_owned(), "--exact".to_owned()];
-                arguments.extend(names.clone());
-                let mark = tally.mark();
-                run_there(&mut machine, binary, arguments, tally);
-                tally.ran_again(names, mark);
-            }
+            let mut output = Kept::default();
+            let status = machine.run(&command, &mut output);
+            tally.read(&output.stdout);
+            let status = status.map_err(|error| format!("{:#}", anyhow::Error::from(error)));
+            tally.ended(&name(binary), status, mark);
         }
         if machine.replaced() > 0 {
             println!(
@@ -170,21 +160,6 @@ impl Test {
         arguments.extend(self.filter.clone());
         arguments
     }
-}
-
-/// Runs `binary` in the outer machine.
-fn run_there(machine: &mut WarmMachine, binary: &Path, arguments: Vec<String>, tally: &mut Tally) {
-    let command = outer::Command::new(binary)
-        .args(arguments)
-        .envs(std::env::vars_os())
-        .current_dir(directory())
-        .timeout(BINARY_BOUND);
-    let mark = tally.mark();
-    let mut output = Kept::default();
-    let status = machine.run(&command, &mut output);
-    tally.read(&output.stdout);
-    let status = status.map_err(|error| format!("{:#}", anyhow::Error::from(error)));
-    tally.ended(&name(binary), status, mark);
 }
 
 /// Passes output on, and keeps what the last attempt wrote: a retry prints

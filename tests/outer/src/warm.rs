@@ -1,5 +1,5 @@
 //! An outer machine that is kept between commands. It is booted when first
-//! needed; one that got stuck is replaced, and that is said.
+//! needed; one that got stuck is replaced once, and that is said.
 
 use std::process::ExitStatus;
 
@@ -8,10 +8,6 @@ use crate::config::OuterConfig;
 use crate::error::{ErrorKind, Result};
 use crate::machine::OuterMachine;
 use crate::output::Output;
-
-/// How often a command is tried. On a host whose hypervisor holds the emulator
-/// up, about one machine in ten gets stuck, and two in a row were seen.
-const ATTEMPTS: u32 = 3;
 
 /// A source of command runs that survives a stuck machine.
 #[derive(Debug)]
@@ -41,18 +37,15 @@ impl WarmMachine {
     }
 
     /// Runs `command` as [`OuterMachine::run`] does. When the machine gets
-    /// stuck, runs it again, from its start, in a new one: three times at most.
+    /// stuck, runs it once more, from its start, in a new one.
     pub fn run(&mut self, command: &Command, output: &mut dyn Output) -> Result<ExitStatus> {
-        for _ in 1..ATTEMPTS {
-            match self.attempt(command, output) {
-                Err(error) if error.kind() == ErrorKind::Stuck => {
-                    self.replaced += 1;
-                    log::warn!("{error}\ntrying again in a new outer machine");
-                    output.restarted();
-                }
-                result => return result,
-            }
-        }
+        let error = match self.attempt(command, output) {
+            Err(error) if error.kind() == ErrorKind::Stuck => error,
+            result => return result,
+        };
+        self.replaced += 1;
+        log::warn!("{error}\nretrying once in a new outer machine");
+        output.restarted();
         self.attempt(command, output)
     }
 
@@ -61,10 +54,9 @@ impl WarmMachine {
         self.replaced
     }
 
-    /// Powers the machine off, if there is one. What runs next, runs in a new
-    /// one.
-    pub fn shutdown(&mut self) {
-        if let Some(machine) = self.machine.take() {
+    /// Powers the machine off, if there is one.
+    pub fn shutdown(self) {
+        if let Some(machine) = self.machine {
             machine.shutdown();
         }
     }
