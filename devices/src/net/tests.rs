@@ -32,7 +32,6 @@ use crate::reactor::Reactor;
 use crate::virtio::buffers::Buffers;
 use crate::virtio::contract::device_contract;
 use crate::virtio::fake_driver::{Buffer, FakeDriver, MEMORY, RawDescriptor};
-use crate::virtio::transport::RegisterMap;
 
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
@@ -578,13 +577,7 @@ fn a_reset_gives_the_port_back_for_another_start() {
 #[test]
 fn a_severed_port_is_closed_and_its_driver_sends_into_the_void() {
     let mut bench = Bench::new(u64::MAX);
-    bench
-        .driver
-        .transport
-        .transport()
-        .sever()
-        .perform()
-        .unwrap();
+    bench.driver.take_backend_away();
     bench.transmit(&packet(1, 60));
     let refused = send(&bench.world.peer, b"any", SendFlags::NOSIGNAL);
     assert_eq!(refused, Err(rustix::io::Errno::PIPE));

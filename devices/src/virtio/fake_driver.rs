@@ -13,6 +13,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::device::VirtioDevice;
 use super::mmio::MmioTransport;
+use super::transport::RegisterMap;
 use crate::bus::BusDevice;
 use crate::interrupt::InterruptLine;
 use crate::memory::Ram;
@@ -226,6 +227,13 @@ impl FakeDriver {
     /// Whether the device says that it needs a reset.
     pub fn needs_reset(&mut self) -> bool {
         self.status() & 64 != 0
+    }
+
+    /// Takes from the device what it stands on, as a forced detach does, and
+    /// waits until that is durable and closed.
+    pub fn take_backend_away(&mut self) {
+        let last_act = self.transport.transport().sever();
+        last_act.perform().expect("the backend closes");
     }
 
     /// Reads `len` bytes of configuration space.

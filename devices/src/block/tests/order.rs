@@ -354,13 +354,7 @@ fn a_severed_disk_is_durable_and_closed_and_its_driver_sees_errors() {
         let mut bench = Bench::on(&file, engine);
         assert_eq!(bench.write(3, &[7; 512]), OK);
         assert_eq!(descriptors_of(&file), 2);
-        bench
-            .driver
-            .transport
-            .transport()
-            .sever()
-            .perform()
-            .unwrap();
+        bench.driver.take_backend_away();
         assert_eq!(descriptors_of(&file), 1, "the test's own");
         assert_eq!(bench.write(3, &[8; 512]), IOERR);
         assert_eq!(bench.read(3, 512).0, IOERR);

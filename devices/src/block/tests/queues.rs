@@ -12,7 +12,6 @@ use crate::block::id::DiskId;
 use crate::clock::AlarmClock;
 use crate::clock::fake::FakeClock;
 use crate::rate_limit::{Limit, Limits};
-use crate::virtio::transport::RegisterMap;
 
 const NUM_QUEUES: u64 = 34;
 
@@ -217,13 +216,7 @@ fn a_severed_disk_fails_through_every_queue_and_its_file_is_closed() {
     let file = patterned_file();
     let mut bench = Bench::new(disks(&file, EngineChoice::Auto, 2));
     (0..2).for_each(|queue| bench.add_reads_to(queue, 20));
-    bench
-        .driver
-        .transport
-        .transport()
-        .sever()
-        .perform()
-        .unwrap();
+    bench.driver.take_backend_away();
     assert!(matches!(bench.handle.resize(None), Err(ResizeError::Gone)));
     bench.driver.start(u64::MAX);
     for queue in 0..2 {

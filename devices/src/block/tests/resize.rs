@@ -8,7 +8,6 @@ use virtio_bindings::virtio_mmio::{
 use super::*;
 use crate::block::capacity::ResizeError;
 use crate::block::lock::{Access, lock};
-use crate::virtio::transport::RegisterMap;
 
 impl Bench {
     /// The disk's size as the driver reads it, in bytes.
@@ -152,13 +151,7 @@ fn a_handle_does_not_keep_the_file_of_a_disk_that_is_gone() {
 fn a_disk_that_was_taken_away_does_not_grow() {
     let file = patterned_file();
     let mut bench = Bench::on(&file, EngineChoice::Auto);
-    bench
-        .driver
-        .transport
-        .transport()
-        .sever()
-        .perform()
-        .unwrap();
+    bench.driver.take_backend_away();
     file.set_len(2 * SIZE).unwrap();
     let gone = bench.handle.resize(None);
     assert!(matches!(gone, Err(ResizeError::Gone)));
