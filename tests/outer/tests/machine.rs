@@ -101,6 +101,10 @@ fn commands_go_through_faithfully() {
     let error = run(&shell("sleep 1000").timeout(Duration::from_secs(1))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
 
+    // The first processor is the kernel's alone, for the emulator's sake.
+    let (_, output) = run(&shell("grep Cpus_allowed_list /proc/self/status")).unwrap();
+    assert_eq!(output.stdout, b"Cpus_allowed_list:\t1-2\n");
+
     // KVM is there, and so are taps.
     let (status, _) = run(&shell("test -c /dev/kvm && test -c /dev/net/tun")).unwrap();
     assert!(status.success());

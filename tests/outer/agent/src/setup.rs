@@ -10,6 +10,7 @@ use std::process::Command;
 
 use rustix::mount::{MountFlags, mount, mount_move};
 use rustix::system::init_module;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// What to set up, from the initramfs.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub(crate) struct Plan {
     shares: Vec<(String, String)>,
     /// The kernel's release and the directory of all its modules.
     module_tree: Option<(String, String)>,
+    /// Commands keep off the first processor.
+    spare_first_cpu: bool,
     /// An encoded command to run instead of listening for commands.
     pub(crate) batch: Option<Vec<u8>>,
 }
@@ -46,6 +49,7 @@ impl Plan {
                 "host-root" => plan.host_root = Some(word()?),
                 "share" => plan.shares.push((word()?, word()?)),
                 "module-tree" => plan.module_tree = Some((word()?, word()?)),
+                "spare-first-cpu" => plan.spare_first_cpu = true,
                 other => return Err(io::Error::other(format!("/outer.conf: {other}?"))),
             }
         }
@@ -79,7 +83,20 @@ pub(crate) fn perform(plan: &Plan) -> io::Result<()> {
         fs::write("/proc/sys/kernel/hostname", "outer")?;
         bring_up_loopback();
     }
+    if plan.spare_first_cpu {
+        spare_first_cpu()?;
+    }
     Ok(())
+}
+
+/// Leaves the first processor to the kernel. What we start inherits that.
+fn spare_first_cpu() -> io::Result<()> {
+    let mut cpus = sched_getaffinity(None)?;
+    cpus.unset(0);
+    if cpus == CpuSet::new() {
+        return Err(io::Error::other("there is no processor beside the first"));
+    }
+    Ok(sched_setaffinity(None, &cpus)?)
 }
 
 /// Makes the next command see what the host changed under its cached root.
