@@ -1,7 +1,6 @@
 //! How machines end, and what is known of them afterwards.
 
-use guest_images::root_disk::CONSOLE_PASSWORD;
-use guest_tests::{BareKernel, DiskFile, Guest, Machine, images, wait};
+use guest_tests::{BareKernel, DiskFile, Guest, Machine, wait};
 use rustix::process::Signal;
 
 use super::deaf;
@@ -9,7 +8,7 @@ use super::deaf;
 /// Asserts that `web` has ended with these last words, and is forgotten when
 /// told to.
 #[track_caller]
-fn assert_ended(web: &Machine, words: &str) {
+pub(super) fn assert_ended(web: &Machine, words: &str) {
     let list = web.list();
     assert!(list.contains(&format!("web   ended: {words}")), "{list}");
     let show = web.show();
@@ -24,24 +23,6 @@ fn assert_ended(web: &Machine, words: &str) {
     web.vm("remove");
     web.refuses("show", 2, &["there is no machine 'web'"]);
     assert_eq!(web.list(), "");
-}
-
-#[test]
-fn a_debian_system_is_stopped_by_its_power_button() {
-    let disk = DiskFile::empty(0);
-    images::root_disk().copy_to(disk.path()).unwrap();
-    let web = Guest::new().memory("512M").disk(&disk).detach();
-    let mut console = web.console();
-    console.wait_for("plinth login: ");
-    // A session is logind's, which is who listens to the power button; it may
-    // come up later than the first login prompt.
-    console.type_in("root\n");
-    console.wait_for("Password: ");
-    console.type_in(&format!("{CONSOLE_PASSWORD}\n"));
-    console.wait_for("root@plinth");
-    web.vm("stop --deadline 2m");
-    console.end().ends_with(0);
-    assert_ended(&web, "the guest powered off");
 }
 
 #[test]

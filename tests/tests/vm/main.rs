@@ -2,6 +2,7 @@
 //! by the verbs of `plinth vm`, and by HTTP at the control socket.
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
+mod debian;
 mod disks;
 mod ending;
 mod nics;
