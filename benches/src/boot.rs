@@ -25,6 +25,8 @@ const INITRAMFS: &str = "/guest/initramfs";
 /// What all peers boot, and where.
 #[derive(Clone, Debug)]
 pub struct BootBench {
+    /// The emulator, where it is not to be the installed one.
+    pub emulator: Option<PathBuf>,
     /// The outer machine's kernel.
     pub outer_kernel: Kernel,
     /// The static `outer-agent` binary.
@@ -109,6 +111,7 @@ impl BootBench {
             raw_trace: self.traces.is_some(),
         };
         Ok(Deterministic {
+            emulator: self.emulator.clone(),
             kernel: self.outer_kernel.clone(),
             agent: self.agent.clone(),
             memory_mib: 2048,

@@ -22,6 +22,8 @@ const DISK_SIZE: u64 = 16 << 20;
 /// What fio is measured with, and where.
 #[derive(Clone, Debug)]
 pub struct LimitBench {
+    /// The emulator, where it is not to be the installed one.
+    pub emulator: Option<PathBuf>,
     /// The outer machine's kernel.
     pub outer_kernel: Kernel,
     /// The static `outer-agent` binary.
@@ -36,6 +38,8 @@ pub struct LimitBench {
     pub fio: PathBuf,
     /// For how long fio reads, in seconds of the guest.
     pub seconds: u32,
+    /// For how long, in the host's time, a measurement is silent at most.
+    pub stall_bound: Duration,
 }
 
 /// A limit to measure.
@@ -130,6 +134,7 @@ impl LimitBench {
             ["--on-reset", "stop"],
         ];
         Ok(Deterministic {
+            emulator: self.emulator.clone(),
             kernel: self.outer_kernel.clone(),
             agent: self.agent.clone(),
             memory_mib: 2048,
@@ -137,9 +142,8 @@ impl LimitBench {
             modules: Vec::new(),
             files: self.files(scratch)?,
             command: Command::new(plinth).args(words.into_iter().flatten().skip(1)),
-            // fio is silent while it reads, for minutes on a busy host.
-            stall_bound: Duration::from_secs(900),
-            total_bound: Duration::from_secs(1800),
+            stall_bound: self.stall_bound,
+            total_bound: self.stall_bound * 2,
         })
     }
 

@@ -6,7 +6,7 @@
 
 pub mod cache;
 pub mod cpio;
-mod digest;
+pub mod digest;
 pub mod error;
 pub mod fast_kernel;
 pub mod fio;

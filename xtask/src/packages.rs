@@ -87,6 +87,24 @@ pub(crate) const FAST_KERNEL: Purpose = Purpose {
     usual: false,
 };
 
+/// QEMU built from Debian's source.
+pub(crate) const EMULATOR: Purpose = Purpose {
+    name: "emulator",
+    packages: &[
+        "dpkg-dev",
+        "gcc",
+        "meson",
+        "ninja-build",
+        "pkg-config",
+        "python3-venv",
+        "libfdt-dev",
+        "libglib2.0-dev",
+        "libpixman-1-dev",
+        "zlib1g-dev",
+    ],
+    usual: false,
+};
+
 const ALL: &[&Purpose] = &[
     &IMAGES,
     &OUTER,
@@ -94,6 +112,7 @@ const ALL: &[&Purpose] = &[
     &GUEST_TESTS,
     &ROOT_DISK,
     &FAST_KERNEL,
+    &EMULATOR,
 ];
 
 /// List the Debian packages needed, by purpose, and install what is missing.
@@ -102,7 +121,7 @@ pub(crate) struct Packages {
     /// Install what is missing for PURPOSE, or for everyday use.
     #[arg(long)]
     install: bool,
-    /// images, outer, demo, guest-tests, root-disk or fast-kernel.
+    /// images, outer, demo, guest-tests, root-disk, fast-kernel or emulator.
     purpose: Vec<String>,
 }
 

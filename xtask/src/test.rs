@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything. The checks, the unit tests of all crates
-//! on this host, then the guest tests where KVM is real. Ends with one line
-//! of plain counts.
+//! on this host, how exact rate limits are, then the guest tests where KVM is
+//! real. Ends with one line of plain counts.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use clap::Args;
 use guest_images::Cache;
 use outer::{Inherited, KvmUse, Output, WarmMachine, usable_kvm};
 
+use crate::bench::limits;
 use crate::guest::outer_config;
 use crate::tally::Tally;
 use crate::{check, image, packages, workspace};
@@ -87,6 +88,11 @@ impl Test {
         ensure!(status.success(), "building the programs under test failed");
 
         self.outer_machine_tests(tally)?;
+        if self.filter.is_none() {
+            println!("     Measuring rate limits in a deterministic machine");
+            let measured = limits::are_exact(workspace::build("plinth")?);
+            tally.step("limits", measured.err().map(|error| format!("{error:#}")));
+        }
         let binaries = guest_test_binaries()?;
         match usable_kvm() {
             KvmUse::Direct => {

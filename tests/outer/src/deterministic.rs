@@ -16,7 +16,7 @@ use guest_images::Kernel;
 use outer_agent::protocol::{Decoder, Frame};
 
 use crate::command::Command;
-use crate::emulator::{Emulator, Setup, memory_file, path_of};
+use crate::emulator::{Emulator, INSTALLED, Setup, memory_file, path_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::initramfs::Initramfs;
 use crate::output::{Captured, Output};
@@ -24,6 +24,9 @@ use crate::output::{Captured, Output};
 /// One run in a machine of its own.
 #[derive(Clone, Debug)]
 pub struct Deterministic {
+    /// The emulator, where it is not to be the installed one; see
+    /// [`mended_emulator`](crate::mended_emulator).
+    pub emulator: Option<PathBuf>,
     /// The kernel to boot, Debian's generic one.
     pub kernel: Kernel,
     /// The static `outer-agent` binary.
@@ -82,7 +85,8 @@ impl Deterministic {
         initramfs.add_command(&self.command)?;
         // One instruction is one nanosecond: the counter runs at 1 GHz.
         let append = "nokaslr mitigations=off tsc=reliable tsc_early_khz=1000000 quiet loglevel=4";
-        let mut setup = Setup::new(&self.kernel.vmlinux, &initramfs.finish()?, append)?;
+        let program = self.emulator.as_deref().unwrap_or(INSTALLED.as_ref());
+        let mut setup = Setup::new(program, &self.kernel.vmlinux, &initramfs.finish()?, append)?;
         setup.serial(&path_of(answers));
         setup.words("-accel tcg,thread=single -icount shift=0,sleep=off -smp 1");
         setup.words("-cpu max,-erms -rtc base=2026-01-01,clock=vm");

@@ -19,6 +19,9 @@ use rustix::process::{Signal, getpid, set_parent_process_death_signal};
 
 use crate::error::{Error, Result};
 
+/// Debian's, found in PATH.
+pub(crate) const INSTALLED: &str = "qemu-system-x86_64";
+
 /// A running emulator; dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Emulator {
@@ -39,13 +42,13 @@ pub(crate) struct Setup {
 impl Setup {
     /// A machine that boots `kernel` with `initrd` and kernel parameters
     /// `append`. Its first UART is the console.
-    pub(crate) fn new(kernel: &Path, initrd: &[u8], append: &str) -> Result<Self> {
+    pub(crate) fn new(program: &Path, kernel: &Path, initrd: &[u8], append: &str) -> Result<Self> {
         let console = memory_file("console").map_err(Error::setup("making the console file"))?;
         let mut file = memory_file("initrd").map_err(Error::setup("making the initrd file"))?;
         file.write_all(initrd)
             .map_err(Error::setup("writing the initrd"))?;
         let mut setup = Self {
-            command: Command::new("qemu-system-x86_64"),
+            command: Command::new(program),
             console,
             initrd: file,
         };

@@ -13,7 +13,7 @@ use outer_agent::protocol::Frame;
 
 use crate::command::Command;
 use crate::config::OuterConfig;
-use crate::emulator::{Emulator, Setup};
+use crate::emulator::{Emulator, INSTALLED, Setup};
 use crate::error::{Error, ErrorKind, Result};
 use crate::initramfs::Initramfs;
 use crate::line::Line;
@@ -137,7 +137,12 @@ fn setup(config: &OuterConfig) -> Result<Setup> {
         "nokaslr mitigations=off tsc=reliable tsc_early_khz={} quiet loglevel=4",
         tsc::khz()
     );
-    let mut setup = Setup::new(&kernel.vmlinux, &initramfs.finish()?, &append)?;
+    let mut setup = Setup::new(
+        INSTALLED.as_ref(),
+        &kernel.vmlinux,
+        &initramfs.finish()?,
+        &append,
+    )?;
     // No ERMS and FSRM: the emulator runs `rep movsb` a byte at a time. Two
     // processors beside the first: emulators with one stall now and then.
     setup.words("-accel tcg,thread=multi -cpu max,-erms,-fsrm -smp 3,sockets=1,cores=3");

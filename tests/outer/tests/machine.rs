@@ -197,6 +197,7 @@ fn deterministic(seed: u64) -> outer::Result<Finished> {
     let script = "busybox cat /proc/uptime; busybox ls /sys/kernel/tracing/events/kvm/kvm_exit; \
                   busybox test -c /dev/kvm || exit 1; echo x >&2; exit 5";
     let run = Deterministic {
+        emulator: None,
         kernel: kernel(),
         agent: agent(),
         memory_mib: 512,

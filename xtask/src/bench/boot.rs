@@ -12,7 +12,7 @@ use guest_images::Cache;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Format, plinth};
+use super::{Format, emulator, plinth};
 use crate::guest::outer_config;
 use crate::{image, workspace};
 
@@ -80,6 +80,7 @@ impl Boot {
         let outer = outer_config()?;
         let cache = Cache::open()?;
         Ok(BootBench {
+            emulator: emulator(&cache),
             outer_kernel: outer.kernel,
             agent: outer.agent,
             probe: workspace::build_release("benches", "boot-probe")?,

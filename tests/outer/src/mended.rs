@@ -1,0 +1,199 @@
+//! QEMU out of Debian's source, with two mistakes mended in how it emulates
+//! AMD's SVM (both are in 7.2 to 10.0). Deterministic machines are measured
+//! with it where it was built: with the first mistake, one that takes
+//! thousands of interrupts always hung sooner or later. Takes some minutes to
+//! build, so only an explicit request does.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use guest_images::{Cache, Error, ErrorKind, Progress, Result, Tool};
+
+/// A line of QEMU's that occurs once in its file, and what it becomes.
+#[derive(Debug)]
+struct Mend {
+    file: &'static str,
+    line: &'static str,
+    mended: &'static str,
+}
+
+const MENDS: [Mend; 2] = [
+    // An interrupt that VMRUN injects stays noted as the processor's pending
+    // exception. When the emulator's loop is left before the guest's next exit
+    // (a timer of the outer kernel is due), it is delivered once more, in the
+    // midst of its own handler and whatever the interrupt flag says.
+    Mend {
+        file: "target/i386/tcg/sysemu/svm_helper.c",
+        line: "            do_interrupt_x86_hardirq(env, vector, 1);\n",
+        mended: "            do_interrupt_x86_hardirq(env, vector, 1);\n            \
+                 cs->exception_index = -1;\n",
+    },
+    // Each processor's restoring of FPU state writes the first one's flags:
+    // see `setup` in machine.rs.
+    Mend {
+        file: "target/i386/tcg/sysemu/fpu_helper.c",
+        line: "    env->hflags2 &= ~HF2_IGNNE_MASK;\n",
+        mended: "    if (env->hflags2 & HF2_IGNNE_MASK) {\n        \
+                 env->hflags2 &= ~HF2_IGNNE_MASK;\n    }\n",
+    },
+];
+
+const SUITE: &str = "bookworm";
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// What an outer machine uses, and nothing else.
+const CONFIGURE: &[&str] = &[
+    "--target-list=x86_64-softmmu",
+    "--without-default-features",
+    "--enable-tcg",
+    "--enable-fdt",
+    "--disable-werror",
+];
+/// The firmware is that of the installed package, which is the same version.
+const WRAPPER: &str = "#!/bin/sh\n\
+    exec \"${0%/*}/qemu\" -L /usr/share/qemu -L /usr/share/seabios \"$@\"\n";
+const DIRECTORY: &str = "emulator";
+const PROGRAM: &str = "qemu-system-x86_64";
+
+/// The program, built if the cache does not have it.
+pub fn mended_emulator(cache: &Cache) -> Result<PathBuf> {
+    let dir = cache.entry(&key(), build)?;
+    Ok(dir.join(PROGRAM))
+}
+
+/// The program, if it was built before.
+pub fn built_mended_emulator(cache: &Cache) -> Option<PathBuf> {
+    let program = cache.root().join(key()).join(PROGRAM);
+    program.exists().then_some(program)
+}
+
+fn key() -> String {
+    let mends = MENDS
+        .iter()
+        .flat_map(|mend| [mend.file, mend.line, mend.mended]);
+    let parts = mends.chain(CONFIGURE.iter().copied()).chain([WRAPPER]);
+    format!("{DIRECTORY}/{SUITE}_{}", guest_images::digest::name(parts))
+}
+
+fn build(dir: &Path) -> Result<()> {
+    let work = dir.join("work");
+    let source = unpack_source(&work)?;
+    for mend in &MENDS {
+        mend.apply(&source)?;
+    }
+    let objects = work.join("objects");
+    create(&objects)?;
+    log::info!("configuring QEMU");
+    Tool::new("sh", "dash")
+        .arg(source.join("configure"))
+        .args(CONFIGURE)
+        .dir(&objects)
+        .output()?;
+    let jobs = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
+    let mut progress = Progress::new(format!("building QEMU with {jobs} jobs"));
+    Tool::new("ninja", "ninja-build")
+        .args([format!("-j{jobs}"), PROGRAM.to_owned()])
+        .dir(&objects)
+        .follow(|line| progress.step(line))?;
+    drop(progress);
+
+    Tool::new("strip", "binutils")
+        .arg("-o")
+        .arg(dir.join("qemu"))
+        .arg(objects.join(PROGRAM))
+        .output()?;
+    let wrapper = dir.join(PROGRAM);
+    fs::write(&wrapper, WRAPPER).map_err(Error::file("writing", &wrapper))?;
+    fs::set_permissions(&wrapper, Permissions::from_mode(0o755))
+        .map_err(Error::file("making executable", &wrapper))?;
+    fs::remove_dir_all(&work).map_err(Error::file("removing", &work))
+}
+
+/// Fetches the suite's source with package lists of our own: the machine's may
+/// well lack those of sources, and are not ours to change.
+fn unpack_source(work: &Path) -> Result<PathBuf> {
+    let lists = work.join("lists");
+    create(&lists.join("partial"))?;
+    let sources = work.join("sources.list");
+    let line = format!("deb-src [signed-by={KEYRING}] http://deb.debian.org/debian {SUITE} main\n");
+    fs::write(&sources, line).map_err(Error::file("writing", &sources))?;
+    let apt = || {
+        Tool::new("apt-get", "apt")
+            .args(["-q", "-o", "APT::Sandbox::User=root"])
+            .args(["-o", "Dir::Etc::sourceparts=-", "-o"])
+            .arg(format!("Dir::Etc::sourcelist={}", sources.display()))
+            .arg("-o")
+            .arg(format!("Dir::State::lists={}", lists.display()))
+            .dir(work)
+    };
+    log::info!("fetching QEMU's source");
+    apt().arg("update").output()?;
+    apt().args(["source", "--download-only", "qemu"]).output()?;
+    let description = fs::read_dir(work)
+        .map_err(Error::file("listing", work))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "dsc"));
+    let description = description
+        .ok_or_else(|| Error::new(ErrorKind::Package, "apt-get source left no description"))?;
+    let source = work.join("source");
+    Tool::new("dpkg-source", "dpkg-dev")
+        .arg("-x")
+        .args([&description, &source])
+        .output()?;
+    Ok(source)
+}
+
+impl Mend {
+    fn apply(&self, source: &Path) -> Result<()> {
+        let path = source.join(self.file);
+        let text = fs::read_to_string(&path).map_err(Error::file("reading", &path))?;
+        if text.matches(self.line).count() != 1 {
+            let what = format!(
+                "{} is not as it was: it has not once {:?}",
+                self.file, self.line
+            );
+            return Err(Error::new(ErrorKind::Package, what));
+        }
+        fs::write(&path, text.replace(self.line, self.mended))
+            .map_err(Error::file("writing", &path))
+    }
+}
+
+fn create(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).map_err(Error::file("creating", dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mend_changes_its_line_alone_and_refuses_another_source() {
+        let dir = tempfile::tempdir().unwrap();
+        for mend in &MENDS {
+            let path = dir.path().join(mend.file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            for other in ["", &mend.line.repeat(2)] {
+                fs::write(&path, other).unwrap();
+                let error = mend.apply(dir.path()).unwrap_err();
+                assert!(error.to_string().contains(mend.file), "{error}");
+                assert_eq!(fs::read_to_string(&path).unwrap(), other);
+            }
+            fs::write(&path, format!("before\n{}after\n", mend.line)).unwrap();
+            mend.apply(dir.path()).unwrap();
+            let mended = format!("before\n{}after\n", mend.mended);
+            assert_eq!(fs::read_to_string(&path).unwrap(), mended);
+        }
+    }
+
+    #[test]
+    fn only_a_finished_emulator_is_taken_from_the_cache() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path());
+        assert_eq!(built_mended_emulator(&cache), None);
+        let entry = dir.path().join(key());
+        fs::create_dir_all(&entry).unwrap();
+        fs::write(entry.join(PROGRAM), WRAPPER).unwrap();
+        assert_eq!(built_mended_emulator(&cache), Some(entry.join(PROGRAM)));
+    }
+}
