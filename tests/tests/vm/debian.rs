@@ -12,7 +12,7 @@ const MIB: u64 = 1 << 20;
 struct Shell(Running);
 
 impl Shell {
-    /// Logs in; from then on nothing that is typed is shown.
+    /// Logs in.
     fn log_in(web: &Machine) -> Self {
         let mut console = web.console();
         console.wait_for("plinth login: ");
@@ -20,15 +20,15 @@ impl Shell {
         console.wait_for("Password: ");
         console.type_in(&format!("{CONSOLE_PASSWORD}\n"));
         console.wait_for("root@plinth");
-        console.type_in("stty -echo\n");
         Self(console)
     }
 
-    /// Has `commands` done, all of which succeed.
+    /// Has `commands` done, all of which succeed. What is typed is shown as
+    /// well, so it must not be what is waited for: there is a quote in it.
     #[track_caller]
     fn does(&mut self, what: &str, commands: &str) {
         self.0
-            .type_in(&format!("{commands} && echo 'done: {what}'\n"));
+            .type_in(&format!("{commands} && echo done: '{what}'\n"));
         self.0.wait_for(&format!("done: {what}"));
     }
 

@@ -192,6 +192,11 @@ fn nets(text: &mut Exposition, nets: &[NetMeasurements]) {
         )
     });
     held_back(text, "plinth_net", &all.collect::<Vec<_>>());
+    let help = "Commands on the control queue that made no sense.";
+    let mut family = text.counter("plinth_net_refused_commands", "", help);
+    for net in nets {
+        family.sample(&[("net", &net.name.to_string())], net.refused_commands);
+    }
 }
 
 /// The labels of something with limits, and what these held back.

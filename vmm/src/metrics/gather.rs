@@ -93,6 +93,7 @@ impl NetMeasurements {
                 ],
                 throttled: throttled(net.transmit()),
             },
+            refused_commands: net.counters().refused_commands.get(),
         }
     }
 }

@@ -97,6 +97,8 @@ pub struct NetMeasurements {
     pub receive: DirectionMeasurements,
     /// From the guest.
     pub transmit: DirectionMeasurements,
+    /// Commands of the guest's driver that made no sense.
+    pub refused_commands: u64,
 }
 
 /// What a network interface has done in one direction.

@@ -65,6 +65,7 @@ fn measurements() -> Measurements {
             name: "net0".parse().unwrap(),
             receive: direction.clone(),
             transmit: direction,
+            refused_commands: 9,
         }],
         rngs: vec![RngMeasurements {
             name: "rng".parse().unwrap(),
@@ -198,6 +199,7 @@ fn everything_is_there_in_a_form_that_openmetrics_allows() {
             "plinth_net_drops_total{net=\"net0\",direction=\"transmit\",reason=\"oversized\"}",
             1.0,
         ),
+        ("plinth_net_refused_commands_total{net=\"net0\"}", 9.0),
         ("plinth_rng_bytes_total{rng=\"rng\"}", 64.0),
         (
             "plinth_vsock_bytes_total{vsock=\"vsock\",direction=\"transmit\"}",
