@@ -38,7 +38,8 @@ pub struct LimitBench {
     pub fio: PathBuf,
     /// For how long fio reads, in seconds of the guest.
     pub seconds: u32,
-    /// For how long, in the host's time, a measurement is silent at most.
+    /// For how long, in the host's time, a measurement is silent at most; the
+    /// whole takes twice that at most.
     pub stall_bound: Duration,
 }
 

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 /// The first eight bytes of the SHA-256 of all parts, as hexadecimal digits.
 /// Where one part ends and the next begins counts.
-pub fn name<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> String {
+pub(crate) fn name<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> String {
     let mut digest = Sha256::new();
     for part in parts {
         let part = part.as_ref();

@@ -1,4 +1,5 @@
-//! Recipes for guest kernels, initramfs and root disks.
+//! Recipes for guest kernels, initramfs and root disks, and for the emulator
+//! that benchmarks run in.
 //!
 //! Nothing here is kept in git: every recipe builds into the [`Cache`] from
 //! Debian packages and from binaries of this workspace, and every recipe can
@@ -6,7 +7,8 @@
 
 pub mod cache;
 pub mod cpio;
-pub mod digest;
+mod digest;
+pub mod emulator;
 pub mod error;
 pub mod fast_kernel;
 pub mod fio;

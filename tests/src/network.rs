@@ -9,6 +9,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::BOUND;
@@ -137,6 +138,10 @@ impl Network {
     }
 
     fn accept(&self) -> TcpStream {
+        let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
+        let bound = Timespec::try_from(BOUND).unwrap();
+        let ready = poll(&mut fds, Some(&bound)).unwrap();
+        assert_eq!(ready, 1, "the guest did not connect");
         bounded(self.listener.accept().unwrap().0)
     }
 }

@@ -9,9 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
-
-use guest_images::Cache;
-use outer::{built_mended_emulator, mended_emulator};
+use guest_images::{Cache, emulator};
 
 use crate::{packages, workspace};
 
@@ -31,8 +29,8 @@ enum What {
 
 /// Build an emulator for `boot` and `limits` that long runs do not hang in.
 ///
-/// It is Debian's QEMU with two mistakes mended, see tests/outer/src/mended.rs.
-/// Takes about ten minutes; from then on it is used.
+/// It is Debian's QEMU with a mistake mended, see guest-images/src/emulator.rs.
+/// Takes some minutes; from then on it is used.
 #[derive(Debug, Args)]
 struct Emulator {}
 
@@ -50,24 +48,19 @@ impl Bench {
             What::Limits(limits) => limits.run(),
             What::Emulator(Emulator {}) => {
                 packages::ensure(&[&packages::OUTER, &packages::EMULATOR])?;
-                println!("{}", mended_emulator(&Cache::open()?)?.display());
+                println!("{}", emulator::build(&Cache::open()?)?.display());
                 Ok(ExitCode::SUCCESS)
             }
         }
     }
 }
 
-/// The mended emulator if it was built; which one measures is said.
-fn emulator(cache: &Cache) -> Option<PathBuf> {
-    let built = built_mended_emulator(cache);
-    match &built {
-        Some(_) => eprintln!("measuring in the mended emulator"),
-        None => eprintln!(
-            "measuring in the installed emulator, in which long runs may hang: \
-             see cargo xtask bench emulator --help"
-        ),
+/// What a report calls the emulator that measured.
+fn emulator_name(program: &Option<PathBuf>) -> &'static str {
+    match program {
+        Some(_) => "mended",
+        None => "installed; long runs hang in it, see cargo xtask bench emulator --help",
     }
-    built
 }
 
 /// The release of `plinth`, with the VM process's program beside it.

@@ -96,7 +96,6 @@ pub(crate) const EMULATOR: Purpose = Purpose {
         "meson",
         "ninja-build",
         "pkg-config",
-        "python3-venv",
         "libfdt-dev",
         "libglib2.0-dev",
         "libpixman-1-dev",

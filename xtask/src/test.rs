@@ -160,7 +160,7 @@ impl Test {
         Ok(())
     }
 
-    /// One test at a time: an outer machine has two slow processors.
+    /// One test at a time: commands in an outer machine have two slow processors.
     fn arguments(&self) -> Vec<String> {
         let mut arguments = vec!["--test-threads=1".to_owned()];
         arguments.extend(self.filter.clone());

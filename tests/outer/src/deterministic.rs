@@ -25,7 +25,7 @@ use crate::output::{Captured, Output};
 #[derive(Clone, Debug)]
 pub struct Deterministic {
     /// The emulator, where it is not to be the installed one; see
-    /// [`mended_emulator`](crate::mended_emulator).
+    /// [`guest_images::emulator`].
     pub emulator: Option<PathBuf>,
     /// The kernel to boot, Debian's generic one.
     pub kernel: Kernel,

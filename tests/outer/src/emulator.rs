@@ -112,9 +112,9 @@ impl Setup {
         // and touches no memory that another thread could have left
         // half-changed.
         unsafe { self.command.pre_exec(prepare) };
-        let child = self.command.spawn().map_err(Error::setup(
-            "cannot start qemu-system-x86_64 (install Debian package qemu-system-x86)",
-        ))?;
+        let program = self.command.get_program().display();
+        let what = format!("cannot start {program} (install Debian package qemu-system-x86)");
+        let child = self.command.spawn().map_err(Error::setup(what))?;
         Ok(Emulator {
             child,
             console: self.console,

@@ -131,7 +131,8 @@ fn setup(config: &OuterConfig) -> Result<Setup> {
     // that restores its FPU state clears a flag of the first (cpu_clear_ignne),
     // without a lock, in the word that also holds "nested paging is on" and
     // SVM's interrupt flag. A guest that was entered or left on the first one
-    // meanwhile lost these, and it or the outer kernel crashed or hung.
+    // meanwhile lost these, and it or the outer kernel crashed or hung. Beside
+    // this the mistake of guest_images::emulator is here, too, but rarely seen.
     initramfs.plan(format_args!("spare-first-cpu"));
     let append = format!(
         "nokaslr mitigations=off tsc=reliable tsc_early_khz={} quiet loglevel=4",

@@ -4,7 +4,7 @@
 use guest_images::root_disk::CONSOLE_PASSWORD;
 use guest_tests::{DiskFile, Guest, Machine, Network, Running, images};
 
-use super::ending::assert_ended;
+use super::assert_ended;
 
 const MIB: u64 = 1 << 20;
 
@@ -91,13 +91,16 @@ fn a_debian_system_uses_what_it_is_given_and_stops_by_its_power_button() {
     // decision; memory comes by itself.
     web.vm("resize --memory 768M");
     shell.sees("[ $(awk \"/MemTotal/ { print \\$2 }\" /proc/meminfo) -gt 655360 ]");
+    shell.does("alone", "[ $(nproc) = 1 ]");
     web.vm("resize --cpus 2");
     shell.sees("[ -e /sys/devices/system/cpu/cpu1/online ]");
     shell.does("online", "echo 1 > /sys/devices/system/cpu/cpu1/online");
     shell.sees("[ $(nproc) = 2 ]");
 
     web.vm("pause");
+    assert_eq!(web.show()["state"], "paused");
     web.vm("resume");
+    shell.does("awake", "true");
     // The session is logind's, which is who listens to the power button.
     web.vm("stop --deadline 2m");
     shell.0.end().ends_with(0);

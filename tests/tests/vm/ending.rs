@@ -1,29 +1,9 @@
 //! How machines end, and what is known of them afterwards.
 
-use guest_tests::{BareKernel, DiskFile, Guest, Machine, wait};
+use guest_tests::{BareKernel, DiskFile, Guest, wait};
 use rustix::process::Signal;
 
-use super::deaf;
-
-/// Asserts that `web` has ended with these last words, and is forgotten when
-/// told to.
-#[track_caller]
-pub(super) fn assert_ended(web: &Machine, words: &str) {
-    let list = web.list();
-    assert!(list.contains(&format!("web   ended: {words}")), "{list}");
-    let show = web.show();
-    assert_eq!(show["state"], "ended");
-    assert!(
-        show["end"]["message"].as_str().unwrap().contains(words),
-        "{show}"
-    );
-    for verb in ["pause", "kill", "stop", "metrics", "console"] {
-        web.refuses(verb, 2, &["'web' has ended", words, "plinth vm show web"]);
-    }
-    web.vm("remove");
-    web.refuses("show", 2, &["there is no machine 'web'"]);
-    assert_eq!(web.list(), "");
-}
+use super::{assert_ended, deaf};
 
 #[test]
 fn a_guest_that_does_not_listen_is_stopped_at_the_deadline() {

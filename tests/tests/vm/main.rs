@@ -29,6 +29,26 @@ fn deaf() -> (BareKernel, Guest) {
     (kernel, guest)
 }
 
+/// Asserts that `web` has ended with these last words, and is forgotten when
+/// told to.
+#[track_caller]
+fn assert_ended(web: &Machine, words: &str) {
+    let list = web.list();
+    assert!(list.contains(&format!("web   ended: {words}")), "{list}");
+    let show = web.show();
+    assert_eq!(show["state"], "ended");
+    assert!(
+        show["end"]["message"].as_str().unwrap().contains(words),
+        "{show}"
+    );
+    for verb in ["pause", "kill", "stop", "metrics", "console"] {
+        web.refuses(verb, 2, &["'web' has ended", words, "plinth vm show web"]);
+    }
+    web.vm("remove");
+    web.refuses("show", 2, &["there is no machine 'web'"]);
+    assert_eq!(web.list(), "");
+}
+
 /// Listens to the events of `web`. When it begins to hear them nobody says, so
 /// the machine is paused and resumed until it does.
 fn listen(web: &Machine) -> Running {

@@ -8,11 +8,11 @@ use benches::boot::{BootBench, Outcome};
 use benches::peer::Peer;
 use benches::table;
 use clap::Args;
-use guest_images::Cache;
+use guest_images::{Cache, emulator};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Format, emulator, plinth};
+use super::{Format, emulator_name, plinth};
 use crate::guest::outer_config;
 use crate::{image, workspace};
 
@@ -63,9 +63,13 @@ impl Boot {
             }
         }
         match self.output {
-            Format::Text => report.print(),
+            Format::Text => {
+                report.print();
+                println!("emulator: {}", emulator_name(&bench.emulator));
+            }
             Format::Json => {
-                let value = json!({ "mode": "deterministic", "kernel": bench.kernel.release,
+                let value = json!({ "mode": "deterministic",
+                    "emulator": emulator_name(&bench.emulator), "kernel": bench.kernel.release,
                     "memory_mib": self.memory, "report": report });
                 println!("{}", serde_json::to_string_pretty(&value)?);
             }
@@ -80,7 +84,7 @@ impl Boot {
         let outer = outer_config()?;
         let cache = Cache::open()?;
         Ok(BootBench {
-            emulator: emulator(&cache),
+            emulator: emulator::cached(&cache),
             outer_kernel: outer.kernel,
             agent: outer.agent,
             probe: workspace::build_release("benches", "boot-probe")?,

@@ -1,18 +1,17 @@
 //! `cargo xtask bench limits`: how exact rate limits are, as fio in a guest
 //! sees it.
 
-use std::process::ExitCode;
-
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use benches::limits::{Allowed, LimitBench, Seen};
 use clap::Args;
-use guest_images::Cache;
+use guest_images::{Cache, emulator};
 use serde_json::json;
 
-use super::{Format, emulator, plinth};
+use super::{Format, emulator_name, plinth};
 use crate::guest::outer_config;
 use crate::image;
 
@@ -56,9 +55,13 @@ impl Limits {
             all.push(bench.measure(allowed)?);
         }
         match self.output {
-            Format::Text => print(&all),
+            Format::Text => {
+                print(&all);
+                println!("emulator: {}", emulator_name(&bench.emulator));
+            }
             Format::Json => {
-                let value = json!({ "mode": "deterministic", "seconds": self.seconds,
+                let value = json!({ "mode": "deterministic",
+                    "emulator": emulator_name(&bench.emulator), "seconds": self.seconds,
                     "kernel": bench.kernel.release, "limits": all });
                 println!("{}", serde_json::to_string_pretty(&value)?);
             }
@@ -70,16 +73,20 @@ impl Limits {
     }
 }
 
-/// A short look for `cargo xtask test`, with the programs that it built: the
-/// burst that a limit allows at first shows in it.
+/// A short look for `cargo xtask test`, with the programs that it built. In so
+/// short a time the burst that a limit begins with shows, and is expected.
 pub(crate) fn are_exact(plinth: PathBuf) -> Result<()> {
     let mut bench = bench(1, plinth)?;
-    bench.stall_bound = Duration::from_secs(120);
+    // Silent for 15 s where nothing else runs.
+    bench.stall_bound = Duration::from_secs(90);
     for allowed in [Allowed::Operations(1000), Allowed::Bytes(50_000_000)] {
         let seen = bench.measure(allowed)?;
-        println!("{}", described(&seen));
-        let exact = -TOLERANCE..=TOLERANCE + BURST;
-        ensure!(exact.contains(&seen.error()), "a limit is missed");
+        let described = described(&seen);
+        println!("{described} ({} outer machines stalled)", seen.stalls);
+        let excused = seen.stalls == 0 || bench.emulator.is_none();
+        ensure!(excused, "it hung in an emulator that does not: {described}");
+        let missed_by = (seen.error() - BURST).abs();
+        ensure!(missed_by <= TOLERANCE, "beyond 1 %: {described}");
     }
     Ok(())
 }
@@ -90,7 +97,7 @@ fn bench(seconds: u32, plinth: PathBuf) -> Result<LimitBench> {
     let cache = Cache::open()?;
     let kernel = image::kernel(&cache)?;
     Ok(LimitBench {
-        emulator: emulator(&cache),
+        emulator: emulator::cached(&cache),
         outer_kernel: outer.kernel,
         agent: outer.agent,
         plinth,

@@ -1,14 +1,17 @@
-//! QEMU out of Debian's source, with two mistakes mended in how it emulates
-//! AMD's SVM (both are in 7.2 to 10.0). Deterministic machines are measured
-//! with it where it was built: with the first mistake, one that takes
-//! thousands of interrupts always hung sooner or later. Takes some minutes to
-//! build, so only an explicit request does.
+//! QEMU out of Debian's source, with a mistake mended in how it emulates AMD's
+//! SVM. Deterministic machines are measured in it where it was built: with the
+//! mistake, one whose guest takes thousands of interrupts hung sooner or
+//! later. Takes some minutes to build, so only an explicit request does.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use guest_images::{Cache, Error, ErrorKind, Progress, Result, Tool};
+use crate::cache::Cache;
+use crate::digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::progress::Progress;
+use crate::tool::Tool;
 
 /// A line of QEMU's that occurs once in its file, and what it becomes.
 #[derive(Debug)]
@@ -18,26 +21,17 @@ struct Mend {
     mended: &'static str,
 }
 
-const MENDS: [Mend; 2] = [
-    // An interrupt that VMRUN injects stays noted as the processor's pending
-    // exception. When the emulator's loop is left before the guest's next exit
-    // (a timer of the outer kernel is due), it is delivered once more, in the
-    // midst of its own handler and whatever the interrupt flag says.
-    Mend {
-        file: "target/i386/tcg/sysemu/svm_helper.c",
-        line: "            do_interrupt_x86_hardirq(env, vector, 1);\n",
-        mended: "            do_interrupt_x86_hardirq(env, vector, 1);\n            \
-                 cs->exception_index = -1;\n",
-    },
-    // Each processor's restoring of FPU state writes the first one's flags:
-    // see `setup` in machine.rs.
-    Mend {
-        file: "target/i386/tcg/sysemu/fpu_helper.c",
-        line: "    env->hflags2 &= ~HF2_IGNNE_MASK;\n",
-        mended: "    if (env->hflags2 & HF2_IGNNE_MASK) {\n        \
-                 env->hflags2 &= ~HF2_IGNNE_MASK;\n    }\n",
-    },
-];
+/// An interrupt that VMRUN injects stays noted as the processor's pending
+/// exception (in 7.2 and in 10.0). When the emulator's loop is left before the
+/// guest's next exit, as when a timer of the outer kernel is due, it is
+/// delivered once more: in the midst of its own handler, and whatever the
+/// interrupt flag says.
+const MEND: Mend = Mend {
+    file: "target/i386/tcg/sysemu/svm_helper.c",
+    line: "            do_interrupt_x86_hardirq(env, vector, 1);\n",
+    mended: "            do_interrupt_x86_hardirq(env, vector, 1);\n            \
+             cs->exception_index = -1;\n",
+};
 
 const SUITE: &str = "bookworm";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -49,38 +43,35 @@ const CONFIGURE: &[&str] = &[
     "--enable-fdt",
     "--disable-werror",
 ];
-/// The firmware is that of the installed package, which is the same version.
+/// The firmware is that of the installed package, whichever version it is.
 const WRAPPER: &str = "#!/bin/sh\n\
     exec \"${0%/*}/qemu\" -L /usr/share/qemu -L /usr/share/seabios \"$@\"\n";
 const DIRECTORY: &str = "emulator";
 const PROGRAM: &str = "qemu-system-x86_64";
 
-/// The program, built if the cache does not have it.
-pub fn mended_emulator(cache: &Cache) -> Result<PathBuf> {
-    let dir = cache.entry(&key(), build)?;
+/// The mended emulator's program, built if the cache does not have it. Any
+/// version of the suite's will do, so one that was built stays.
+pub fn build(cache: &Cache) -> Result<PathBuf> {
+    let dir = cache.entry(&key(), compile)?;
     Ok(dir.join(PROGRAM))
 }
 
 /// The program, if it was built before.
-pub fn built_mended_emulator(cache: &Cache) -> Option<PathBuf> {
+pub fn cached(cache: &Cache) -> Option<PathBuf> {
     let program = cache.root().join(key()).join(PROGRAM);
     program.exists().then_some(program)
 }
 
 fn key() -> String {
-    let mends = MENDS
-        .iter()
-        .flat_map(|mend| [mend.file, mend.line, mend.mended]);
-    let parts = mends.chain(CONFIGURE.iter().copied()).chain([WRAPPER]);
-    format!("{DIRECTORY}/{SUITE}_{}", guest_images::digest::name(parts))
+    let mend = [MEND.file, MEND.line, MEND.mended, WRAPPER];
+    let parts = mend.into_iter().chain(CONFIGURE.iter().copied());
+    format!("{DIRECTORY}/{SUITE}_{}", digest::name(parts))
 }
 
-fn build(dir: &Path) -> Result<()> {
+fn compile(dir: &Path) -> Result<()> {
     let work = dir.join("work");
     let source = unpack_source(&work)?;
-    for mend in &MENDS {
-        mend.apply(&source)?;
-    }
+    MEND.apply(&source)?;
     let objects = work.join("objects");
     create(&objects)?;
     log::info!("configuring QEMU");
@@ -106,6 +97,10 @@ fn build(dir: &Path) -> Result<()> {
     fs::write(&wrapper, WRAPPER).map_err(Error::file("writing", &wrapper))?;
     fs::set_permissions(&wrapper, Permissions::from_mode(0o755))
         .map_err(Error::file("making executable", &wrapper))?;
+    Tool::new("sh", "dash")
+        .arg(&wrapper)
+        .arg("--version")
+        .output()?;
     fs::remove_dir_all(&work).map_err(Error::file("removing", &work))
 }
 
@@ -120,15 +115,25 @@ fn unpack_source(work: &Path) -> Result<PathBuf> {
     let apt = || {
         Tool::new("apt-get", "apt")
             .args(["-q", "-o", "APT::Sandbox::User=root"])
-            .args(["-o", "Dir::Etc::sourceparts=-", "-o"])
+            .args(["-o", "Dir::Cache::pkgcache=", "-o"])
+            .args(["Dir::Cache::srcpkgcache=", "-o"])
+            .args(["APT::Update::Error-Mode=any", "-o"])
+            .args(["Dir::Etc::sourceparts=-", "-o"])
             .arg(format!("Dir::Etc::sourcelist={}", sources.display()))
             .arg("-o")
             .arg(format!("Dir::State::lists={}", lists.display()))
             .dir(work)
     };
     log::info!("fetching QEMU's source");
-    apt().arg("update").output()?;
-    apt().args(["source", "--download-only", "qemu"]).output()?;
+    let fetched = |error| {
+        let what = "cannot fetch QEMU's source from deb.debian.org";
+        Error::caused(ErrorKind::Package, what, error)
+    };
+    apt().arg("update").output().map_err(fetched)?;
+    apt()
+        .args(["source", "--download-only", "qemu"])
+        .output()
+        .map_err(fetched)?;
     let description = fs::read_dir(work)
         .map_err(Error::file("listing", work))?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -170,30 +175,28 @@ mod tests {
     #[test]
     fn a_mend_changes_its_line_alone_and_refuses_another_source() {
         let dir = tempfile::tempdir().unwrap();
-        for mend in &MENDS {
-            let path = dir.path().join(mend.file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            for other in ["", &mend.line.repeat(2)] {
-                fs::write(&path, other).unwrap();
-                let error = mend.apply(dir.path()).unwrap_err();
-                assert!(error.to_string().contains(mend.file), "{error}");
-                assert_eq!(fs::read_to_string(&path).unwrap(), other);
-            }
-            fs::write(&path, format!("before\n{}after\n", mend.line)).unwrap();
-            mend.apply(dir.path()).unwrap();
-            let mended = format!("before\n{}after\n", mend.mended);
-            assert_eq!(fs::read_to_string(&path).unwrap(), mended);
+        let path = dir.path().join(MEND.file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        for other in ["", &MEND.line.repeat(2)] {
+            fs::write(&path, other).unwrap();
+            let error = MEND.apply(dir.path()).unwrap_err();
+            assert!(error.to_string().contains(MEND.file), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), other);
         }
+        fs::write(&path, format!("before\n{}after\n", MEND.line)).unwrap();
+        MEND.apply(dir.path()).unwrap();
+        let mended = format!("before\n{}after\n", MEND.mended);
+        assert_eq!(fs::read_to_string(&path).unwrap(), mended);
     }
 
     #[test]
     fn only_a_finished_emulator_is_taken_from_the_cache() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path());
-        assert_eq!(built_mended_emulator(&cache), None);
+        assert_eq!(cached(&cache), None);
         let entry = dir.path().join(key());
         fs::create_dir_all(&entry).unwrap();
         fs::write(entry.join(PROGRAM), WRAPPER).unwrap();
-        assert_eq!(built_mended_emulator(&cache), Some(entry.join(PROGRAM)));
+        assert_eq!(cached(&cache), Some(entry.join(PROGRAM)));
     }
 }
