@@ -105,6 +105,10 @@ fn commands_go_through_faithfully() {
     let (_, output) = run(&shell("grep Cpus_allowed_list /proc/self/status")).unwrap();
     assert_eq!(output.stdout, b"Cpus_allowed_list:\t1-2\n");
 
+    // So that KVM is never used for the first time: see the agent's keeper.
+    let (status, _) = run(&shell("ls -l /proc/1/fd | grep -q anon_inode:kvm-vcpu")).unwrap();
+    assert!(status.success());
+
     // KVM is there, and so are taps.
     let (status, _) = run(&shell("test -c /dev/kvm && test -c /dev/net/tun")).unwrap();
     assert!(status.success());

@@ -4,6 +4,7 @@
 //! goes wrong is printed on the console, and the machine ends.
 
 mod command;
+mod keeper;
 mod port;
 mod setup;
 mod spawn;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use outer_agent::protocol::{Decoder, Frame, Run};
 use rustix::system::{RebootCommand, reboot};
 
+use crate::keeper::Keeper;
 use crate::port::Port;
 use crate::setup::Plan;
 
@@ -44,6 +46,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 
 /// Commands from the host, until it wants no more.
 fn serve() -> Result<(), Box<dyn Error>> {
+    let _keeper = Keeper::new().map_err(|error| format!("using KVM: {error}"))?;
     let mut port = Port::open_virtio()?;
     port.send(&Frame::Ready)?;
     loop {
