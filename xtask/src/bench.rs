@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
-use guest_images::{Cache, emulator};
+use guest_images::Cache;
+use guest_images::emulator::mended;
 
 use crate::{packages, workspace};
 
@@ -29,7 +30,7 @@ enum What {
 
 /// Build an emulator for `boot` and `limits` that long runs do not hang in.
 ///
-/// It is Debian's QEMU with a mistake mended, see guest-images/src/emulator.rs.
+/// It is Debian's QEMU with a mistake mended, see guest-images/src/emulator/mended.rs.
 /// Takes some minutes; from then on it is used.
 #[derive(Debug, Args)]
 struct Emulator {}
@@ -48,7 +49,7 @@ impl Bench {
             What::Limits(limits) => limits.run(),
             What::Emulator(Emulator {}) => {
                 packages::ensure(&[&packages::OUTER, &packages::EMULATOR])?;
-                println!("{}", emulator::build(&Cache::open()?)?.display());
+                println!("{}", mended::build(&Cache::open()?)?.display());
                 Ok(ExitCode::SUCCESS)
             }
         }

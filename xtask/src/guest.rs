@@ -11,6 +11,7 @@ use std::process::{ExitCode, ExitStatus};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use guest_images::emulator::newer;
 use guest_images::{Cache, DebianKernel};
 use outer::{
     Command, Inherited, Input, KvmUse, OuterConfig, OuterMachine, RemoteMachine, WarmMachine,
@@ -144,6 +145,13 @@ pub(crate) fn outer_config() -> Result<OuterConfig> {
     let agent = workspace::build("outer-agent")?;
     let mut config = OuterConfig::new(kernel, agent);
     config.shares.push(workspace::target_dir()?);
+    config.emulator = newer::fetch(&cache).unwrap_or_else(|error| {
+        log::warn!(
+            "{:#}\nthe installed QEMU emulates the outer machine, in which guests hang now and then",
+            anyhow::Error::from(error)
+        );
+        None
+    });
     Ok(config)
 }
 

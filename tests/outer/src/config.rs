@@ -8,6 +8,8 @@ use guest_images::Kernel;
 /// Settings of an outer machine.
 #[derive(Clone, Debug)]
 pub struct OuterConfig {
+    /// The emulator, where it is not to be the installed one.
+    pub emulator: Option<PathBuf>,
     /// The kernel to boot: Debian's generic one, for its 9p.
     pub kernel: Kernel,
     /// The static `outer-agent` binary.
@@ -28,6 +30,7 @@ impl OuterConfig {
     /// comes every second; the bounds are far above both for busy hosts.
     pub fn new(kernel: Kernel, agent: impl Into<PathBuf>) -> Self {
         Self {
+            emulator: None,
             kernel,
             agent: agent.into(),
             memory_mib: 4096,

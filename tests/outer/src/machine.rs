@@ -131,19 +131,14 @@ fn setup(config: &OuterConfig) -> Result<Setup> {
     // that restores its FPU state clears a flag of the first (cpu_clear_ignne),
     // without a lock, in the word that also holds "nested paging is on" and
     // SVM's interrupt flag. A guest that was entered or left on the first one
-    // meanwhile lost these, and it or the outer kernel crashed or hung. Beside
-    // this the mistake of guest_images::emulator is here, too, but rarely seen.
+    // meanwhile lost these, and it or the outer kernel crashed or hung.
     initramfs.plan(format_args!("spare-first-cpu"));
     let append = format!(
         "nokaslr mitigations=off tsc=reliable tsc_early_khz={} quiet loglevel=4",
         tsc::khz()
     );
-    let mut setup = Setup::new(
-        INSTALLED.as_ref(),
-        &kernel.vmlinux,
-        &initramfs.finish()?,
-        &append,
-    )?;
+    let program = config.emulator.as_deref().unwrap_or(INSTALLED.as_ref());
+    let mut setup = Setup::new(program, &kernel.vmlinux, &initramfs.finish()?, &append)?;
     // No ERMS and FSRM: the emulator runs `rep movsb` a byte at a time. Two
     // processors beside the first: emulators with one stall now and then.
     setup.words("-accel tcg,thread=multi -cpu max,-erms,-fsrm -smp 3,sockets=1,cores=3");

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use guest_images::emulator::newer;
 use guest_images::{Cache, DebianKernel, Kernel};
 use outer::{
     Captured, Command, Deterministic, ErrorKind, Finished, OuterConfig, OuterMachine, WarmMachine,
@@ -35,6 +36,7 @@ fn agent() -> PathBuf {
 
 fn config() -> OuterConfig {
     let mut config = OuterConfig::new(kernel(), agent());
+    config.emulator = newer::fetch(&Cache::open().unwrap()).unwrap();
     config.memory_mib = 1024;
     config.shares.push(built());
     config

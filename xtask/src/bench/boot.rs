@@ -8,7 +8,8 @@ use benches::boot::{BootBench, Outcome};
 use benches::peer::Peer;
 use benches::table;
 use clap::Args;
-use guest_images::{Cache, emulator};
+use guest_images::Cache;
+use guest_images::emulator::mended;
 use serde::Serialize;
 use serde_json::json;
 
@@ -84,7 +85,7 @@ impl Boot {
         let outer = outer_config()?;
         let cache = Cache::open()?;
         Ok(BootBench {
-            emulator: emulator::cached(&cache),
+            emulator: mended::cached(&cache),
             outer_kernel: outer.kernel,
             agent: outer.agent,
             probe: workspace::build_release("benches", "boot-probe")?,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use benches::limits::{Allowed, LimitBench, Seen};
 use clap::Args;
-use guest_images::{Cache, emulator};
+use guest_images::Cache;
+use guest_images::emulator::mended;
 use serde_json::json;
 
 use super::{Format, emulator_name, plinth};
@@ -97,7 +98,7 @@ fn bench(seconds: u32, plinth: PathBuf) -> Result<LimitBench> {
     let cache = Cache::open()?;
     let kernel = image::kernel(&cache)?;
     Ok(LimitBench {
-        emulator: emulator::cached(&cache),
+        emulator: mended::cached(&cache),
         outer_kernel: outer.kernel,
         agent: outer.agent,
         plinth,

@@ -3,10 +3,11 @@
 //! mistake, one whose guest takes thousands of interrupts hung sooner or
 //! later. Takes some minutes to build, so only an explicit request does.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::suite::Suite;
+use super::{PROGRAM, write_wrapper};
 use crate::cache::Cache;
 use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +35,6 @@ const MEND: Mend = Mend {
 };
 
 const SUITE: &str = "bookworm";
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// What an outer machine uses, and nothing else.
 const CONFIGURE: &[&str] = &[
     "--target-list=x86_64-softmmu",
@@ -47,7 +47,6 @@ const CONFIGURE: &[&str] = &[
 const WRAPPER: &str = "#!/bin/sh\n\
     exec \"${0%/*}/qemu\" -L /usr/share/qemu -L /usr/share/seabios \"$@\"\n";
 const DIRECTORY: &str = "emulator";
-const PROGRAM: &str = "qemu-system-x86_64";
 
 /// The mended emulator's program, built if the cache does not have it. Any
 /// version of the suite's will do, so one that was built stays.
@@ -93,51 +92,15 @@ fn compile(dir: &Path) -> Result<()> {
         .arg(dir.join("qemu"))
         .arg(objects.join(PROGRAM))
         .output()?;
-    let wrapper = dir.join(PROGRAM);
-    fs::write(&wrapper, WRAPPER).map_err(Error::file("writing", &wrapper))?;
-    fs::set_permissions(&wrapper, Permissions::from_mode(0o755))
-        .map_err(Error::file("making executable", &wrapper))?;
-    Tool::new("sh", "dash")
-        .arg(&wrapper)
-        .arg("--version")
-        .output()?;
+    write_wrapper(dir, WRAPPER)?;
     fs::remove_dir_all(&work).map_err(Error::file("removing", &work))
 }
 
-/// Fetches the suite's source with package lists of our own: the machine's may
-/// well lack those of sources, and are not ours to change.
 fn unpack_source(work: &Path) -> Result<PathBuf> {
-    let lists = work.join("lists");
-    create(&lists.join("partial"))?;
-    let sources = work.join("sources.list");
-    let line = format!("deb-src [signed-by={KEYRING}] http://deb.debian.org/debian {SUITE} main\n");
-    fs::write(&sources, line).map_err(Error::file("writing", &sources))?;
-    let apt = || {
-        Tool::new("apt-get", "apt")
-            .args(["-q", "-o", "APT::Sandbox::User=root"])
-            .args(["-o", "Dir::Cache::pkgcache=", "-o"])
-            .args(["Dir::Cache::srcpkgcache=", "-o"])
-            .args(["APT::Update::Error-Mode=any", "-o"])
-            .args(["Dir::Etc::sourceparts=-", "-o"])
-            .arg(format!("Dir::Etc::sourcelist={}", sources.display()))
-            .arg("-o")
-            .arg(format!("Dir::State::lists={}", lists.display()))
-            .dir(work)
-    };
     log::info!("fetching QEMU's source");
-    let fetched = |error| {
-        let what = "cannot fetch QEMU's source from deb.debian.org";
-        Error::caused(ErrorKind::Package, what, error)
-    };
-    apt().arg("update").output().map_err(fetched)?;
-    apt()
-        .args(["source", "--download-only", "qemu"])
-        .output()
-        .map_err(fetched)?;
-    let description = fs::read_dir(work)
-        .map_err(Error::file("listing", work))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "dsc"));
+    let suite = Suite::fetch(work, "deb-src", SUITE)?;
+    suite.apt(&["source", "--download-only", "qemu"])?;
+    let description = suite.files("dsc")?.into_iter().next();
     let description = description
         .ok_or_else(|| Error::new(ErrorKind::Package, "apt-get source left no description"))?;
     let source = work.join("source");
