@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::suite::Suite;
-use super::{PROGRAM, write_wrapper};
+use super::{DIRECTORY, PROGRAM, write_wrapper};
 use crate::cache::Cache;
 use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -46,7 +46,6 @@ const CONFIGURE: &[&str] = &[
 /// The firmware is that of the installed package, whichever version it is.
 const WRAPPER: &str = "#!/bin/sh\n\
     exec \"${0%/*}/qemu\" -L /usr/share/qemu -L /usr/share/seabios \"$@\"\n";
-const DIRECTORY: &str = "emulator";
 
 /// The mended emulator's program, built if the cache does not have it. Any
 /// version of the suite's will do, so one that was built stays.
@@ -72,7 +71,7 @@ fn compile(dir: &Path) -> Result<()> {
     let source = unpack_source(&work)?;
     MEND.apply(&source)?;
     let objects = work.join("objects");
-    create(&objects)?;
+    fs::create_dir(&objects).map_err(Error::file("creating", &objects))?;
     log::info!("configuring QEMU");
     Tool::new("sh", "dash")
         .arg(source.join("configure"))
@@ -125,10 +124,6 @@ impl Mend {
         fs::write(&path, text.replace(self.line, self.mended))
             .map_err(Error::file("writing", &path))
     }
-}
-
-fn create(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).map_err(Error::file("creating", dir))
 }
 
 #[cfg(test)]

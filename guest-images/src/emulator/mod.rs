@@ -19,6 +19,9 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::tool::Tool;
 
+/// Where in the cache emulators are.
+const DIRECTORY: &str = "emulator";
+
 /// What an emulator is called in its cache entry, and where it is installed.
 const PROGRAM: &str = "qemu-system-x86_64";
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::suite::Suite;
-use super::{PROGRAM, write_wrapper};
+use super::{DIRECTORY, PROGRAM, write_wrapper};
 use crate::cache::Cache;
 use crate::digest;
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ pub fn fetch(cache: &Cache) -> Result<Option<PathBuf>> {
     if version(&String::from_utf8_lossy(&shown)).is_some_and(|major| major >= GOOD) {
         return Ok(None);
     }
-    let key = format!("emulator/{SUITE}_{}", digest::name([WRAPPER]));
+    let key = format!("{DIRECTORY}/{SUITE}_{}", digest::name([WRAPPER]));
     let dir = cache.entry(&key, unpack)?;
     Ok(Some(dir.join(PROGRAM)))
 }

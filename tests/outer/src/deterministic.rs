@@ -16,7 +16,7 @@ use guest_images::Kernel;
 use outer_agent::protocol::{Decoder, Frame};
 
 use crate::command::Command;
-use crate::emulator::{Emulator, INSTALLED, Setup, memory_file, path_of};
+use crate::emulator::{Emulator, Setup, memory_file, path_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::initramfs::Initramfs;
 use crate::output::{Captured, Output};
@@ -85,7 +85,7 @@ impl Deterministic {
         initramfs.add_command(&self.command)?;
         // One instruction is one nanosecond: the counter runs at 1 GHz.
         let append = "nokaslr mitigations=off tsc=reliable tsc_early_khz=1000000 quiet loglevel=4";
-        let program = self.emulator.as_deref().unwrap_or(INSTALLED.as_ref());
+        let program = self.emulator.as_deref();
         let mut setup = Setup::new(program, &self.kernel.vmlinux, &initramfs.finish()?, append)?;
         setup.serial(&path_of(answers));
         setup.words("-accel tcg,thread=single -icount shift=0,sleep=off -smp 1");

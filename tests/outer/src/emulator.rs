@@ -20,7 +20,7 @@ use rustix::process::{Signal, getpid, set_parent_process_death_signal};
 use crate::error::{Error, Result};
 
 /// Debian's, found in PATH.
-pub(crate) const INSTALLED: &str = "qemu-system-x86_64";
+const INSTALLED: &str = "qemu-system-x86_64";
 
 /// A running emulator; dropping it kills it.
 #[derive(Debug)]
@@ -41,14 +41,20 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// A machine that boots `kernel` with `initrd` and kernel parameters
-    /// `append`. Its first UART is the console.
-    pub(crate) fn new(program: &Path, kernel: &Path, initrd: &[u8], append: &str) -> Result<Self> {
+    /// `append`, in the emulator `program` or else the installed one. Its first
+    /// UART is the console.
+    pub(crate) fn new(
+        program: Option<&Path>,
+        kernel: &Path,
+        initrd: &[u8],
+        append: &str,
+    ) -> Result<Self> {
         let console = memory_file("console").map_err(Error::setup("making the console file"))?;
         let mut file = memory_file("initrd").map_err(Error::setup("making the initrd file"))?;
         file.write_all(initrd)
             .map_err(Error::setup("writing the initrd"))?;
         let mut setup = Self {
-            command: Command::new(program),
+            command: Command::new(program.unwrap_or(INSTALLED.as_ref())),
             console,
             initrd: file,
         };

@@ -13,7 +13,7 @@ use outer_agent::protocol::Frame;
 
 use crate::command::Command;
 use crate::config::OuterConfig;
-use crate::emulator::{Emulator, INSTALLED, Setup};
+use crate::emulator::{Emulator, Setup};
 use crate::error::{Error, ErrorKind, Result};
 use crate::initramfs::Initramfs;
 use crate::line::Line;
@@ -127,20 +127,15 @@ fn setup(config: &OuterConfig) -> Result<Setup> {
     for (number, path) in config.shares.iter().enumerate() {
         initramfs.plan(format_args!("share share{number} {}", path.display()));
     }
-    // The first processor runs no guest: in QEMU 7.2 to 10.0, any processor
-    // that restores its FPU state clears a flag of the first (cpu_clear_ignne),
-    // without a lock, in the word that also holds "nested paging is on" and
-    // SVM's interrupt flag. A guest that was entered or left on the first one
-    // meanwhile lost these, and it or the outer kernel crashed or hung.
-    initramfs.plan(format_args!("spare-first-cpu"));
     let append = format!(
         "nokaslr mitigations=off tsc=reliable tsc_early_khz={} quiet loglevel=4",
         tsc::khz()
     );
-    let program = config.emulator.as_deref().unwrap_or(INSTALLED.as_ref());
+    let program = config.emulator.as_deref();
     let mut setup = Setup::new(program, &kernel.vmlinux, &initramfs.finish()?, &append)?;
     // No ERMS and FSRM: the emulator runs `rep movsb` a byte at a time. Two
-    // processors beside the first: emulators with one stall now and then.
+    // processors beside the first, which the agent leaves to the kernel:
+    // emulators with one stall now and then.
     setup.words("-accel tcg,thread=multi -cpu max,-erms,-fsrm -smp 3,sockets=1,cores=3");
     setup.option("-m", config.memory_mib.to_string());
     setup.words("-device virtio-serial-pci -chardev socket,id=control,fd=0");

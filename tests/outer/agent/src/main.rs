@@ -46,6 +46,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 
 /// Commands from the host, until it wants no more.
 fn serve() -> Result<(), Box<dyn Error>> {
+    setup::spare_first_cpu()?;
     let _keeper = Keeper::new().map_err(|error| format!("using KVM: {error}"))?;
     let mut port = Port::open_virtio()?;
     port.send(&Frame::Ready)?;

@@ -23,8 +23,6 @@ pub(crate) struct Plan {
     shares: Vec<(String, String)>,
     /// The kernel's release and the directory of all its modules.
     module_tree: Option<(String, String)>,
-    /// Commands keep off the first processor.
-    spare_first_cpu: bool,
     /// An encoded command to run instead of listening for commands.
     pub(crate) batch: Option<Vec<u8>>,
 }
@@ -49,7 +47,6 @@ impl Plan {
                 "host-root" => plan.host_root = Some(word()?),
                 "share" => plan.shares.push((word()?, word()?)),
                 "module-tree" => plan.module_tree = Some((word()?, word()?)),
-                "spare-first-cpu" => plan.spare_first_cpu = true,
                 other => return Err(io::Error::other(format!("/outer.conf: {other}?"))),
             }
         }
@@ -83,14 +80,17 @@ pub(crate) fn perform(plan: &Plan) -> io::Result<()> {
         fs::write("/proc/sys/kernel/hostname", "outer")?;
         bring_up_loopback();
     }
-    if plan.spare_first_cpu {
-        spare_first_cpu()?;
-    }
     Ok(())
 }
 
 /// Leaves the first processor to the kernel. What we start inherits that.
-fn spare_first_cpu() -> io::Result<()> {
+///
+/// In QEMU 7.2 to 10.0, any processor that restores its FPU state clears a flag
+/// of the first (cpu_clear_ignne), without a lock, in the word that also holds
+/// "nested paging is on" and SVM's interrupt flag. A guest that was entered or
+/// left on the first one meanwhile lost these, and it or the outer kernel
+/// crashed or hung.
+pub(crate) fn spare_first_cpu() -> io::Result<()> {
     let mut cpus = sched_getaffinity(None)?;
     cpus.unset(0);
     if cpus == CpuSet::new() {
