@@ -127,8 +127,9 @@ fn setup(config: &OuterConfig) -> Result<Setup> {
     for (number, path) in config.shares.iter().enumerate() {
         initramfs.plan(format_args!("share share{number} {}", path.display()));
     }
+    // One processor until the devices are found; the agent starts the others.
     let append = format!(
-        "nokaslr mitigations=off tsc=reliable tsc_early_khz={} quiet loglevel=4",
+        "maxcpus=1 nokaslr mitigations=off tsc=reliable tsc_early_khz={} quiet loglevel=4",
         tsc::khz()
     );
     let program = config.emulator.as_deref();

@@ -6,6 +6,7 @@
 mod command;
 mod keeper;
 mod port;
+mod processors;
 mod setup;
 mod spawn;
 
@@ -46,7 +47,8 @@ fn run() -> Result<(), Box<dyn Error>> {
 
 /// Commands from the host, until it wants no more.
 fn serve() -> Result<(), Box<dyn Error>> {
-    setup::spare_first_cpu()?;
+    processors::start_all()?;
+    processors::spare_first()?;
     let _keeper = Keeper::new().map_err(|error| format!("using KVM: {error}"))?;
     let mut port = Port::open_virtio()?;
     port.send(&Frame::Ready)?;

@@ -10,7 +10,6 @@ use std::process::Command;
 
 use rustix::mount::{MountFlags, mount, mount_move};
 use rustix::system::init_module;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// What to set up, from the initramfs.
 #[derive(Debug, Default)]
@@ -81,22 +80,6 @@ pub(crate) fn perform(plan: &Plan) -> io::Result<()> {
         bring_up_loopback();
     }
     Ok(())
-}
-
-/// Leaves the first processor to the kernel. What we start inherits that.
-///
-/// In QEMU 7.2 to 10.0, any processor that restores its FPU state clears a flag
-/// of the first (cpu_clear_ignne), without a lock, in the word that also holds
-/// "nested paging is on" and SVM's interrupt flag. A guest that was entered or
-/// left on the first one meanwhile lost these, and it or the outer kernel
-/// crashed or hung.
-pub(crate) fn spare_first_cpu() -> io::Result<()> {
-    let mut cpus = sched_getaffinity(None)?;
-    cpus.unset(0);
-    if cpus == CpuSet::new() {
-        return Err(io::Error::other("there is no processor beside the first"));
-    }
-    Ok(sched_setaffinity(None, &cpus)?)
 }
 
 /// Makes the next command see what the host changed under its cached root.
