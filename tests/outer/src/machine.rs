@@ -45,12 +45,12 @@ pub struct OuterMachine {
 
 impl OuterMachine {
     /// Boots a machine and waits until it takes commands. One that gets stuck
-    /// on the way is tried once more, and that is logged.
+    /// or ends on the way is tried once more, and that is logged.
     ///
     /// The calling thread must outlive it: the machine dies with the thread.
     pub fn boot(config: &OuterConfig) -> Result<Self> {
         match Self::boot_once(config) {
-            Err(error) if error.kind() == ErrorKind::Stuck => {
+            Err(error) if matches!(error.kind(), ErrorKind::Stuck | ErrorKind::Died) => {
                 log::warn!("{error}\nbooting once more");
                 Self::boot_once(config)
             }
