@@ -4,8 +4,11 @@
 //! error and an exit status.
 
 mod completions;
+mod connection;
 mod doctor;
+mod output;
 mod run;
+mod table;
 mod usage;
 mod vm;
 
