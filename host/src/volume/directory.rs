@@ -33,6 +33,9 @@ pub struct Volumes {
     root: PathBuf,
 }
 
+/// What has a volume's name: a volume, or why it is damaged.
+pub type Listed = (VolumeName, Result<Volume, Error>);
+
 /// A volume's directory, and what it says of the volume.
 #[derive(Clone, Debug)]
 pub struct Volume {
@@ -61,7 +64,7 @@ impl Volumes {
     ///
     /// # Errors
     /// The directory cannot be read, or is open to other users.
-    pub fn all(&self) -> Result<Vec<(VolumeName, Result<Volume, Error>)>, Error> {
+    pub fn all(&self) -> Result<Vec<Listed>, Error> {
         let names = self.names()?;
         let all = names.into_iter().filter_map(|name| {
             let volume = self.read(&name).transpose()?;
@@ -92,7 +95,7 @@ impl Volumes {
         match names.len() {
             0 => Error::configuration(format!("there is no volume '{selector}', and no other"))
                 .remedy("making one: plinth volume create NAME --size 20GiB"),
-            ..=TOLD => Error::configuration(format!("there is no volume '{selector}'"))
+            1..=TOLD => Error::configuration(format!("there is no volume '{selector}'"))
                 .remedy(format!("one of {}", told.join(", "))),
             _ => Error::configuration(format!("there is no volume '{selector}'"))
                 .remedy("one that plinth volume list lists"),
