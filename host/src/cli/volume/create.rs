@@ -1,5 +1,6 @@
 //! `plinth volume create`: a new volume.
 
+use ::volume::entry::State;
 use ::volume::size::VolumeSize;
 use clap::Args;
 
@@ -44,7 +45,7 @@ impl Create {
         let record = Record::new(name, self.size, speed).map_err(|error| {
             Error::unexpected("this host gives no random numbers").because(error)
         })?;
-        let volume = NewVolume::begin(&volumes, record)?.finish()?;
+        let volume = NewVolume::begin(&volumes, record)?.finish(State::Zero)?;
         println!("{}", volume.record().id);
         Ok(ExitStatus::Success)
     }

@@ -4,6 +4,8 @@ mod create;
 mod delete;
 mod describe;
 mod list;
+mod modify;
+mod resize;
 mod show;
 mod speed;
 
@@ -38,6 +40,8 @@ enum Verb {
     Create(create::Create),
     List(list::List),
     Show(show::Show),
+    Resize(resize::Resize),
+    Modify(modify::Modify),
     Delete(delete::Delete),
 }
 
@@ -47,6 +51,8 @@ impl Volume {
             Verb::Create(verb) => verb.execute(),
             Verb::List(verb) => verb.execute(),
             Verb::Show(verb) => verb.execute(),
+            Verb::Resize(verb) => verb.execute(),
+            Verb::Modify(verb) => verb.execute(),
             Verb::Delete(verb) => verb.execute(),
         }
     }
