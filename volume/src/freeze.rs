@@ -121,6 +121,12 @@ pub enum FreezeError {
     /// It is not at the stage for this.
     #[error("the snapshot is {0:?} already")]
     Stage(Stage),
+    /// The volume has so many already.
+    #[error("{0} snapshots of the volume are under way, which is as many as there can be")]
+    TooMany(usize),
+    /// What is to be frozen has no map.
+    #[error("it is not a volume, or it is in use by a guest at this moment")]
+    NotAVolume,
     /// The map refused.
     #[error(transparent)]
     Map(#[from] MapError),
@@ -176,11 +182,10 @@ impl Freeze {
     /// The moment: what `map` says now is what the freeze keeps. Its volume must
     /// have no write under way. `kept` must be an empty file.
     ///
-    /// The map's new header is to be saved
-    /// ([`save_header`](BlockMap::save_header)) before anybody relies on the
-    /// snapshot and before the next moment; the volume may go on meanwhile. A
-    /// writer that is killed in between loses one generation at most, which
-    /// the one that opening the volume begins makes up for.
+    /// The file `map` is to be synced before anybody relies on the snapshot; the
+    /// volume may go on meanwhile. A writer that is killed in between loses one
+    /// generation at most, which the one that opening the volume begins makes up
+    /// for.
     ///
     /// # Errors
     /// There is no freeze: the volume has only begun a generation.
@@ -210,6 +215,7 @@ impl Freeze {
             header.write(&file)
         };
         begun().map_err(FreezeError::Write)?;
+        map.write_header().map_err(FreezeError::Write)?;
         Ok(Self {
             file,
             kept,
@@ -234,6 +240,11 @@ impl Freeze {
             plan: header.plan,
             moment,
         })
+    }
+
+    /// Whether nobody needs it any more.
+    pub fn is_over(&self) -> bool {
+        !matches!(stage(&self.file), Ok(Some(Stage::Begun)))
     }
 
     /// Sees to it that the snapshot can still be had when `block` changes in
