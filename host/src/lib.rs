@@ -15,3 +15,4 @@ pub mod option;
 pub mod printable;
 pub mod registry;
 pub mod shell;
+pub mod snapshot;
