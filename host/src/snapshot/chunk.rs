@@ -78,6 +78,12 @@ pub fn is_zero(block: &Block) -> bool {
     *block == ZEROES
 }
 
+/// Room for a block, on the heap alone.
+pub fn empty() -> Box<Block> {
+    let bytes = vec![0; BLOCK].into_boxed_slice();
+    bytes.try_into().expect("it has a block's length")
+}
+
 /// Turns blocks into chunks and back. It keeps what zstd needs, so that a
 /// thread that does it often has one of its own.
 pub struct Coder {

@@ -23,11 +23,24 @@
 //! - [`lock`]: who must not be at work at the same time. One host owns a store.
 //! - [`loader`]: fills a volume with what its snapshot holds.
 
+pub mod block_reader;
+pub mod catalog;
 pub mod chunk;
+pub mod collect;
+pub mod delete;
+pub mod diff;
 pub mod digest;
+pub mod lock;
 pub mod manifest;
+pub mod object;
 pub mod record;
 pub mod store;
+pub mod upload;
+pub mod verify;
 
 #[cfg(test)]
 mod test_blocks;
+#[cfg(test)]
+mod test_volume;
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,7 @@
 //! It is written and read as a stream, since that of 64 TiB has 4.8 GB. What a
 //! [`ManifestReader`] gave is to be trusted only when it came to its end.
 
+mod cursor;
 mod reader;
 mod writer;
 
@@ -37,6 +38,7 @@ use volume::size::{BadSize, VolumeSize};
 
 use super::digest::Digest;
 
+pub use cursor::ManifestCursor;
 pub use reader::ManifestReader;
 pub use writer::ManifestWriter;
 

@@ -2,7 +2,7 @@ use super::*;
 use proptest::collection::btree_map;
 use proptest::prelude::*;
 
-fn header() -> Header {
+pub(super) fn header() -> Header {
     let volume: VolumeId = "vol-00000000000000abc".parse().unwrap();
     Header {
         snapshot: "snap-00000000000000def".parse().unwrap(),
@@ -17,7 +17,7 @@ fn header() -> Header {
     }
 }
 
-fn written(header: &Header, entries: &[Entry]) -> Vec<u8> {
+pub(super) fn written(header: &Header, entries: &[Entry]) -> Vec<u8> {
     let mut writer = ManifestWriter::new(Vec::new(), header).unwrap();
     for entry in entries {
         writer.push(entry).unwrap();
@@ -31,7 +31,7 @@ fn read(bytes: &[u8]) -> Result<(Header, Vec<Entry>), BadManifest> {
     Ok((header, reader.collect::<Result<_, _>>()?))
 }
 
-fn entry(index: u32) -> Entry {
+pub(super) fn entry(index: u32) -> Entry {
     let digest = Digest::of(&index.to_le_bytes());
     Entry { index, digest }
 }
