@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use vm_memory::{GuestAddress, GuestMemoryMmap};
+use volume::freeze::FreezeError;
 
 use super::capacity::Capacity;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
+use super::mapped_disk::FreezeFiles;
 use crate::memory::Ram;
 use crate::virtio::buffers::Buffers;
 
@@ -219,5 +221,9 @@ impl Disk for AlignedDisk {
 
     fn sync(&mut self) -> io::Result<()> {
         self.inner.sync()
+    }
+
+    fn freeze(&mut self, files: FreezeFiles) -> Result<(), FreezeError> {
+        self.inner.freeze(files)
     }
 }
