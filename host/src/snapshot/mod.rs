@@ -17,6 +17,7 @@
 //!
 //! - [`digest`], [`chunk`], [`manifest`], [`record`]: the formats.
 //! - [`store`]: where objects are: a directory, or an S3 bucket.
+//! - [`create`]: a volume is frozen, and what it held is stored.
 //! - [`upload`], [`block_reader`]: a snapshot is written, and read.
 //! - [`catalog`]: those that there are; [`delete`], [`collect`], [`verify`],
 //!   [`diff`]: what else is done with them.
@@ -27,6 +28,7 @@ pub mod block_reader;
 pub mod catalog;
 pub mod chunk;
 pub mod collect;
+pub mod create;
 pub mod delete;
 pub mod diff;
 pub mod digest;

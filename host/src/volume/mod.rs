@@ -13,6 +13,7 @@ pub mod delete;
 pub mod directory;
 #[cfg(test)]
 mod fixture;
+pub mod freezes;
 mod grow;
 pub mod name;
 pub mod new_volume;
