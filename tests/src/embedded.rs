@@ -40,5 +40,6 @@ pub fn block(disk: &DiskFile, id: &str) -> DeviceConfig {
         id: id.parse().unwrap(),
         options: DiskOptions::default(),
         limits: None,
+        volume: None,
     })
 }

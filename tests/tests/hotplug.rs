@@ -153,6 +153,7 @@ fn a_disk_that_is_attached_twice_or_unknown_changes_nothing() {
             ..DiskOptions::default()
         },
         limits: None,
+        volume: None,
     }));
     let twice = twice.unwrap_err();
     assert_eq!(twice.kind(), ErrorKind::Configuration);

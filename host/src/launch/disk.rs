@@ -67,6 +67,7 @@ fn open(option: DiskOption, id: DiskId, before: &[BlockConfig]) -> Result<BlockC
         id,
         options: option.options,
         limits: option.limits,
+        volume: None,
     })
 }
 

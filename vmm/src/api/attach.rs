@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 
 use devices::block::id::DiskId;
 use devices::block::lock::{Access, LockError, lock};
+use devices::block::mapped_disk::{FreezeFiles, Mapping};
 use devices::block::open::{DiskOptions, EngineChoice};
 use devices::net::device::NetOptions;
 use devices::net::mac::MacAddress;
@@ -42,6 +43,48 @@ pub(super) struct NewDisk {
     queues: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<LimitsDescription>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume: Option<NewVolume>,
+}
+
+/// What makes a disk a volume. Its files come after the disk's own: `map`, then
+/// `freeze` and `kept` of each snapshot under way, then the loader's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewVolume {
+    /// Snapshots under way.
+    #[serde(default)]
+    freezes: u8,
+    /// Some blocks are still to be loaded.
+    #[serde(default)]
+    loader: bool,
+}
+
+impl NewVolume {
+    fn descriptors(self) -> usize {
+        1 + 2 * usize::from(self.freezes) + usize::from(self.loader)
+    }
+
+    /// Takes what came.
+    fn mapping(self, files: &mut impl Iterator<Item = OwnedFd>) -> Option<Mapping> {
+        let map = files.next()?.into();
+        let mut freezes = Vec::with_capacity(self.freezes.into());
+        for _ in 0..self.freezes {
+            freezes.push(FreezeFiles {
+                freeze: files.next()?.into(),
+                kept: files.next()?.into(),
+            });
+        }
+        let loader = match self.loader {
+            true => Some(files.next()?),
+            false => None,
+        };
+        Some(Mapping {
+            map,
+            freezes,
+            loader,
+        })
+    }
 }
 
 /// How many queues a device has if nothing is said.
@@ -84,9 +127,13 @@ pub(super) fn read(
         Kind::Disk => {
             let disk: NewDisk = body.read()?;
             let id: DiskId = disk.name.parse().map_err(bad("name"))?;
-            let file = passed(descriptors, QueueCount::default(), "disk's file")?.remove(0);
-            let file = File::from(file);
+            let count = 1 + disk.volume.map_or(0, NewVolume::descriptors);
+            let files = passed(descriptors, count, "disk's file")?;
+            let mut files = files.into_iter();
+            let file = files.next().map(File::from).ok_or_else(none_came)?;
             claim(&file, disk.readonly)?;
+            let mapping = |volume: NewVolume| volume.mapping(&mut files).ok_or_else(none_came);
+            let volume = disk.volume.map(mapping).transpose()?;
             Ok(DeviceConfig::Block(BlockConfig {
                 file,
                 id,
@@ -101,6 +148,7 @@ pub(super) fn read(
                     queues: QueueCount::new(disk.queues).map_err(bad("queues"))?,
                 },
                 limits: checked(disk.limits, "limits.")?,
+                volume,
             }))
         }
         Kind::Net => {
@@ -110,7 +158,7 @@ pub(super) fn read(
             let mtu = net.mtu.map(Mtu::new).transpose().map_err(bad("mtu"))?;
             Ok(DeviceConfig::Net(NetConfig {
                 name: net.name,
-                taps: passed(descriptors, queues, "tap")?,
+                taps: passed(descriptors, queues.get().into(), "tap")?,
                 options: NetOptions { mac, mtu },
                 receive: checked(net.receive, "receive.")?,
                 transmit: checked(net.transmit, "transmit.")?,
@@ -124,13 +172,13 @@ fn bad<E: std::fmt::Display>(field: &'static str) -> impl Fn(E) -> Failure {
 }
 
 /// The descriptors of `what`, of which there must be `count`.
-fn passed(
+pub(super) fn passed(
     descriptors: &mut Vec<OwnedFd>,
-    count: QueueCount,
+    count: usize,
     what: &str,
 ) -> Result<Vec<OwnedFd>, Failure> {
-    let (came, count) = (descriptors.len(), count.get());
-    if came == usize::from(count) {
+    let came = descriptors.len();
+    if came == count {
         return Ok(std::mem::take(descriptors));
     }
     let how = "with the request's first byte (SCM_RIGHTS)";
@@ -139,6 +187,10 @@ fn passed(
         _ => format!("{came} open descriptors of the {what} came; pass {count} {how}"),
     };
     Err(Failure::new(Code::MalformedRequest, message))
+}
+
+fn none_came() -> Failure {
+    Failure::new(Code::MalformedRequest, "a descriptor is missing")
 }
 
 /// Locks a disk's file as `plinth` does; whoever passed it may have forgotten

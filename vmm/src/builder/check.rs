@@ -129,6 +129,7 @@ mod tests {
                 id: id.parse().unwrap(),
                 options: crate::DiskOptions::default(),
                 limits: None,
+                volume: None,
             })
         };
         for (line, root) in [

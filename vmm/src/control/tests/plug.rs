@@ -236,6 +236,7 @@ fn a_name_is_free_again_when_the_device_that_had_it_is_closed() {
             id: "data".parse().unwrap(),
             options: DiskOptions::default(),
             limits: None,
+            volume: None,
         };
         vm.attach(DeviceConfig::Block(disk)).unwrap_err()
     };
