@@ -127,3 +127,48 @@ fn mapping(volume: &Volume) -> Result<Mapping, Error> {
 fn loader(volume: &Volume) -> Result<Option<OwnedFd>, Error> {
     volume.expect_plain().map(|()| None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::fixture::{Fixture, MIB, report};
+    use devices::block::open::open_volume as open_disk;
+
+    fn open(volume: &Volume, text: &str) -> Result<OpenVolume, Error> {
+        open_volume(volume.clone(), &text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_volume_is_a_disk_with_a_map_and_a_speed() {
+        let f = Fixture::new();
+        let volume = f.make("root");
+        let disk = open(&volume, "root").unwrap().disk;
+        assert_eq!(disk.id.to_string(), volume.record().id.serial());
+        assert_eq!(disk.limits, Some(volume.record().speed.limits()));
+        let mapping = disk.volume.unwrap();
+        let (disks, _) = open_disk(disk.file, mapping, disk.options).unwrap();
+        assert_eq!(disks[0].info().capacity, 2 * MIB);
+    }
+
+    #[test]
+    fn what_is_only_read_has_no_map_and_is_shared() {
+        let f = Fixture::new();
+        let volume = f.make("root");
+        let one = open(&volume, "root,readonly").unwrap();
+        let other = open(&volume, "root,readonly").unwrap();
+        assert!(one.disk.volume.is_none() && other.disk.volume.is_none());
+        assert!(report(open(&volume, "root")).contains("is in use by process"));
+    }
+
+    #[test]
+    fn a_volume_that_the_machine_has_is_not_given_to_it_again() {
+        let f = Fixture::new();
+        let volume = f.make("root");
+        let refused = report(check_twice(&volume, |id| id == disk_id(&volume)));
+        assert!(
+            refused.contains("the machine has volume 'root' already"),
+            "{refused}"
+        );
+        check_twice(&volume, |_| false).unwrap();
+    }
+}

@@ -9,6 +9,7 @@
 //! after a crash.
 
 mod blocks;
+pub mod check;
 mod claim;
 pub mod copy;
 pub mod delete;
@@ -16,7 +17,7 @@ pub mod directory;
 pub mod export;
 mod extents;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod grow;
 pub mod image;
 pub mod import;

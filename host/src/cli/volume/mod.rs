@@ -1,5 +1,6 @@
 //! `plinth volume`: disks that outlive machines. One file for each verb.
 
+mod check;
 mod copy;
 mod create;
 mod delete;
@@ -48,6 +49,7 @@ enum Verb {
     Copy(copy::Copy),
     Import(import::Import),
     Export(export::Export),
+    Check(check::Check),
     Delete(delete::Delete),
 }
 
@@ -62,6 +64,7 @@ impl Volume {
             Verb::Copy(verb) => verb.execute(),
             Verb::Import(verb) => verb.execute(),
             Verb::Export(verb) => verb.execute(),
+            Verb::Check(verb) => verb.execute(),
             Verb::Delete(verb) => verb.execute(),
         }
     }
