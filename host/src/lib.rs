@@ -19,4 +19,5 @@ pub mod printable;
 pub mod progress;
 pub mod registry;
 pub mod shell;
+pub mod snapshot;
 pub mod volume;
