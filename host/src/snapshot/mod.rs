@@ -30,6 +30,7 @@ pub mod collect;
 pub mod delete;
 pub mod diff;
 pub mod digest;
+pub mod loader;
 pub mod lock;
 pub mod manifest;
 pub mod object;
