@@ -4,10 +4,15 @@
 //! error and an exit status.
 
 mod completions;
+mod connection;
 mod doctor;
+mod limits;
+mod output;
 mod run;
+mod table;
 mod usage;
 mod vm;
+mod volume;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -29,6 +34,7 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Vm(vm::Vm),
+    Volume(volume::Volume),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
@@ -41,6 +47,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(run) => run.execute(asked),
         Command::Vm(vm) => vm.execute(),
+        Command::Volume(volume) => volume.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(&mut Cli::command()),
     };

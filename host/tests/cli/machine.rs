@@ -29,6 +29,9 @@ pub(crate) struct Asked {
 /// The directory of the runtime directories, which plinth makes itself.
 pub(crate) const RUNTIME: &str = "machines";
 
+/// The directory of volumes, which plinth makes itself.
+pub(crate) const DATA: &str = "data";
+
 /// Says yes, and no more.
 pub(crate) const DONE: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 

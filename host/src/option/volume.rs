@@ -1,0 +1,82 @@
+//! A volume to be attached:
+//! `NAME[,readonly][,direct][,engine=ENGINE][,queues=N]`.
+
+use std::str::FromStr;
+
+use vmm::DiskOptions;
+
+use crate::volume::selector::Selector;
+
+use super::Invalid;
+use super::disk::engine;
+use super::list::{OptionList, split_first};
+use super::queues::queues;
+
+/// A volume as the user asked for it.
+#[derive(Clone, Debug)]
+pub struct VolumeOption {
+    /// Its name or id.
+    pub volume: Selector,
+    /// How it is used.
+    pub options: DiskOptions,
+}
+
+impl FromStr for VolumeOption {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let (volume, rest) = split_first(text);
+        let mut option = Self {
+            volume: volume.parse().map_err(Invalid::because)?,
+            options: DiskOptions::default(),
+        };
+        if let Some(rest) = rest {
+            let mut list = OptionList::parse(rest)?;
+            option.options.read_only = list.flag("readonly")?;
+            option.options.direct = list.flag("direct")?;
+            option.options.engine = engine(list.value("engine")?.as_deref())?;
+            option.options.queues = queues(&mut list)?;
+            list.finish("readonly, direct, engine=ENGINE and queues=N")?;
+        }
+        Ok(option)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vmm::{EngineChoice, QueueCount};
+
+    fn error(text: &str) -> String {
+        text.parse::<VolumeOption>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_name_alone_is_a_writable_disk() {
+        let option: VolumeOption = "root".parse().unwrap();
+        assert_eq!(option.volume, "root".parse().unwrap());
+        assert_eq!(option.options, DiskOptions::default());
+        assert!("vol-0123456789abcdef0".parse::<VolumeOption>().is_ok());
+    }
+
+    #[test]
+    fn every_item_can_be_given_in_any_order() {
+        let option: VolumeOption = "root,queues=4,engine=sync,direct,readonly".parse().unwrap();
+        let options = DiskOptions {
+            engine: EngineChoice::Sync,
+            direct: true,
+            read_only: true,
+            queues: QueueCount::new(4).unwrap(),
+        };
+        assert_eq!(option.options, options);
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        assert!(error("").contains("a volume's name has"));
+        assert!(error("a/b").contains("a volume's name has"));
+        assert!(error("root,ro").contains("'ro' is not known here: there are readonly"));
+        assert!(error("root,iops=5").contains("'iops' is not known"));
+        assert!(error("root,engine=aio").contains("io-uring and sync"));
+    }
+}
