@@ -15,6 +15,7 @@ pub mod exit;
 pub mod launch;
 pub mod option;
 pub mod printable;
+pub mod progress;
 pub mod registry;
 pub mod shell;
 pub mod snapshot;

@@ -1,6 +1,7 @@
 //! `plinth volume`, and volumes of machines that answer what a test says.
 
 mod attached;
+mod images;
 
 use std::fs::File;
 use std::path::PathBuf;

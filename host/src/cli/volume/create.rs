@@ -1,5 +1,7 @@
 //! `plinth volume create`: a new volume.
 
+use std::path::PathBuf;
+
 use ::volume::entry::State;
 use ::volume::size::VolumeSize;
 use clap::Args;
@@ -7,7 +9,9 @@ use clap::Args;
 use crate::error::Error;
 use crate::exit::ExitStatus;
 use crate::option::size;
-use crate::volume::directory::Volumes;
+use crate::volume::directory::{Volume, Volumes};
+use crate::volume::image::Format;
+use crate::volume::import::{Import, import};
 use crate::volume::name::VolumeName;
 use crate::volume::new_volume::NewVolume;
 use crate::volume::record::Record;
@@ -18,11 +22,13 @@ use super::speed::{SpeedOptions, refused};
 
 /// Make a volume, and print its id
 ///
-/// It takes no space until it is written to.
+/// A blank one takes no space until it is written to. One that is made --from a
+/// disk image holds what that does, and is as large unless --size says more.
 ///
 /// Examples:
 ///   plinth volume create data --size 20GiB
 ///   plinth volume create log --size 100GiB --type provisioned --iops 16000
+///   plinth volume create root --from debian.qcow2 --format qcow2 --size 20GiB
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Create {
@@ -30,8 +36,22 @@ pub(super) struct Create {
     name: VolumeName,
 
     /// How large it is, 1MiB to 64TiB (powers of 1024; a number alone is bytes)
-    #[arg(long, value_name = "SIZE", value_parser = size::volume, allow_hyphen_values = true)]
-    size: VolumeSize,
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = size::volume,
+        allow_hyphen_values = true,
+        required_unless_present = "from"
+    )]
+    size: Option<VolumeSize>,
+
+    /// The disk image that it begins with, as in plinth volume import
+    #[arg(long, value_name = "IMAGE", requires = "format")]
+    from: Option<PathBuf>,
+
+    /// The image's format, which is never guessed
+    #[arg(long, requires = "from")]
+    format: Option<Format>,
 
     #[command(flatten)]
     speed: SpeedOptions,
@@ -39,14 +59,29 @@ pub(super) struct Create {
 
 impl Create {
     pub(super) fn execute(self) -> Outcome {
-        let name = self.name;
-        let speed = Speed::new(self.speed.asked()).map_err(|error| refused(&name, error))?;
-        let volumes = Volumes::of_this_user()?;
-        let record = Record::new(name, self.size, speed).map_err(|error| {
-            Error::unexpected("this host gives no random numbers").because(error)
-        })?;
-        let volume = NewVolume::begin(&volumes, record)?.finish(State::Zero)?;
+        let speed = Speed::new(self.speed.asked()).map_err(|error| refused(&self.name, error))?;
+        let volume = self.make(&Volumes::of_this_user()?, speed)?;
         println!("{}", volume.record().id);
         Ok(ExitStatus::Success)
+    }
+
+    fn make(self, volumes: &Volumes, speed: Speed) -> Result<Volume, Error> {
+        match (self.from, self.format, self.size) {
+            (Some(image), Some(format), size) => {
+                let image = Import {
+                    name: self.name,
+                    size,
+                    speed,
+                    image: &image,
+                    format,
+                };
+                import(volumes, image)
+            }
+            (None, _, Some(size)) => {
+                let record = Record::new(self.name, size, speed)?;
+                NewVolume::begin(volumes, record, State::Zero)?.finish()
+            }
+            _ => Err(Error::configuration("neither --size nor --from is given")),
+        }
     }
 }

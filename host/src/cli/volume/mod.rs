@@ -1,8 +1,11 @@
 //! `plinth volume`: disks that outlive machines. One file for each verb.
 
+mod copy;
 mod create;
 mod delete;
 mod describe;
+mod export;
+mod import;
 mod list;
 mod modify;
 mod resize;
@@ -42,6 +45,9 @@ enum Verb {
     Show(show::Show),
     Resize(resize::Resize),
     Modify(modify::Modify),
+    Copy(copy::Copy),
+    Import(import::Import),
+    Export(export::Export),
     Delete(delete::Delete),
 }
 
@@ -53,6 +59,9 @@ impl Volume {
             Verb::Show(verb) => verb.execute(),
             Verb::Resize(verb) => verb.execute(),
             Verb::Modify(verb) => verb.execute(),
+            Verb::Copy(verb) => verb.execute(),
+            Verb::Import(verb) => verb.execute(),
+            Verb::Export(verb) => verb.execute(),
             Verb::Delete(verb) => verb.execute(),
         }
     }

@@ -162,3 +162,20 @@ fn a_machine_starts_with_free_volumes_only() {
     let shared = run(&["data,readonly"]);
     assert!(!shared.err.contains("in use"), "{}", shared.err);
 }
+
+#[test]
+fn a_volume_grows_as_a_volume_and_not_as_a_file() {
+    let machines = Machines::new();
+    let serial = create(&machines, "data");
+    let file = path(&machines, "data", "data");
+    let record = Record {
+        disks: [(serial.clone(), file)].into(),
+        ..Record::default()
+    };
+    let _web = machines.start("web", record, |_| answer("200 OK", "{}"));
+    let resize = ["vm", "resize", "web", "--disk", &serial, "--size", "4M"];
+    plinth_in(machines.path(), &resize).refused(
+        CONFIGURATION,
+        &["is the volume 'data'", "plinth volume resize data SIZE"],
+    );
+}
