@@ -1,14 +1,19 @@
 //! Volumes as disks of a machine: opened, locked, held to their speed.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use devices::block::lock::Access;
+use devices::block::mapped_disk::{FreezeFiles, Mapping};
 use vmm::DiskId;
 use vmm::config::BlockConfig;
 
 use crate::error::Error;
 use crate::option::volume::VolumeOption;
 use crate::volume::directory::{Volume, Volumes};
+use crate::volume::under_way::UnderWay;
 
 /// A volume that a machine is to have.
 #[derive(Debug)]
@@ -79,14 +84,46 @@ fn open_volume(mut volume: Volume, option: &VolumeOption) -> Result<OpenVolume, 
         Access::Exclusive
     };
     let data = volume.open(access, options.direct)?;
+    let mapping = match access {
+        Access::Exclusive => Some(mapping(&volume)?),
+        // What nobody writes to is its data, and no more.
+        Access::Shared => volume.expect_plain().map(|()| None)?,
+    };
     let disk = BlockConfig {
         file: data,
         id: disk_id(&volume),
         options,
         limits: Some(volume.record().speed.limits()),
+        volume: mapping,
     };
     Ok(OpenVolume {
         disk,
         path: volume.data(),
     })
+}
+
+/// The files that its writer needs beside `data`.
+fn mapping(volume: &Volume) -> Result<Mapping, Error> {
+    let failed = |error: io::Error| {
+        Error::configuration(format!("volume '{}' cannot be opened", volume.name())).because(error)
+    };
+    let open = |path: &Path| File::options().read(true).write(true).open(path);
+    let under_way = UnderWay::all(volume.directory()).map_err(failed)?;
+    let freezes = under_way.iter().map(|snapshot| {
+        Ok(FreezeFiles {
+            freeze: open(&snapshot.freeze)?,
+            kept: open(&snapshot.kept)?,
+        })
+    });
+    Ok(Mapping {
+        map: open(&volume.map()).map_err(failed)?,
+        freezes: freezes.collect::<io::Result<_>>().map_err(failed)?,
+        loader: loader(volume)?,
+    })
+}
+
+/// A connection to who loads what is still in the snapshot that the volume was
+/// made from; none if nothing is.
+fn loader(volume: &Volume) -> Result<Option<OwnedFd>, Error> {
+    volume.expect_plain().map(|()| None)
 }

@@ -1,5 +1,7 @@
 //! A volume to be attached:
-//! `NAME[,readonly][,direct][,engine=ENGINE][,queues=N]`.
+//! `NAME[,readonly][,direct][,engine=ENGINE]`.
+//!
+//! It has one queue: the worker alone knows the state of its blocks.
 
 use std::str::FromStr;
 
@@ -10,7 +12,6 @@ use crate::volume::selector::Selector;
 use super::Invalid;
 use super::disk::engine;
 use super::list::{OptionList, split_first};
-use super::queues::queues;
 
 /// A volume as the user asked for it.
 #[derive(Clone, Debug)]
@@ -35,8 +36,7 @@ impl FromStr for VolumeOption {
             option.options.read_only = list.flag("readonly")?;
             option.options.direct = list.flag("direct")?;
             option.options.engine = engine(list.value("engine")?.as_deref())?;
-            option.options.queues = queues(&mut list)?;
-            list.finish("readonly, direct, engine=ENGINE and queues=N")?;
+            list.finish("readonly, direct and engine=ENGINE")?;
         }
         Ok(option)
     }
@@ -45,7 +45,7 @@ impl FromStr for VolumeOption {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vmm::{EngineChoice, QueueCount};
+    use vmm::EngineChoice;
 
     fn error(text: &str) -> String {
         text.parse::<VolumeOption>().unwrap_err().to_string()
@@ -61,12 +61,12 @@ mod tests {
 
     #[test]
     fn every_item_can_be_given_in_any_order() {
-        let option: VolumeOption = "root,queues=4,engine=sync,direct,readonly".parse().unwrap();
+        let option: VolumeOption = "root,engine=sync,direct,readonly".parse().unwrap();
         let options = DiskOptions {
             engine: EngineChoice::Sync,
             direct: true,
             read_only: true,
-            queues: QueueCount::new(4).unwrap(),
+            ..DiskOptions::default()
         };
         assert_eq!(option.options, options);
     }
@@ -76,6 +76,7 @@ mod tests {
         assert!(error("").contains("a volume's name has"));
         assert!(error("a/b").contains("a volume's name has"));
         assert!(error("root,ro").contains("'ro' is not known here: there are readonly"));
+        assert!(error("root,queues=2").contains("'queues' is not known"));
         assert!(error("root,iops=5").contains("'iops' is not known"));
         assert!(error("root,engine=aio").contains("io-uring and sync"));
     }

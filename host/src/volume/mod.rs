@@ -29,4 +29,5 @@ pub mod root;
 pub mod selector;
 pub mod speed;
 mod transfer;
+pub mod under_way;
 pub mod usage;

@@ -47,8 +47,7 @@ pub(super) struct Attach {
     #[arg(long)]
     disk: Option<DiskOption>,
 
-    /// Volume, by its name or id:
-    /// NAME[,readonly][,direct][,engine=io-uring|sync][,queues=N]
+    /// Volume, by its name or id: NAME[,readonly][,direct][,engine=io-uring|sync]
     #[arg(long)]
     volume: Option<VolumeOption>,
 
@@ -126,9 +125,18 @@ fn attach_disk(
         "queues": options.queues.get(),
     });
     add_limits(&mut body, "limits", disk.limits);
-    let request = Request::post("/v1/devices")
-        .body(body)
-        .descriptors([disk.file.as_fd()]);
+    let mut files = vec![disk.file.as_fd()];
+    if let Some(volume) = &disk.volume {
+        body["volume"] = json!({
+            "freezes": volume.freezes.len(),
+            "loader": volume.loader.is_some(),
+        });
+        files.push(volume.map.as_fd());
+        let freezes = volume.freezes.iter();
+        files.extend(freezes.flat_map(|files| [files.freeze.as_fd(), files.kept.as_fd()]));
+        files.extend(volume.loader.iter().map(AsFd::as_fd));
+    }
+    let request = Request::post("/v1/devices").body(body).descriptors(files);
     connection.ask(&request)?;
     connection.registry.update(connection.name(), |record| {
         record.disks.insert(name.clone(), path);

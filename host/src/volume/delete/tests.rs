@@ -1,5 +1,9 @@
 use super::super::fixture::{Fixture, report};
 use super::*;
+use crate::boot_id;
+use ::volume::freeze::{self, Freeze, Plan};
+use ::volume::map::BlockMap;
+use std::fs::File;
 
 fn delete(f: &Fixture, name: &str) -> Result<(), Error> {
     super::delete(&f.volumes, &name.parse().unwrap())
@@ -32,11 +36,30 @@ fn a_volume_in_use_stays() {
 fn a_volume_with_a_snapshot_that_is_only_here_stays() {
     let f = Fixture::new();
     let volume = f.make("root");
-    let freeze = volume.directory().join("freeze-snap-0123456789abcdef0");
-    fs::write(&freeze, "").unwrap();
+    let snapshot = "snap-0123456789abcdef0".parse().unwrap();
+    let under_way = UnderWay::new(volume.directory(), snapshot);
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true);
+    let freeze = options.open(&under_way.freeze).unwrap();
+    let plan = Plan {
+        snapshot,
+        volume: volume.record().id,
+        created: 0,
+        boot: boot_id::read().unwrap(),
+        parent: None,
+    };
+    freeze::plan(&freeze, &plan).unwrap();
+    let kept = File::create_new(&under_way.kept).unwrap();
+    let map = File::options().read(true).write(true).open(volume.map());
+    let mut map = BlockMap::open(map.unwrap()).unwrap();
+    Freeze::begin(freeze, kept, &mut map).unwrap();
     let refused = report(delete(&f, "root"));
-    assert!(refused.contains("not stored yet, snap-0123456789abcdef0"));
-    fs::remove_file(&freeze).unwrap();
+    assert!(
+        refused.contains("not stored yet, snap-0123456789abcdef0"),
+        "{refused}"
+    );
+    fs::remove_file(&under_way.freeze).unwrap();
+    fs::write(&under_way.freeze, "what a crash left").unwrap();
     delete(&f, "root").unwrap();
 }
 

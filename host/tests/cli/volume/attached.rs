@@ -28,7 +28,7 @@ fn a_volume_is_attached_with_its_lock_its_serial_number_and_its_speed() {
     let machines = Machines::new();
     let serial = create(&machines, "data");
     let web = start(&machines, "web", &serial, false);
-    let attach = ["vm", "attach", "web", "--volume", "data,queues=2"];
+    let attach = ["vm", "attach", "web", "--volume", "data,engine=sync"];
     let run = plinth_in(machines.path(), &attach);
     assert_eq!(
         (run.code, run.out.trim()),
@@ -50,6 +50,8 @@ fn a_volume_is_attached_with_its_lock_its_serial_number_and_its_speed() {
         lines[1].contains(r#""operations_per_second":3000"#),
         "{lines:?}"
     );
+
+    assert!(lines[1].contains(r#""volume":{"freezes":0,"loader":false}"#));
 
     // The descriptor that went over holds the volume.
     plinth_in(machines.path(), &attach).refused(
