@@ -20,6 +20,7 @@
 //! - [`upload`], [`block_reader`]: a snapshot is written, and read.
 //! - [`catalog`]: those that there are; [`delete`], [`collect`], [`verify`],
 //!   [`diff`]: what else is done with them.
+//! - [`needs`]: which of them volumes need.
 //! - [`lock`]: who must not be at work at the same time. One host owns a store.
 //! - [`loader`]: fills a volume with what its snapshot holds.
 
@@ -33,6 +34,7 @@ pub mod digest;
 pub mod loader;
 pub mod lock;
 pub mod manifest;
+pub mod needs;
 pub mod object;
 pub mod record;
 pub mod store;
