@@ -21,6 +21,7 @@
 //! - [`upload`], [`block_reader`]: a snapshot is written, and read.
 //! - [`catalog`]: those that there are; [`delete`], [`collect`], [`verify`],
 //!   [`diff`]: what else is done with them.
+//! - [`needs`]: which of them volumes need.
 //! - [`lock`]: who must not be at work at the same time. One host owns a store.
 //! - [`loader`]: fills a volume with what its snapshot holds.
 
@@ -32,8 +33,10 @@ pub mod create;
 pub mod delete;
 pub mod diff;
 pub mod digest;
+pub mod loader;
 pub mod lock;
 pub mod manifest;
+pub mod needs;
 pub mod object;
 pub mod record;
 pub mod store;
