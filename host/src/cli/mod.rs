@@ -4,11 +4,13 @@
 //! error and an exit status.
 
 mod completions;
-mod connection;
+
 mod doctor;
 mod limits;
+mod load_blocks;
 mod output;
 mod run;
+mod snapshot;
 mod table;
 mod usage;
 mod vm;
@@ -19,6 +21,7 @@ use std::time::Instant;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::client::connection;
 use crate::error::Error;
 use crate::exit::{self, ExitStatus};
 
@@ -35,8 +38,11 @@ enum Command {
     Run(run::Run),
     Vm(vm::Vm),
     Volume(volume::Volume),
+    Snapshot(snapshot::Snapshot),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
+    #[command(hide = true)]
+    LoadBlocks(load_blocks::LoadBlocks),
 }
 
 /// Does what the command line says. Wrong usage ends the process here, with
@@ -48,8 +54,10 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.execute(asked),
         Command::Vm(vm) => vm.execute(),
         Command::Volume(volume) => volume.execute(),
+        Command::Snapshot(snapshot) => snapshot.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(&mut Cli::command()),
+        Command::LoadBlocks(load) => load.execute(),
     };
     let status = result.unwrap_or_else(|error: Error| {
         eprintln!("plinth: {}", error.report());

@@ -1,19 +1,16 @@
 //! Volumes as disks of a machine: opened, locked, held to their speed.
 
-use std::fs::File;
-use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use devices::block::lock::Access;
-use devices::block::mapped_disk::{FreezeFiles, Mapping};
+use devices::block::mapped_disk::Mapping;
 use vmm::DiskId;
 use vmm::config::BlockConfig;
 
 use crate::error::Error;
 use crate::option::volume::VolumeOption;
 use crate::volume::directory::{Volume, Volumes};
-use crate::volume::under_way::UnderWay;
 
 /// A volume that a machine is to have.
 #[derive(Debug)]
@@ -102,22 +99,11 @@ fn open_volume(mut volume: Volume, option: &VolumeOption) -> Result<OpenVolume, 
     })
 }
 
-/// The files that its writer needs beside `data`.
+/// The files that its writer needs beside `data`, which the caller has locked.
 fn mapping(volume: &Volume) -> Result<Mapping, Error> {
-    let failed = |error: io::Error| {
-        Error::configuration(format!("volume '{}' cannot be opened", volume.name())).because(error)
-    };
-    let open = |path: &Path| File::options().read(true).write(true).open(path);
-    let under_way = UnderWay::all(volume.directory()).map_err(failed)?;
-    let freezes = under_way.iter().map(|snapshot| {
-        Ok(FreezeFiles {
-            freeze: open(&snapshot.freeze)?,
-            kept: open(&snapshot.kept)?,
-        })
-    });
     Ok(Mapping {
-        map: open(&volume.map()).map_err(failed)?,
-        freezes: freezes.collect::<io::Result<_>>().map_err(failed)?,
+        map: volume.open_map()?,
+        freezes: volume.open_freezes()?,
         loader: loader(volume)?,
     })
 }

@@ -17,9 +17,11 @@
 //!
 //! - [`digest`], [`chunk`], [`manifest`], [`record`]: the formats.
 //! - [`store`]: where objects are: a directory, or an S3 bucket.
+//! - [`create`]: a volume is frozen, and what it held is stored.
 //! - [`upload`], [`block_reader`]: a snapshot is written, and read.
 //! - [`catalog`]: those that there are; [`delete`], [`collect`], [`verify`],
 //!   [`diff`]: what else is done with them.
+//! - [`needs`]: which of them volumes need.
 //! - [`lock`]: who must not be at work at the same time. One host owns a store.
 //! - [`loader`]: fills a volume with what its snapshot holds.
 
@@ -27,11 +29,14 @@ pub mod block_reader;
 pub mod catalog;
 pub mod chunk;
 pub mod collect;
+pub mod create;
 pub mod delete;
 pub mod diff;
 pub mod digest;
+pub mod loader;
 pub mod lock;
 pub mod manifest;
+pub mod needs;
 pub mod object;
 pub mod record;
 pub mod store;

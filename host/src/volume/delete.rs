@@ -7,15 +7,16 @@ use std::path::PathBuf;
 use ::volume::id::VolumeId;
 use devices::block::lock::Access;
 
+use crate::boot_id;
 use crate::durable;
 use crate::error::Error;
 
 use super::claim::{Unclaimed, claim};
 use super::directory::{GONE, Volumes};
+use super::freezes::{PendingSnapshot, pending_snapshots};
 use super::name::VolumeName;
 use super::new_volume::sweep;
 use super::selector::Selector;
-use super::under_way::UnderWay;
 
 /// Removes the volume that `selector` means, also one that is damaged: whoever
 /// deletes it wants it no more. When this returns its name is free, whatever
@@ -41,7 +42,11 @@ pub fn delete(volumes: &Volumes, selector: &Selector) -> Result<(), Error> {
         Err(why) => return Err(why.explain(&name, id)),
     };
     let failed = |error| failed(&name, error);
-    if let Some(UnderWay { snapshot, .. }) = UnderWay::all(&directory).map_err(failed)?.first() {
+    let boot = boot_id::read().map_err(failed)?;
+    let pending = pending_snapshots(&directory).map_err(failed)?;
+    if let Some(PendingSnapshot { snapshot, .. }) =
+        pending.iter().find(|one| one.is_under_way(boot))
+    {
         return Err(Error::configuration(format!(
             "volume '{name}' has a snapshot that is not stored yet, {snapshot}"
         ))

@@ -18,6 +18,7 @@ pub mod export;
 mod extents;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod freezes;
 mod grow;
 pub mod image;
 pub mod import;
@@ -30,5 +31,4 @@ pub mod root;
 pub mod selector;
 pub mod speed;
 mod transfer;
-pub mod under_way;
 pub mod usage;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::error::Error;
 
@@ -50,12 +51,12 @@ impl Location {
     ///
     /// # Errors
     /// The environment does not say how to reach it.
-    pub fn open(&self) -> Result<Box<dyn Store>, Error> {
+    pub fn open(&self) -> Result<Arc<dyn Store>, Error> {
         match self {
-            Self::Directory(path) => Ok(Box::new(Directory::new(path.clone()))),
+            Self::Directory(path) => Ok(Arc::new(Directory::new(path.clone()))),
             Self::S3 { bucket, prefix } => {
                 let settings = Settings::from_environment(|name| std::env::var(name).ok());
-                Ok(Box::new(S3::new(bucket, prefix, settings)?))
+                Ok(Arc::new(S3::new(bucket, prefix, settings)?))
             }
         }
     }

@@ -1,9 +1,7 @@
 use super::super::fixture::{Fixture, report};
 use super::*;
 use crate::boot_id;
-use ::volume::freeze::{self, Freeze, Plan};
-use ::volume::map::BlockMap;
-use std::fs::File;
+use ::volume::freeze::Plan;
 
 fn delete(f: &Fixture, name: &str) -> Result<(), Error> {
     super::delete(&f.volumes, &name.parse().unwrap())
@@ -37,10 +35,6 @@ fn a_volume_with_a_snapshot_that_is_only_here_stays() {
     let f = Fixture::new();
     let volume = f.make("root");
     let snapshot = "snap-0123456789abcdef0".parse().unwrap();
-    let under_way = UnderWay::new(volume.directory(), snapshot);
-    let mut options = File::options();
-    options.read(true).write(true).create_new(true);
-    let freeze = options.open(&under_way.freeze).unwrap();
     let plan = Plan {
         snapshot,
         volume: volume.record().id,
@@ -48,18 +42,15 @@ fn a_volume_with_a_snapshot_that_is_only_here_stays() {
         boot: boot_id::read().unwrap(),
         parent: None,
     };
-    freeze::plan(&freeze, &plan).unwrap();
-    let kept = File::create_new(&under_way.kept).unwrap();
-    let map = File::options().read(true).write(true).open(volume.map());
-    let mut map = BlockMap::open(map.unwrap()).unwrap();
-    Freeze::begin(freeze, kept, &mut map).unwrap();
+    let pending = volume.plan_freeze(&plan).unwrap();
+    pending.begin(&volume).unwrap();
     let refused = report(delete(&f, "root"));
     assert!(
         refused.contains("not stored yet, snap-0123456789abcdef0"),
         "{refused}"
     );
-    fs::remove_file(&under_way.freeze).unwrap();
-    fs::write(&under_way.freeze, "what a crash left").unwrap();
+    fs::remove_file(pending.freeze()).unwrap();
+    fs::write(pending.freeze(), "what a crash left").unwrap();
     delete(&f, "root").unwrap();
 }
 
