@@ -13,6 +13,7 @@ pub mod disk;
 pub mod image;
 pub mod kernel;
 pub mod kvm;
+pub mod loader;
 pub mod memory;
 pub mod net;
 pub mod outputs;

@@ -5,14 +5,13 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 
-use ::volume::freeze::Header;
-use ::volume::frozen::FrozenView;
 use ::volume::id::SnapshotId;
 use ::volume::map::BlockMap;
 
+use crate::boot_id;
 use crate::error::Error;
 use crate::volume::directory::{Volume, Volumes};
-use crate::volume::under_way::UnderWay;
+use crate::volume::freezes::PendingSnapshot;
 
 use super::digest::Digest;
 
@@ -20,7 +19,7 @@ use super::digest::Digest;
 pub struct Needs {
     /// Snapshots, and by whom each is needed.
     users: Vec<(SnapshotId, String)>,
-    under_way: Vec<(Volume, UnderWay)>,
+    under_way: Vec<PendingSnapshot>,
 }
 
 impl Needs {
@@ -61,8 +60,8 @@ impl Needs {
     /// A snapshot under way cannot be read.
     pub fn chunks(&self) -> Result<HashSet<Digest>, Error> {
         let mut chunks = HashSet::new();
-        for (volume, under_way) in &self.under_way {
-            let taken = taken(volume, under_way, &mut chunks);
+        for under_way in &self.under_way {
+            let taken = taken(under_way, &mut chunks);
             taken.map_err(|error| {
                 let what = format!("snapshot {} under way cannot be read", under_way.snapshot);
                 Error::host(what).because(error)
@@ -74,7 +73,9 @@ impl Needs {
     fn add(&mut self, volume: Volume) -> Result<(), Error> {
         let unread = |error: io::Error| Error::host("its files cannot be read").because(error);
         let name = volume.name().clone();
-        let under_way = UnderWay::all(volume.directory()).map_err(unread)?;
+        let boot = boot_id::read().map_err(unread)?;
+        let mut under_way = volume.pending_snapshots()?;
+        under_way.retain(|pending| pending.is_under_way(boot));
         if let Some(origin) = volume.record().origin
             && is_loading(&volume)?
         {
@@ -82,11 +83,9 @@ impl Needs {
             self.users.push((origin, user));
         }
         for one in under_way {
-            let header = File::open(&one.freeze).map_err(unread)?;
-            let header = Header::read(&header);
-            let header =
-                header.map_err(|error| Error::host("its files cannot be read").because(error))?;
-            let parent = header.plan.parent.map(|(parent, _)| parent);
+            let header = one.header.as_ref();
+            let parent = header.and_then(|header| header.plan.parent);
+            let parent = parent.map(|(parent, _)| parent);
             for needed in [parent, volume.record().origin].into_iter().flatten() {
                 let user = format!(
                     "snapshot {} of volume '{name}', which is being stored",
@@ -94,7 +93,7 @@ impl Needs {
                 );
                 self.users.push((needed, user));
             }
-            self.under_way.push((volume.clone(), one));
+            self.under_way.push(one);
         }
         Ok(())
     }
@@ -111,17 +110,15 @@ fn is_loading(volume: &Volume) -> Result<bool, Error> {
     }
 }
 
-fn taken(volume: &Volume, under_way: &UnderWay, chunks: &mut HashSet<Digest>) -> io::Result<()> {
-    let freeze = match File::open(&under_way.freeze) {
+fn taken(under_way: &PendingSnapshot, chunks: &mut HashSet<Digest>) -> Result<(), Error> {
+    if !under_way.freeze().exists() {
         // Completed in the meantime.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        freeze => freeze?,
-    };
-    let (map, data) = (File::open(volume.map())?, File::open(volume.data())?);
-    let view = FrozenView::open(map, data, freeze, File::open(&under_way.kept)?);
-    let view = view.map_err(io::Error::other)?;
+        return Ok(());
+    }
+    let view = under_way.view()?;
+    let unread = |error| Error::host("what was stored of it is not known").because(error);
     for block in 0..view.moment().size.blocks() {
-        chunks.extend(view.taken(block)?.map(Digest::from_bytes));
+        chunks.extend(view.taken(block).map_err(unread)?.map(Digest::from_bytes));
     }
     Ok(())
 }
