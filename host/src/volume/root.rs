@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
+use crate::durable;
 use crate::error::Error;
 
 /// Names another directory, for tests and unusual installations.
@@ -66,11 +67,20 @@ fn choose(
 /// # Errors
 /// It cannot be made, or is not this user's alone.
 pub fn prepare(path: &Path) -> Result<(), Error> {
-    match DirBuilder::new().recursive(true).mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(refused(path, "cannot be made").because(error))
-        }
-        _ => vet(path),
+    make(path).map_err(|error| refused(path, "cannot be made").because(error))?;
+    vet(path)
+}
+
+/// Makes the directory `path` where it is missing, durably: what is kept in it
+/// would be lost with it.
+fn make(path: &Path) -> io::Result<()> {
+    let Some(parent) = path.parent().filter(|_| !path.exists()) else {
+        return Ok(());
+    };
+    make(parent)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => durable::synchronize(parent),
     }
 }
 
