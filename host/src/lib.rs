@@ -18,6 +18,7 @@ pub mod holder;
 pub mod launch;
 pub mod option;
 pub mod printable;
+pub mod private_directory;
 pub mod progress;
 pub mod registry;
 pub mod shell;
