@@ -19,7 +19,8 @@ use crate::amount::Amount;
 use crate::durable;
 use crate::error::Error;
 
-use super::directory::{GONE, NEW, Volume, Volumes, lock};
+use super::directory::{GONE, NEW, Volume, Volumes};
+use super::lock::lock;
 use super::name::VolumeName;
 use super::record::Record;
 use super::root;
