@@ -2,17 +2,13 @@
 //! snapshots under way.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io;
 
-use ::volume::freeze::Header;
-use ::volume::frozen::FrozenView;
 use ::volume::id::SnapshotId;
-use ::volume::map::BlockMap;
 
+use crate::boot_id;
 use crate::error::Error;
 use crate::volume::directory::{Volume, Volumes};
-use crate::volume::under_way::UnderWay;
+use crate::volume::freezes::PendingSnapshot;
 
 use super::digest::Digest;
 
@@ -20,7 +16,7 @@ use super::digest::Digest;
 pub struct Needs {
     /// Snapshots, and by whom each is needed.
     users: Vec<(SnapshotId, String)>,
-    under_way: Vec<(Volume, UnderWay)>,
+    under_way: Vec<PendingSnapshot>,
 }
 
 impl Needs {
@@ -31,12 +27,15 @@ impl Needs {
     /// # Errors
     /// A volume cannot be looked at: then it is not known.
     pub fn of(volumes: &Volumes) -> Result<Self, Error> {
+        let boot = boot_id::read().map_err(|error| {
+            Error::host("it is not known which snapshots are under way").because(error)
+        })?;
         let mut needs = Self {
             users: Vec::new(),
             under_way: Vec::new(),
         };
         for (name, volume) in volumes.all()? {
-            let added = volume.and_then(|volume| needs.add(volume));
+            let added = volume.and_then(|volume| needs.add(&volume, boot));
             added.map_err(|error| {
                 let what = format!("it is not known which snapshots volume '{name}' needs");
                 Error::host(what)
@@ -61,67 +60,52 @@ impl Needs {
     /// A snapshot under way cannot be read.
     pub fn chunks(&self) -> Result<HashSet<Digest>, Error> {
         let mut chunks = HashSet::new();
-        for (volume, under_way) in &self.under_way {
-            let taken = taken(volume, under_way, &mut chunks);
-            taken.map_err(|error| {
-                let what = format!("snapshot {} under way cannot be read", under_way.snapshot);
-                Error::host(what).because(error)
-            })?;
+        for pending in &self.under_way {
+            // Completed in the meantime: its manifest names them.
+            if !pending.freeze().exists() {
+                continue;
+            }
+            let view = pending.view()?;
+            for block in 0..view.moment().size.blocks() {
+                let taken = view.taken(block).map_err(|error| {
+                    let what = format!("snapshot {} under way cannot be read", pending.snapshot);
+                    Error::host(what).because(error)
+                })?;
+                chunks.extend(taken.map(Digest::from_bytes));
+            }
         }
         Ok(chunks)
     }
 
-    fn add(&mut self, volume: Volume) -> Result<(), Error> {
-        let unread = |error: io::Error| Error::host("its files cannot be read").because(error);
-        let name = volume.name().clone();
-        let under_way = UnderWay::all(volume.directory()).map_err(unread)?;
-        if let Some(origin) = volume.record().origin
-            && is_loading(&volume)?
+    fn add(&mut self, volume: &Volume, boot: [u8; 16]) -> Result<(), Error> {
+        let name = volume.name();
+        let origin = volume.record().origin;
+        if let Some(origin) = origin
+            && !volume.is_loaded()?
         {
             let user = format!("volume '{name}', which is being loaded from it");
             self.users.push((origin, user));
         }
-        for one in under_way {
-            let header = File::open(&one.freeze).map_err(unread)?;
-            let header = Header::read(&header);
-            let header =
-                header.map_err(|error| Error::host("its files cannot be read").because(error))?;
-            let parent = header.plan.parent.map(|(parent, _)| parent);
-            for needed in [parent, volume.record().origin].into_iter().flatten() {
-                let user = format!(
-                    "snapshot {} of volume '{name}', which is being stored",
-                    one.snapshot
-                );
+        for pending in volume.pending_snapshots()? {
+            if pending.is_over(boot) {
+                continue;
+            }
+            let parent = pending
+                .header
+                .as_ref()
+                .and_then(|header| header.plan.parent);
+            for needed in parent.map(|(id, _)| id).into_iter().chain(origin) {
+                let id = pending.snapshot;
+                let user = format!("snapshot {id} of volume '{name}', which is not stored yet");
                 self.users.push((needed, user));
             }
-            self.under_way.push((volume.clone(), one));
+            if pending.is_under_way(boot) {
+                self.under_way.push(pending);
+            }
         }
         Ok(())
     }
 }
 
-/// May blocks of `volume` still be in its origin alone? A volume that is
-/// attached says so until it is closed.
-fn is_loading(volume: &Volume) -> Result<bool, Error> {
-    let map = File::open(volume.map()).map(BlockMap::read);
-    match map {
-        Ok(Ok(map)) => Ok(!map.is_complete()),
-        Ok(Err(error)) => Err(Error::host("its map cannot be read").because(error)),
-        Err(error) => Err(Error::host("its map cannot be read").because(error)),
-    }
-}
-
-fn taken(volume: &Volume, under_way: &UnderWay, chunks: &mut HashSet<Digest>) -> io::Result<()> {
-    let freeze = match File::open(&under_way.freeze) {
-        // Completed in the meantime.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        freeze => freeze?,
-    };
-    let (map, data) = (File::open(volume.map())?, File::open(volume.data())?);
-    let view = FrozenView::open(map, data, freeze, File::open(&under_way.kept)?);
-    let view = view.map_err(io::Error::other)?;
-    for block in 0..view.moment().size.blocks() {
-        chunks.extend(view.taken(block)?.map(Digest::from_bytes));
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use crate::snapshot::chunk;
 use crate::snapshot::collect::collect;
 use crate::snapshot::lock::Collecting;
+use crate::snapshot::object;
 use crate::snapshot::store::failing::Failing;
 use crate::snapshot::store::s3_server::Server;
 use crate::snapshot::store::{Directory, Kind, S3};

@@ -1,0 +1,254 @@
+//! `plinth snapshot`, with snapshots that a test has stored.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use host::snapshot::chunk::{BLOCK, Block};
+use host::snapshot::digest::Digest;
+use host::snapshot::lock::Adding;
+use host::snapshot::manifest::Header;
+use host::snapshot::record::About;
+use host::snapshot::store::{Directory, Name};
+use host::snapshot::upload::{BlockSource, Upload, upload};
+use serde_json::Value;
+use volume::entry::Generation;
+use volume::freeze::Share;
+use volume::id::SnapshotId;
+use volume::size::VolumeSize;
+
+use crate::machine::{DATA, Machines};
+use crate::plinth::{Run, plinth_in};
+
+const CONFIGURATION: i32 = 2;
+const HOST: i32 = 3;
+const BLOCKS: u32 = 8;
+
+/// A volume whose blocks are each full of one byte; 0 for zeroes.
+struct Bytes([u8; BLOCKS as usize]);
+
+impl BlockSource for Bytes {
+    fn share(&mut self, _: u32) -> io::Result<Share> {
+        Ok(Share::Data)
+    }
+
+    fn read(&mut self, index: u32, block: &mut Block) -> io::Result<()> {
+        block.fill(self.0[index as usize]);
+        Ok(())
+    }
+
+    fn taken(&self, _: u32) -> io::Result<Option<Digest>> {
+        Ok(None)
+    }
+
+    fn take(&self, _: u32, _: &Digest) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn id(number: u32) -> SnapshotId {
+    format!("snap-{number:017x}").parse().unwrap()
+}
+
+fn take(machines: &Machines, number: u32, bytes: [u8; BLOCKS as usize]) {
+    let data = machines.path().join(DATA);
+    let to_store = Upload {
+        header: Header {
+            snapshot: id(number),
+            volume: "vol-00000000000000001".parse().unwrap(),
+            size: VolumeSize::new(u64::from(BLOCKS) * BLOCK as u64).unwrap(),
+            created: u64::from(number),
+            generation: Generation::FIRST,
+            parent: None,
+        },
+        about: About {
+            volume_name: "web".into(),
+            description: "before the \x1b[31mupgrade".into(),
+            encryption: None,
+        },
+        origin: None,
+        source: &mut Bytes(bytes),
+    };
+    let lock = Adding::wait(&data).unwrap();
+    let store = Directory::new(data.join("snapshots"));
+    upload(to_store, &store, &lock, &mut |_| {}).unwrap();
+}
+
+fn snapshot(machines: &Machines, arguments: &[&str]) -> Run {
+    plinth_in(machines.path(), &[&["snapshot"], arguments].concat())
+}
+
+fn json(machines: &Machines, arguments: &[&str]) -> Value {
+    let arguments = [arguments, &["--output", "json"]].concat();
+    serde_json::from_str(&snapshot(machines, &arguments).out).unwrap()
+}
+
+fn chunk(machines: &Machines, byte: u8) -> PathBuf {
+    let name = Name::Chunk(Digest::of(&[byte; BLOCK]));
+    let store = machines.path().join(DATA).join("snapshots");
+    store.join(name.to_string())
+}
+
+#[test]
+fn snapshots_are_listed_shown_compared_and_deleted() {
+    let machines = Machines::new();
+    let none = snapshot(&machines, &["list"]);
+    assert_eq!(
+        (none.code, none.err.as_str()),
+        (0, "There are no snapshots.\n")
+    );
+    take(&machines, 1, [1, 2, 3, 3, 0, 0, 0, 0]);
+    take(&machines, 2, [1, 9, 9, 3, 4, 0, 0, 0]);
+    let (first, second) = (id(1).to_string(), id(2).to_string());
+
+    let list = snapshot(&machines, &["list"]);
+    let lines: Vec<&str> = list.out.lines().collect();
+    assert!(lines[0].starts_with("ID "), "{}", list.out);
+    assert!(
+        lines[1].starts_with(&format!("{first}  web     4.00 MiB  2.00 MiB")),
+        "{}",
+        list.out
+    );
+    assert!(
+        lines[1].ends_with("completed  before the [31mupgrade"),
+        "{}",
+        list.out
+    );
+    assert!(lines[2].starts_with(&second), "{}", list.out);
+    let elsewhere = ["list", "--volume", "vol-00000000000000002"];
+    assert_eq!(json(&machines, &elsewhere), serde_json::json!([]));
+
+    let shown = json(&machines, &["show", &first]);
+    assert_eq!(shown["data_bytes"], 4 * BLOCK);
+    assert_eq!(shown["volume_name"], "web");
+    assert_eq!(shown["encrypted"], false);
+    let shown = snapshot(&machines, &["show", &first]);
+    assert!(
+        shown.out.contains("web, vol-00000000000000001"),
+        "{}",
+        shown.out
+    );
+
+    let diff = snapshot(&machines, &["diff", &first, &second]);
+    let lines: Vec<&str> = diff.out.lines().collect();
+    assert_eq!(lines[0], "OFFSET   LENGTH   BLOCKS  CHANGE");
+    assert_eq!(lines[1], "512 KiB  1 MiB    1-2     changed");
+    assert_eq!(lines[2], "2 MiB    512 KiB  4       added");
+    let diff = json(&machines, &["diff", &second, &first]);
+    assert_eq!(diff[1]["change"], "zeroed");
+    assert_eq!(diff[1]["offset_bytes"], 4 * BLOCK);
+
+    assert_eq!(snapshot(&machines, &["delete", &first]).code, 0);
+    assert!(!chunk(&machines, 2).exists());
+    assert!(chunk(&machines, 3).exists());
+    let verified = snapshot(&machines, &["verify"]);
+    assert_eq!((verified.code, verified.err.as_str()), (0, ""));
+    assert_eq!(
+        verified.out,
+        format!("{second}: whole, 5 blocks, 2.50 MiB\n")
+    );
+    let gone = snapshot(&machines, &["show", &first]);
+    gone.refused(
+        CONFIGURATION,
+        &["there is no snapshot", &first, "plinth snapshot list"],
+    );
+}
+
+#[test]
+fn what_a_deletion_leaves_is_collected() {
+    let machines = Machines::new();
+    take(&machines, 1, [1, 2, 0, 0, 0, 0, 0, 0]);
+    take(&machines, 2, [2, 0, 0, 0, 0, 0, 0, 0]);
+    let first = id(1).to_string();
+    let deleted = snapshot(&machines, &["delete", "--keep-chunks", &first]);
+    assert_eq!(deleted.code, 0, "{}", deleted.err);
+    assert!(chunk(&machines, 1).exists());
+    let collected = json(&machines, &["collect"]);
+    assert_eq!(collected["freed_chunks"], 1);
+    assert_eq!(collected["kept_chunks"], 1);
+    let again = snapshot(&machines, &["collect"]);
+    assert!(
+        again.out.starts_with("freed 0 B in 0 objects; "),
+        "{}",
+        again.out
+    );
+    assert!(
+        again
+            .out
+            .ends_with("in 1 chunks are kept for 1 snapshots\n"),
+        "{}",
+        again.out
+    );
+}
+
+#[test]
+fn while_a_snapshot_is_stored_nothing_is_collected() {
+    let machines = Machines::new();
+    take(&machines, 1, [1; BLOCKS as usize]);
+    let storing = Adding::wait(&machines.path().join(DATA)).unwrap();
+    let deleted = snapshot(&machines, &["delete", &id(1).to_string()]);
+    assert_eq!(deleted.code, 0);
+    assert!(
+        deleted.err.contains("plinth snapshot collect will free"),
+        "{}",
+        deleted.err
+    );
+    let collected = snapshot(&machines, &["collect"]);
+    collected.refused(HOST, &["snapshots are being stored", "once that is done"]);
+    assert!(chunk(&machines, 1).exists());
+    drop(storing);
+    assert_eq!(json(&machines, &["collect"])["freed_chunks"], 1);
+}
+
+#[test]
+fn damage_is_found_and_told() {
+    let machines = Machines::new();
+    take(&machines, 1, [1, 2, 3, 0, 0, 0, 0, 0]);
+    take(&machines, 2, [4; BLOCKS as usize]);
+    fs::remove_file(chunk(&machines, 2)).unwrap();
+    let mut bytes = fs::read(chunk(&machines, 3)).unwrap();
+    bytes[20] ^= 1;
+    fs::write(chunk(&machines, 3), bytes).unwrap();
+    let run = snapshot(&machines, &["verify"]);
+    run.refused(HOST, &["1 snapshots are damaged"]);
+    let lines: Vec<&str> = run.out.lines().collect();
+    assert_eq!(lines[0], format!("{}: 2 of 3 blocks cannot be had", id(1)));
+    assert!(
+        lines[2].starts_with("1 ") && lines[2].ends_with("missing"),
+        "{}",
+        run.out
+    );
+    assert!(lines[3].contains("its checksum is wrong"), "{}", run.out);
+    assert!(lines[4].contains("whole, 8 blocks"), "{}", run.out);
+    let document = json(&machines, &["verify"]);
+    assert_eq!(document[0]["findings"][0]["fault"], "missing");
+    assert_eq!(document[1]["findings"], serde_json::json!([]));
+}
+
+#[test]
+fn a_wrong_store_or_snapshot_is_refused() {
+    let machines = Machines::new();
+    let first = id(1).to_string();
+    let run = |arguments: &[&str]| snapshot(&machines, arguments);
+    run(&["list", "--store", "/nonexistent"])
+        .refused(CONFIGURATION, &["there is no store '/nonexistent'"]);
+    run(&["list", "--store", "ftp://x"]).refused(CONFIGURATION, &["'ftp:' is not known here"]);
+    run(&["list", "--store", "s3://x"]).refused(CONFIGURATION, &["a bucket's name"]);
+    run(&["show", "snap-1"]).refused(CONFIGURATION, &["17 hexadecimal digits"]);
+    run(&["delete"]).refused(CONFIGURATION, &["<SNAPSHOT>"]);
+    for verb in ["show", "delete", "verify"] {
+        let code = if verb == "verify" {
+            HOST
+        } else {
+            CONFIGURATION
+        };
+        let run = run(&[verb, &first]);
+        assert_eq!(run.code, code);
+        let said = run.out + &run.err;
+        assert!(
+            said.contains(&format!("there is no snapshot {first}")),
+            "{said}"
+        );
+    }
+    run(&["diff", &first, &first]).refused(CONFIGURATION, &["there is no snapshot"]);
+}
