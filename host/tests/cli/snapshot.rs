@@ -210,7 +210,7 @@ fn damage_is_found_and_told() {
     bytes[20] ^= 1;
     fs::write(chunk(&machines, 3), bytes).unwrap();
     let run = snapshot(&machines, &["verify"]);
-    run.refused(HOST, &["1 snapshots are damaged"]);
+    run.refused(HOST, &["a snapshot is damaged"]);
     let lines: Vec<&str> = run.out.lines().collect();
     assert_eq!(lines[0], format!("{}: 2 of 3 blocks cannot be had", id(1)));
     assert!(
@@ -237,18 +237,7 @@ fn a_wrong_store_or_snapshot_is_refused() {
     run(&["show", "snap-1"]).refused(CONFIGURATION, &["17 hexadecimal digits"]);
     run(&["delete"]).refused(CONFIGURATION, &["<SNAPSHOT>"]);
     for verb in ["show", "delete", "verify"] {
-        let code = if verb == "verify" {
-            HOST
-        } else {
-            CONFIGURATION
-        };
-        let run = run(&[verb, &first]);
-        assert_eq!(run.code, code);
-        let said = run.out + &run.err;
-        assert!(
-            said.contains(&format!("there is no snapshot {first}")),
-            "{said}"
-        );
+        run(&[verb, &first]).refused(CONFIGURATION, &["there is no snapshot", &first]);
     }
     run(&["diff", &first, &first]).refused(CONFIGURATION, &["there is no snapshot"]);
 }
