@@ -11,6 +11,7 @@ mod load_blocks;
 mod output;
 mod run;
 mod snapshot;
+mod store_snapshot;
 mod table;
 mod usage;
 mod vm;
@@ -43,6 +44,8 @@ enum Command {
     Completions(completions::Completions),
     #[command(hide = true)]
     LoadBlocks(load_blocks::LoadBlocks),
+    #[command(hide = true)]
+    StoreSnapshot(store_snapshot::StoreSnapshot),
 }
 
 /// Does what the command line says. Wrong usage ends the process here, with
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(&mut Cli::command()),
         Command::LoadBlocks(load) => load.execute(),
+        Command::StoreSnapshot(store) => store.execute(),
     };
     let status = result.unwrap_or_else(|error: Error| {
         eprintln!("plinth: {}", error.report());

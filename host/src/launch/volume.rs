@@ -10,7 +10,10 @@ use vmm::config::BlockConfig;
 
 use crate::error::Error;
 use crate::option::volume::VolumeOption;
+use crate::snapshot::store::Location;
 use crate::volume::directory::{Volume, Volumes};
+
+use super::loader;
 
 /// A volume that a machine is to have.
 #[derive(Debug)]
@@ -111,7 +114,8 @@ fn mapping(volume: &Volume) -> Result<Mapping, Error> {
 /// A connection to who loads what is still in the snapshot that the volume was
 /// made from; none if nothing is.
 fn loader(volume: &Volume) -> Result<Option<OwnedFd>, Error> {
-    volume.expect_plain().map(|()| None)
+    let store = Location::of_this_user()?;
+    loader::start(volume, &store, loader::RATE)
 }
 
 #[cfg(test)]

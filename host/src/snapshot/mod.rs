@@ -23,6 +23,7 @@
 //!   [`diff`]: what else is done with them.
 //! - [`needs`]: which of them volumes need.
 //! - [`lock`]: who must not be at work at the same time. One host owns a store.
+//! - [`restore`]: a volume is made from a snapshot, at once.
 //! - [`loader`]: fills a volume with what its snapshot holds.
 
 pub mod block_reader;
@@ -39,6 +40,7 @@ pub mod manifest;
 pub mod needs;
 pub mod object;
 pub mod record;
+pub mod restore;
 pub mod store;
 pub mod upload;
 pub mod verify;

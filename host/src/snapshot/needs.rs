@@ -86,10 +86,10 @@ impl Needs {
             let user = format!("volume '{name}', which is being loaded from it");
             self.users.push((origin, user));
         }
-        for pending in volume.pending_snapshots()? {
-            if pending.is_over(boot) {
-                continue;
-            }
+        // One that is planned has no moment yet: whoever planned it was killed,
+        // or would have the lock.
+        let pending = volume.pending_snapshots()?.into_iter();
+        for pending in pending.filter(|pending| pending.is_under_way(boot)) {
             let parent = pending
                 .header
                 .as_ref()
@@ -99,9 +99,7 @@ impl Needs {
                 let user = format!("snapshot {id} of volume '{name}', which is not stored yet");
                 self.users.push((needed, user));
             }
-            if pending.is_under_way(boot) {
-                self.under_way.push(pending);
-            }
+            self.under_way.push(pending);
         }
         Ok(())
     }

@@ -187,7 +187,7 @@ impl PendingSnapshot {
             // A machine that has the files open looks at this.
             let _ = view.end();
         }
-        for path in [self.kept(), self.freeze()] {
+        for path in [self.kept(), self.freeze(), self.log()] {
             // What is left is removed by who opens the volume next.
             let _ = fs::remove_file(path);
         }
@@ -196,6 +196,11 @@ impl PendingSnapshot {
     /// Where its state is.
     pub fn freeze(&self) -> PathBuf {
         self.directory.join(format!("{FREEZE}{}", self.snapshot))
+    }
+
+    /// Where whoever stores it says what went wrong.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join(format!("store-{}.log", self.snapshot))
     }
 
     fn kept(&self) -> PathBuf {

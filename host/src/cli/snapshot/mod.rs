@@ -1,6 +1,7 @@
 //! `plinth snapshot`: volumes as they were at a moment. One file for each verb.
 
 mod collect;
+mod create;
 mod delete;
 mod describe;
 mod diff;
@@ -15,10 +16,11 @@ use crate::exit;
 
 use super::Outcome;
 
-/// Look at snapshots of volumes, compare and delete them
+/// Take snapshots of volumes, look at them, compare and delete them
 ///
 /// A snapshot is a volume as it was at a moment. It is called by its id:
 ///
+///   plinth snapshot create data
 ///   plinth snapshot list
 ///   plinth snapshot verify snap-0123456789abcdef0
 ///   plinth snapshot diff snap-0123456789abcdef0 snap-0123456789abcdef1
@@ -36,6 +38,7 @@ pub(super) struct Snapshot {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Create(create::Create),
     List(list::List),
     Show(show::Show),
     Diff(diff::Diff),
@@ -47,6 +50,7 @@ enum Verb {
 impl Snapshot {
     pub(super) fn execute(self) -> Outcome {
         match self.verb {
+            Verb::Create(verb) => verb.execute(),
             Verb::List(verb) => verb.execute(),
             Verb::Show(verb) => verb.execute(),
             Verb::Diff(verb) => verb.execute(),

@@ -8,9 +8,6 @@ use clap::Args;
 use crate::error::Error;
 use crate::snapshot::store::{Location, Store};
 
-/// What the default store is called in the data directory.
-const DEFAULT: &str = "snapshots";
-
 /// The choice of a store.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct StoreOption {
@@ -30,7 +27,7 @@ impl StoreOption {
     /// The place, which does not depend on where this command was given.
     pub(in crate::cli) fn location(self, data: &Path) -> Result<Location, Error> {
         match self.store {
-            None => Ok(Location::Directory(data.join(DEFAULT))),
+            None => Ok(Location::beside_volumes(data)),
             Some(Location::Directory(given)) => {
                 let absolute = path::absolute(&given).map_err(|error| {
                     let what = format!("store '{}' cannot be found", given.display());
