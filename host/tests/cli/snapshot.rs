@@ -1,9 +1,10 @@
 //! `plinth snapshot`, with snapshots that a test has stored.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 
+use host::boot_id;
 use host::snapshot::chunk::{BLOCK, Block};
 use host::snapshot::digest::Digest;
 use host::snapshot::lock::Adding;
@@ -11,10 +12,12 @@ use host::snapshot::manifest::Header;
 use host::snapshot::record::About;
 use host::snapshot::store::{Directory, Name};
 use host::snapshot::upload::{BlockSource, Upload, upload};
+use host::volume::directory::{Volume, Volumes};
 use serde_json::Value;
 use volume::entry::Generation;
-use volume::freeze::Share;
+use volume::freeze::{Plan, Share};
 use volume::id::SnapshotId;
+use volume::map::BlockMap;
 use volume::size::VolumeSize;
 
 use crate::machine::{DATA, Machines};
@@ -69,7 +72,10 @@ fn take(machines: &Machines, number: u32, bytes: [u8; BLOCKS as usize]) {
         origin: None,
         source: &mut Bytes(bytes),
     };
-    let lock = Adding::wait(&data).unwrap();
+    // Not that of the commands: children of other tests would have it, too, until
+    // they are executed.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let lock = Adding::wait(elsewhere.path()).unwrap();
     let store = Directory::new(data.join("snapshots"));
     upload(to_store, &store, &lock, &mut |_| {}).unwrap();
 }
@@ -194,10 +200,77 @@ fn while_a_snapshot_is_stored_nothing_is_collected() {
         deleted.err
     );
     let collected = snapshot(&machines, &["collect"]);
-    collected.refused(HOST, &["snapshots are being stored", "once that is done"]);
+    collected.refused(HOST, &["snapshots are being stored", "collect --wait"]);
     assert!(chunk(&machines, 1).exists());
     drop(storing);
-    assert_eq!(json(&machines, &["collect"])["freed_chunks"], 1);
+    assert_eq!(json(&machines, &["collect", "--wait"])["freed_chunks"], 1);
+}
+
+/// A volume named `data`, changed in one block.
+fn changed_volume(machines: &Machines) -> Volume {
+    let arguments = ["volume", "create", "data", "--size", "2MiB"];
+    let run = plinth_in(machines.path(), &arguments);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let volumes = Volumes::at(&machines.path().join(DATA));
+    let volume = volumes.find(&"data".parse().unwrap()).unwrap();
+    let file = File::options().read(true).write(true).open(volume.map());
+    let mut map = BlockMap::open(file.unwrap()).unwrap();
+    map.touch(1).unwrap();
+    map.close().unwrap();
+    volume
+}
+
+/// Freezes it, for nobody to store.
+fn frozen(volume: &Volume, number: u32) {
+    let plan = Plan {
+        snapshot: id(number),
+        volume: volume.record().id,
+        created: 1,
+        boot: boot_id::read().unwrap(),
+        parent: None,
+    };
+    volume.plan_freeze(&plan).unwrap().begin(volume).unwrap();
+}
+
+#[test]
+fn a_volume_is_kept_as_it_is() {
+    let machines = Machines::new();
+    changed_volume(&machines);
+    let created = snapshot(
+        &machines,
+        &["create", "data", "--wait", "--description", "x"],
+    );
+    assert_eq!(created.code, 0, "{}", created.err);
+    let listed = json(&machines, &["list"]);
+    assert_eq!(listed[0]["id"], created.out.trim());
+    assert_eq!(listed[0]["state"], "completed");
+    assert_eq!(listed[0]["description"], "x");
+    assert_eq!(listed[1], Value::Null);
+}
+
+#[test]
+fn a_snapshot_that_is_not_stored_yet_is_listed_and_can_be_given_up() {
+    let machines = Machines::new();
+    let volume = changed_volume(&machines);
+    frozen(&volume, 5);
+    let fifth = id(5).to_string();
+    let list = snapshot(&machines, &["list"]);
+    assert!(list.out.contains("pending, 0 %"), "{}", list.out);
+    let shown = json(&machines, &["show", &fifth]);
+    assert_eq!(
+        (&shown["blocks"], &shown["stored_blocks"]),
+        (&1.into(), &0.into())
+    );
+
+    let storing = Adding::wait(&machines.path().join(DATA)).unwrap();
+    let deleted = snapshot(&machines, &["delete", &fifth]);
+    deleted.refused(HOST, &["snapshots are being stored"]);
+    drop(storing);
+    assert_eq!(snapshot(&machines, &["collect", "--wait"]).code, 0);
+    let deleted = snapshot(&machines, &["delete", &fifth]);
+    assert_eq!(deleted.code, 0, "{}", deleted.err);
+    assert_eq!(json(&machines, &["list"]), serde_json::json!([]));
+    assert!(volume.pending_snapshots().unwrap().is_empty());
 }
 
 #[test]
