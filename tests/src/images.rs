@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use guest_images::{Cache, DebianKernel, Kernel, RootDisk};
@@ -66,8 +66,9 @@ fn cache() -> Cache {
     Cache::open().expect("no image cache")
 }
 
-/// The target directory: test binaries are in its `debug/deps`.
+/// The target directory: programs are in its `debug`, test binaries below that.
 fn target() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(3).unwrap().to_owned()
+    let program = std::env::current_exe().unwrap();
+    let debug = program.ancestors().find(|above| above.ends_with("debug"));
+    debug.and_then(Path::parent).expect(PREPARE).to_owned()
 }

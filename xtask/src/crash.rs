@@ -17,6 +17,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -35,9 +36,15 @@ const TEST: &str = "though_its_machine_was_killed";
 /// Bytes of the disk: sparse.
 const DISK: u64 = 2 << 30;
 
-/// A cut comes so long after the work has begun, in milliseconds: at most. The
-/// guest is up after some five seconds.
-const LONGEST: u64 = 20_000;
+/// A cut comes so long after the guest has written its first record, or in one
+/// case of four after the work has begun; in milliseconds, at most.
+const LONGEST: u64 = 8_000;
+
+/// What the worker says when its guest has written something.
+const WRITTEN: &str = "ack record ";
+
+/// The guest is up long before.
+const START: Duration = Duration::from_secs(60);
 
 /// No check takes as long.
 const BOUND: Duration = Duration::from_secs(600);
@@ -167,14 +174,23 @@ impl Cycle {
         let part = [0, 30, 70, 100][usize::try_from(dice.below(4)).unwrap_or(0)];
         let pid = i32::try_from(machine.pid()).ok().and_then(Pid::from_raw);
         let (switch, mut fate) = (Arc::clone(&disk), dice.clone());
+        let early = dice.chance(25);
+        let (said_first, written) = channel();
         let cutter = thread::spawn(move || {
+            if !early {
+                // One that never comes shows when nothing was acknowledged.
+                let _ = written.recv_timeout(START);
+            }
             thread::sleep(after);
             let cut = switch.cut(|| fate.chance(part));
             pid.map(|pid| kill_process(pid, Signal::KILL));
             cut
         });
         let seed = dice.below(u64::MAX).to_string();
-        let mut said = Said::default();
+        let mut said = Said {
+            first: Some(said_first),
+            ..Said::default()
+        };
         let command = self.command(&["work", &self.ledger.display().to_string(), &seed]);
         let ended = machine.run(&command, &mut said);
         let cut = cutter.join();
@@ -229,11 +245,19 @@ impl Cycle {
 #[derive(Debug, Default)]
 struct Said {
     text: String,
+    /// Told when the first record was written.
+    first: Option<Sender<()>>,
 }
 
 impl Output for Said {
     fn stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.text += &String::from_utf8_lossy(bytes);
+        if self.text.contains(WRITTEN)
+            && let Some(first) = self.first.take()
+        {
+            // Nobody may be waiting for it.
+            let _ = first.send(());
+        }
         Ok(())
     }
 
