@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -86,7 +86,10 @@ impl Directory {
         self.make(&temporary)?;
         self.make(folder)?;
         let mut file = NamedTempFile::new_in(temporary)?;
-        io::copy(&mut object.reader(), &mut file)?;
+        match object {
+            Object::Bytes(bytes) => file.write_all(bytes)?,
+            Object::File(_) => drop(io::copy(&mut object.reader(), &mut file)?),
+        }
         file.as_file().sync_all()?;
         match file.persist_noclobber(target) {
             Ok(_) => Ok(Put::Stored),
