@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// What takes no longer than this needs no bar.
 const SOON: Duration = Duration::from_secs(1);
 
-/// A number of bytes on their way. Shown once it has taken a second, until it
+/// A number of bytes on their way, or of things looked at. Shown once it has taken a second, until it
 /// is dropped, and only where standard error is a terminal.
 #[derive(Debug)]
 pub struct Progress {
@@ -30,9 +30,19 @@ impl Progress {
         }
     }
 
-    /// As many bytes are done.
-    pub fn reach(&self, bytes: u64) {
-        self.bar.set_position(bytes);
+    /// Begins to look at `what`, of which nobody knows how many there are.
+    pub fn counting(what: &'static str) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        let style = ProgressStyle::with_template("{spinner} {prefix}: {pos}, {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_prefix(what);
+        let began = Instant::now();
+        Self { bar, began }
+    }
+
+    /// As much is done, in bytes or by number.
+    pub fn reach(&self, done: u64) {
+        self.bar.set_position(done);
         if self.bar.is_hidden() && self.began.elapsed() > SOON {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }

@@ -2,7 +2,9 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use host::boot_id;
 use host::snapshot::chunk::{BLOCK, Block};
@@ -13,8 +15,12 @@ use host::snapshot::record::About;
 use host::snapshot::store::{Directory, Name};
 use host::snapshot::upload::{BlockSource, Upload, upload};
 use host::volume::directory::{Volume, Volumes};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
+};
 use serde_json::Value;
 use volume::entry::Generation;
+use volume::fetch::{self, Answer, Request};
 use volume::freeze::{Plan, Share};
 use volume::id::SnapshotId;
 use volume::map::BlockMap;
@@ -271,6 +277,42 @@ fn a_snapshot_that_is_not_stored_yet_is_listed_and_can_be_given_up() {
     assert_eq!(deleted.code, 0, "{}", deleted.err);
     assert_eq!(json(&machines, &["list"]), serde_json::json!([]));
     assert!(volume.pending_snapshots().unwrap().is_empty());
+}
+
+#[test]
+fn blocks_are_loaded_by_a_process_of_their_own() {
+    let machines = Machines::new();
+    take(&machines, 1, [7, 0, 0, 0, 0, 0, 0, 9]);
+    let flags = SocketFlags::CLOEXEC;
+    let ends = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
+    let (ours, theirs) = ends.unwrap();
+    let data = tempfile::tempfile().unwrap();
+    data.set_len(u64::from(BLOCKS) * BLOCK as u64).unwrap();
+    let mut loader = Command::new(env!("CARGO_BIN_EXE_plinth"))
+        .args(["load-blocks", "--snapshot", &id(1).to_string()])
+        .arg("--store")
+        .arg(machines.path().join(DATA).join("snapshots"))
+        .stdin(theirs)
+        .stdout(data.try_clone().unwrap())
+        .spawn()
+        .unwrap();
+    let request = Request {
+        block: 7,
+        urgent: true,
+    };
+    send(&ours, &request.encode(), SendFlags::NOSIGNAL).unwrap();
+    let mut message = [0; fetch::SIZE];
+    recv(&ours, &mut message, RecvFlags::empty()).unwrap();
+    let answer = Answer {
+        block: 7,
+        loaded: true,
+    };
+    assert_eq!(Answer::decode(&message), Some(answer));
+    let mut block = vec![0; BLOCK];
+    data.read_exact_at(&mut block, 7 * BLOCK as u64).unwrap();
+    assert!(block == [9; BLOCK]);
+    drop(ours);
+    assert!(loader.wait().unwrap().success());
 }
 
 #[test]

@@ -4,10 +4,12 @@ use clap::Args;
 use indicatif::BinaryBytes;
 use serde_json::{Value, json};
 
+use crate::error::Error;
+use crate::progress::Progress;
 use crate::snapshot::collect::{Collected, collect};
 use crate::snapshot::lock::Collecting;
 use crate::snapshot::needs::Needs;
-use crate::snapshot::store::Freed;
+use crate::snapshot::store::{Freed, Store};
 use crate::volume::directory::Volumes;
 use crate::volume::root;
 
@@ -46,13 +48,25 @@ impl Collect {
             true => Collecting::wait(&data)?,
             false => Collecting::now(&data)?,
         };
-        let under_way = Needs::of(&Volumes::at(&data))?.chunks()?;
-        let collected = collect(&*store, under_way, &lock, &mut |_| {})?;
+        let collected = collected(&*store, &Volumes::at(&data), &lock)?;
         match self.output.format {
             Format::Json => print_json(&describe(&collected)),
             Format::Table => print(&told(&collected)),
         }
     }
+}
+
+/// Collects, and shows how far that is.
+pub(super) fn collected(
+    store: &dyn Store,
+    volumes: &Volumes,
+    lock: &Collecting,
+) -> Result<Collected, Error> {
+    let under_way = Needs::of(volumes)?.chunks()?;
+    let progress = Progress::counting("chunks looked at");
+    collect(store, under_way, lock, &mut |collected| {
+        progress.reach(collected.kept.objects + collected.chunks.objects);
+    })
 }
 
 /// All that was freed.

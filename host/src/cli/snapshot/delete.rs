@@ -7,7 +7,6 @@ use volume::id::SnapshotId;
 
 use crate::error::Error;
 use crate::exit::ExitStatus;
-use crate::snapshot::collect::collect;
 use crate::snapshot::delete::delete;
 use crate::snapshot::lock::{Collecting, Deleting};
 use crate::snapshot::needs::Needs;
@@ -17,6 +16,7 @@ use crate::volume::directory::Volumes;
 use crate::volume::root;
 
 use super::super::Outcome;
+use super::collect::collected;
 use super::store_option::StoreOption;
 
 /// Delete snapshots, and free what no other needs
@@ -65,8 +65,7 @@ impl Delete {
         }
         match Collecting::if_free(&data)? {
             Some(lock) => {
-                let under_way = Needs::of(&volumes)?.chunks()?;
-                collect(&*store, under_way, &lock, &mut |_| {})?;
+                collected(&*store, &volumes, &lock)?;
             }
             None => eprintln!(
                 "A snapshot is being stored: plinth snapshot collect will free the space."

@@ -12,10 +12,11 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::mem;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::NamedTempFile;
 
@@ -29,6 +30,9 @@ pub struct Directory {
     shown: String,
     /// Directories whose names may not be durable yet.
     unsettled: Mutex<BTreeSet<PathBuf>>,
+    /// Held by who makes them durable, so that whoever else wants that waits,
+    /// and writers do not.
+    settling: Mutex<()>,
 }
 
 impl Directory {
@@ -38,6 +42,7 @@ impl Directory {
             shown: format!("'{}'", root.display()),
             root,
             unsettled: Mutex::default(),
+            settling: Mutex::default(),
         }
     }
 
@@ -49,14 +54,21 @@ impl Directory {
         move |error| StoreError::new(&self.shown, what, error)
     }
 
-    /// Names in `directory` are to be made durable.
+    fn unsettled(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        let unsettled = self.unsettled.lock();
+        unsettled.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names in `directory` and those that lead to it are to be made durable,
+    /// whoever made them. To be called once they are there, or somebody may make
+    /// them durable before.
     fn touched(&self, directory: &Path) {
-        let mut unsettled = self
-            .unsettled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if !unsettled.contains(directory) {
-            unsettled.insert(directory.to_owned());
+        let mut unsettled = self.unsettled();
+        let inside = |directory: &&Path| directory.starts_with(&self.root);
+        for directory in directory.ancestors().take_while(inside) {
+            if !unsettled.contains(directory) {
+                unsettled.insert(directory.to_owned());
+            }
         }
     }
 
@@ -67,26 +79,37 @@ impl Directory {
         }
         let above = directory.parent().unwrap_or(Path::new("/"));
         self.make(above)?;
+        // Another writer who finds it there waits here before it says so of
+        // what it puts into it.
+        let mut unsettled = self.unsettled();
         match DirBuilder::new().mode(0o700).create(directory) {
             // Another writer was faster.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        self.touched(above);
+        unsettled.insert(above.to_owned());
         Ok(())
     }
 
     fn write(&self, target: &Path, object: Object<'_>) -> io::Result<Put> {
         let folder = target.parent().unwrap_or(&self.root);
+        let put = match target.try_exists()? {
+            true => Put::AlreadyThere,
+            false => self.write_new(target, folder, object)?,
+        };
         self.touched(folder);
-        if target.try_exists()? {
-            return Ok(Put::AlreadyThere);
-        }
+        Ok(put)
+    }
+
+    fn write_new(&self, target: &Path, folder: &Path, object: Object<'_>) -> io::Result<Put> {
         let temporary = self.root.join(TEMPORARY);
         self.make(&temporary)?;
         self.make(folder)?;
         let mut file = NamedTempFile::new_in(temporary)?;
-        io::copy(&mut object.reader(), &mut file)?;
+        match object {
+            Object::Bytes(bytes) => file.write_all(bytes)?,
+            Object::File(_) => drop(io::copy(&mut object.reader(), &mut file)?),
+        }
         file.as_file().sync_all()?;
         match file.persist_noclobber(target) {
             Ok(_) => Ok(Put::Stored),
@@ -185,20 +208,19 @@ impl Store for Directory {
     }
 
     fn settle(&self) -> Result<(), StoreError> {
-        let mut unsettled = self
-            .unsettled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        while let Some(directory) = unsettled.last() {
-            let synced = File::open(directory).and_then(|directory| directory.sync_all());
-            match synced {
+        let _settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        let unsettled = mem::take(&mut *self.unsettled());
+        for directory in &unsettled {
+            match File::open(directory).and_then(|directory| directory.sync_all()) {
+                Ok(()) => {}
                 // Somebody looked for an object where there is none.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                result => result.map_err(
-                    self.error(format!("cannot make '{}' durable", directory.display())),
-                )?,
+                Err(error) => {
+                    let what = format!("cannot make '{}' durable", directory.display());
+                    self.unsettled().extend(unsettled);
+                    return Err(self.error(what)(error));
+                }
             }
-            unsettled.pop_last();
         }
         Ok(())
     }

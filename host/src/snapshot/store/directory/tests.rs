@@ -21,6 +21,28 @@ fn a_directory_can_be_emptied_while_it_is_listed() {
 }
 
 #[test]
+fn what_is_put_or_found_is_settled_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Directory::new(directory.path().join("store"));
+    let folder = directory.path().join("store/chunks/ba");
+    store.put(&name(), Object::Bytes(b"abc")).unwrap();
+    // Each directory that got a name.
+    let all = [directory.path(), &directory.path().join("store"), &folder];
+    assert!(
+        all.iter()
+            .all(|directory| store.unsettled().contains(*directory))
+    );
+    store.settle().unwrap();
+    assert!(store.unsettled().is_empty());
+    // Another process may have put it there, and not settled it.
+    assert!(store.exists(&name()).unwrap());
+    assert!(store.unsettled().contains(&folder));
+    store.settle().unwrap();
+    store.put(&name(), Object::Bytes(b"abc")).unwrap();
+    assert!(store.unsettled().contains(&folder));
+}
+
+#[test]
 fn what_a_killed_writer_left_is_swept_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let store = Directory::new(directory.path().into());

@@ -3,6 +3,7 @@ use crate::snapshot::digest::Digest;
 use crate::snapshot::store::contract;
 use crate::snapshot::store::s3_server::Server;
 use std::net::TcpListener;
+use std::time::Duration;
 
 fn store(server: &Server) -> S3 {
     S3::new("bucket", "a/prefix", server.settings()).unwrap()
