@@ -24,11 +24,11 @@
 //! holds it, and its **generation** when it last changed. Generations count
 //! snapshots: taking one begins the next.
 //!
-//! - [`size`], [`id`]: what is valid at all.
-//! - [`entry`], [`leaf`]: one block's entry, and the sector that holds 126.
-//! - [`header`], [`journal`], [`map`]: the file `map`, durable or not at all.
-//! - [`freeze`], [`frozen`]: a volume as it was at a moment, while it goes on
-//!   changing: the writer's side and the reader's.
+//! - [`size`] and [`id`]: what is valid at all.
+//! - [`entry`] and [`leaf`]: one block's entry, and the sector that holds 126.
+//! - [`header`], [`journal`] and [`map`]: the file `map`, durable or not at all.
+//! - [`freeze`] and [`frozen`]: a volume as it was at a moment, while it goes
+//!   on changing: the writer's side and the reader's.
 //! - [`fetch`]: how a block that is still in a snapshot is asked for.
 //! - [`cipher`]: AES-256-XTS, which encrypts `data`.
 //! - [`check`]: what is wrong with a volume.
@@ -40,9 +40,17 @@
 //! was asked for, and only until it has answered. Readers of a frozen state
 //! (upload, copy) change nothing but the "taken" marks of its freeze.
 
+pub mod check;
 pub mod cipher;
 pub mod entry;
+pub mod fetch;
+pub mod freeze;
+pub mod frozen;
+pub mod header;
 pub mod id;
+pub mod journal;
+pub mod leaf;
+pub mod map;
 pub mod size;
 
 /// Bytes in a block: what the map describes by one entry, and what a snapshot
