@@ -6,7 +6,7 @@ use devices::balloon::device::Balloon;
 use devices::balloon::handle::BalloonHandle;
 use devices::block::device::Block;
 use devices::block::handle::BlockHandle;
-use devices::block::open::open_disk;
+use devices::block::open::{encrypted, open_disk};
 use devices::console::buffer::ConsoleBuffer;
 use devices::console::host::ConsoleHost;
 use devices::console::size::ConsoleSize;
@@ -120,8 +120,12 @@ fn block(config: BlockConfig, threads: &mut IoThreads) -> Result<Made> {
     let name = format!("disk {}", config.id);
     let reactors = threads.for_queues(config.options.queues.get());
     let reactors = reactors.map_err(Error::device(&name))?;
-    let (disks, engine) = open_disk(config.file, config.options).map_err(Error::device(&name))?;
+    let (mut disks, engine) =
+        open_disk(config.file, config.options).map_err(Error::device(&name))?;
     log::info!("{name} uses {engine}");
+    if let Some(key) = &config.key {
+        disks = encrypted(disks, key).map_err(Error::device(&name))?;
+    }
     let device = Block::new(disks, config.id, reactors).map_err(Error::device(&name))?;
     let handle = device.handle();
     handle.set_limits(config.limits);
@@ -241,6 +245,7 @@ mod tests {
                 engine: crate::EngineChoice::Sync,
                 ..crate::DiskOptions::default()
             },
+            key: None,
             limits: Limits::new(None, Limit::per_second(4096).ok()),
         });
         let mut threads = IoThreads::start(1).unwrap();

@@ -19,6 +19,7 @@ use super::limits::checked;
 use crate::config::{BlockConfig, DeviceConfig, NetConfig};
 use crate::description::LimitsDescription;
 use crate::device_name::DeviceName;
+use crate::sealed_key::{BadKey, unseal};
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -40,6 +41,9 @@ pub(super) struct NewDisk {
     engine: Engine,
     #[serde(default = "one")]
     queues: u64,
+    /// Its key comes with its file.
+    #[serde(default)]
+    encrypted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<LimitsDescription>,
 }
@@ -84,8 +88,15 @@ pub(super) fn read(
         Kind::Disk => {
             let disk: NewDisk = body.read()?;
             let id: DiskId = disk.name.parse().map_err(bad("name"))?;
-            let file = passed(descriptors, QueueCount::default(), "disk's file")?.remove(0);
-            let file = File::from(file);
+            let mut passed = match disk.encrypted {
+                true => passed(descriptors, 2, "disk's file and of its key")?,
+                false => passed(descriptors, 1, "disk's file")?,
+            };
+            let key = match disk.encrypted {
+                true => passed.pop().map(unseal).transpose().map_err(bad_key)?,
+                false => None,
+            };
+            let file = File::from(passed.remove(0));
             claim(&file, disk.readonly)?;
             Ok(DeviceConfig::Block(BlockConfig {
                 file,
@@ -100,6 +111,7 @@ pub(super) fn read(
                     read_only: disk.readonly,
                     queues: QueueCount::new(disk.queues).map_err(bad("queues"))?,
                 },
+                key,
                 limits: checked(disk.limits, "limits.")?,
             }))
         }
@@ -110,7 +122,7 @@ pub(super) fn read(
             let mtu = net.mtu.map(Mtu::new).transpose().map_err(bad("mtu"))?;
             Ok(DeviceConfig::Net(NetConfig {
                 name: net.name,
-                taps: passed(descriptors, queues, "tap")?,
+                taps: passed(descriptors, queues.get().into(), "tap")?,
                 options: NetOptions { mac, mtu },
                 receive: checked(net.receive, "receive.")?,
                 transmit: checked(net.transmit, "transmit.")?,
@@ -123,14 +135,19 @@ fn bad<E: std::fmt::Display>(field: &'static str) -> impl Fn(E) -> Failure {
     move |error| Failure::in_field(field, format!("field '{field}': {error}"))
 }
 
+fn bad_key(error: BadKey) -> Failure {
+    let message = format!("the second descriptor is not a disk's key: {error}");
+    Failure::new(Code::MalformedRequest, message)
+}
+
 /// The descriptors of `what`, of which there must be `count`.
 fn passed(
     descriptors: &mut Vec<OwnedFd>,
-    count: QueueCount,
+    count: usize,
     what: &str,
 ) -> Result<Vec<OwnedFd>, Failure> {
-    let (came, count) = (descriptors.len(), count.get());
-    if came == usize::from(count) {
+    let came = descriptors.len();
+    if came == count {
         return Ok(std::mem::take(descriptors));
     }
     let how = "with the request's first byte (SCM_RIGHTS)";
@@ -161,7 +178,9 @@ fn claim(file: &File, read_only: bool) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sealed_key::seal;
     use devices::rate_limit::{Limit, Limits};
+    use volume::cipher::key::Key;
 
     fn parsed(text: &str, descriptors: &mut Vec<OwnedFd>) -> Result<DeviceConfig, Failure> {
         read(Body::parse(text.as_bytes())?, descriptors)
@@ -231,6 +250,25 @@ mod tests {
         let text = r#"{"kind":"disk","name":"a"}"#;
         let missing = parsed(text, &mut Vec::new()).unwrap_err();
         assert_eq!(missing.code, Code::MalformedRequest);
+    }
+
+    #[test]
+    fn a_key_comes_behind_the_disk_that_is_encrypted_under_it() {
+        let text = r#"{"kind":"disk","name":"data","encrypted":true}"#;
+        let key = Key::random().unwrap();
+        let with_key = || Vec::from_iter([file().remove(0), seal(&key).unwrap()]);
+        let Ok(DeviceConfig::Block(disk)) = parsed(text, &mut with_key()) else {
+            panic!("it is a disk");
+        };
+        assert_eq!(disk.key, Some(key.clone()));
+        let no_key = Vec::from_iter([file().remove(0), file().remove(0)]);
+        for mut came in [file(), no_key, Vec::new()] {
+            let failure = parsed(text, &mut came).unwrap_err();
+            assert_eq!(failure.code, Code::MalformedRequest);
+        }
+        let plain = r#"{"kind":"disk","name":"data"}"#;
+        let failure = parsed(plain, &mut with_key()).unwrap_err();
+        assert_eq!(failure.code, Code::MalformedRequest, "nobody wants the key");
     }
 
     #[test]

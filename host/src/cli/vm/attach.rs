@@ -4,11 +4,13 @@
 //! the VM process, which opens nothing. The lock goes with it: it is released
 //! when the machine lets go of the device.
 
+use std::iter;
 use std::os::fd::AsFd;
 use std::path;
 
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
+use vmm::sealed_key::seal;
 use vmm::{DeviceName, EngineChoice, Limits};
 
 use crate::client::request::Request;
@@ -95,11 +97,15 @@ fn attach_disk(
         "direct": options.direct,
         "engine": engine(options.engine),
         "queues": options.queues.get(),
+        "encrypted": disk.key.is_some(),
     });
     add_limits(&mut body, "limits", disk.limits);
+    let key = disk.key.as_ref().map(seal).transpose();
+    let key = key.map_err(|error| Error::host("cannot pass the disk's key").because(error))?;
+    let descriptors = iter::once(disk.file.as_fd()).chain(key.iter().map(AsFd::as_fd));
     let request = Request::post("/v1/devices")
         .body(body)
-        .descriptors([disk.file.as_fd()]);
+        .descriptors(descriptors);
     connection.ask(&request)?;
     let name = id.to_string();
     connection.registry.update(connection.name(), |record| {

@@ -15,6 +15,7 @@ use super::super::HandoverError;
 use super::super::inheritance::{Inheritance, bequeath};
 use super::{WireConsole, bad};
 use crate::config::{BlockConfig, DeviceConfig, NetConfig, VsockConfig};
+use crate::sealed_key::{seal, unseal};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -26,6 +27,7 @@ pub(super) enum WireDevice {
         direct: bool,
         read_only: bool,
         queues: u16,
+        key: Option<RawFd>,
         limits: Option<WireLimits>,
     },
     Net {
@@ -85,6 +87,10 @@ impl WireDevice {
                 direct: block.options.direct,
                 read_only: block.options.read_only,
                 queues: block.options.queues.get(),
+                key: match block.key {
+                    Some(key) => Some(bequeath(seal(&key)?)?),
+                    None => None,
+                },
                 limits: block.limits.map(WireLimits::from_limits),
             },
             DeviceConfig::Net(net) => Self::Net {
@@ -125,6 +131,7 @@ impl WireDevice {
                 direct,
                 read_only,
                 queues,
+                key,
                 limits,
             } => DeviceConfig::Block(BlockConfig {
                 file: fd(file)?.into(),
@@ -138,6 +145,10 @@ impl WireDevice {
                     direct,
                     read_only,
                     queues: QueueCount::new(queues.into()).map_err(bad("number of queues"))?,
+                },
+                key: match key {
+                    Some(number) => Some(unseal(fd(number)?).map_err(bad("disk key"))?),
+                    None => None,
                 },
                 limits: read(limits)?,
             }),
