@@ -176,11 +176,10 @@ impl Freeze {
     /// The moment: what `map` says now is what the freeze keeps. Its volume must
     /// have no write under way. `kept` must be an empty file.
     ///
-    /// The map's new header is to be saved
-    /// ([`save_header`](BlockMap::save_header)) before anybody relies on the
-    /// snapshot and before the next moment; the volume may go on meanwhile. A
-    /// writer that is killed in between loses one generation at most, which
-    /// the one that opening the volume begins makes up for.
+    /// The file `map` is to be synced before anybody relies on the snapshot; the
+    /// volume may go on meanwhile. A writer that is killed in between loses one
+    /// generation at most, which the one that opening the volume begins makes up
+    /// for.
     ///
     /// # Errors
     /// There is no freeze: the volume has only begun a generation.
@@ -210,6 +209,7 @@ impl Freeze {
             header.write(&file)
         };
         begun().map_err(FreezeError::Write)?;
+        map.write_header().map_err(FreezeError::Write)?;
         Ok(Self {
             file,
             kept,

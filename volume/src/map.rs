@@ -88,6 +88,8 @@ pub struct BlockMap {
     /// are there.
     unsettled: BTreeMap<u32, Entry>,
     journal: Journal,
+    /// The newest header may not be durable.
+    unsynced_header: bool,
 }
 
 /// Makes `file`, which must be empty, the map of a new volume whose blocks are
@@ -161,6 +163,7 @@ impl BlockMap {
             dirty: BTreeSet::new(),
             journaled: BTreeSet::new(),
             unsettled: BTreeMap::new(),
+            unsynced_header: false,
             header,
             file,
         };
@@ -292,7 +295,7 @@ impl BlockMap {
     }
 
     /// Begins the next generation, and gives the one that ended. The file says
-    /// so after [`save_header`](Self::save_header).
+    /// so after [`write_header`](Self::write_header).
     ///
     /// # Errors
     /// There is no next.
@@ -302,18 +305,30 @@ impl BlockMap {
         Ok(ended)
     }
 
+    /// Writes what [`header`](Self::header) says, without waiting: it is durable
+    /// once anybody has synced the file.
+    ///
+    /// # Errors
+    /// It cannot be written; the one before still counts.
+    pub fn write_header(&mut self) -> io::Result<()> {
+        // It takes the place of the one before the last, which must therefore
+        // be durable.
+        if self.unsynced_header {
+            fdatasync(&self.file)?;
+        }
+        self.unsynced_header = true;
+        self.header.write_next(&self.file)
+    }
+
     /// Makes durable what [`header`](Self::header) says.
     ///
     /// # Errors
     /// It may not be durable.
-    pub fn save_header(&mut self) -> io::Result<()> {
-        let before = self.header.number;
-        self.header.write_next(&self.file)?;
-        fdatasync(&self.file).map_err(|error| {
-            // The next must not take the place of the one that is durable.
-            self.header.number = before;
-            error.into()
-        })
+    fn save_header(&mut self) -> io::Result<()> {
+        self.write_header()?;
+        fdatasync(&self.file)?;
+        self.unsynced_header = false;
+        Ok(())
     }
 
     /// Leaves that are not in the file as they are now.

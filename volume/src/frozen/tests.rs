@@ -79,7 +79,6 @@ impl Volume {
         let kept = self.file(&format!("kept-{number}"));
         let begun = Freeze::begin(file, kept, self.map.as_mut().unwrap());
         self.freezes.push(begun.unwrap());
-        self.map().save_header().unwrap();
     }
 
     fn view(&self, number: u32) -> FrozenView {
