@@ -3,11 +3,13 @@
 //! Text becomes validated types in [`option`], names become open descriptors
 //! in [`launch`], and a VM process of its own gets both: it parses no text
 //! and opens nothing. From then on the machine is found in the [`registry`]
-//! and operated by a [`client`]. [`doctor`] says what this host can do.
+//! and operated by a [`client`]. Its disks may be in a [`volume`]. [`doctor`]
+//! says what this host can do.
 
 pub mod cli;
 pub mod client;
 pub mod doctor;
+pub mod durable;
 pub mod error;
 pub mod exit;
 pub mod launch;
@@ -15,3 +17,4 @@ pub mod option;
 pub mod printable;
 pub mod registry;
 pub mod shell;
+pub mod volume;

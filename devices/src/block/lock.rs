@@ -36,18 +36,10 @@ pub enum LockError {
 /// # Errors
 /// The disk is in use, or cannot be locked.
 pub fn lock(file: &File, access: Access) -> Result<(), LockError> {
-    let kind = match access {
+    let range = whole(match access {
         Access::Shared => libc::F_RDLCK,
         Access::Exclusive => libc::F_WRLCK,
-    };
-    // From 0 for 0 bytes: to the end, wherever that moves.
-    let range = libc::flock {
-        l_type: kind.try_into().expect("lock types are small"),
-        l_whence: 0,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
+    });
     // SAFETY: the descriptor is open, and the call reads `range` only.
     let outcome = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const range) };
     if outcome == 0 {
@@ -58,6 +50,32 @@ pub fn lock(file: &File, access: Access) -> Result<(), LockError> {
         Some(libc::EAGAIN | libc::EACCES) => LockError::InUse,
         _ => LockError::Os(error),
     })
+}
+
+/// Whether others hold a lock on `file`, of either kind. Takes none: who tries
+/// to lock it at the same time is not disturbed.
+///
+/// # Errors
+/// The file system has no locks.
+pub fn is_locked(file: &File) -> io::Result<bool> {
+    let mut range = whole(libc::F_WRLCK);
+    // SAFETY: the descriptor is open, and the call writes `range` only.
+    let outcome = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut range) };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(libc::c_int::from(range.l_type) != libc::F_UNLCK)
+}
+
+/// From 0 for 0 bytes: to the end, wherever that moves.
+fn whole(kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind.try_into().expect("lock types are small"),
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
 }
 
 #[cfg(test)]
@@ -89,6 +107,18 @@ mod tests {
         lock(&a, Access::Shared).unwrap();
         lock(&b, Access::Shared).unwrap();
         assert!(matches!(lock(&b, Access::Exclusive), Err(LockError::InUse)));
+    }
+
+    #[test]
+    fn asking_for_a_lock_takes_none_and_sees_those_of_others() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let (a, b) = (path.reopen().unwrap(), File::open(path.path()).unwrap());
+        assert!(!is_locked(&b).unwrap());
+        for access in [Access::Exclusive, Access::Shared] {
+            lock(&a, access).unwrap();
+            assert!(is_locked(&b).unwrap());
+            assert!(!is_locked(&a).unwrap());
+        }
     }
 
     #[test]

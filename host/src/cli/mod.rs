@@ -4,10 +4,14 @@
 //! error and an exit status.
 
 mod completions;
+mod connection;
 mod doctor;
+mod output;
 mod run;
+mod table;
 mod usage;
 mod vm;
+mod volume;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -29,6 +33,7 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Vm(vm::Vm),
+    Volume(volume::Volume),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
@@ -41,6 +46,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(run) => run.execute(asked),
         Command::Vm(vm) => vm.execute(),
+        Command::Volume(volume) => volume.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(&mut Cli::command()),
     };

@@ -40,8 +40,13 @@ pub fn by(holder: Option<Holder>) -> String {
 
 /// The process that holds a lock on the file with this `metadata`.
 pub fn of_lock(metadata: &Metadata) -> Option<Holder> {
+    all_of_lock(metadata).next()
+}
+
+/// Every process that holds one: readers share it.
+pub fn all_of_lock(metadata: &Metadata) -> impl Iterator<Item = Holder> {
     let identity = (metadata.dev(), metadata.ino());
-    find(|descriptor, info| {
+    find(move |descriptor, info| {
         fs::metadata(descriptor).is_ok_and(|m| (m.dev(), m.ino()) == identity)
             && fs::read_to_string(info).is_ok_and(|info| shows_lock(&info))
     })
@@ -49,35 +54,31 @@ pub fn of_lock(metadata: &Metadata) -> Option<Holder> {
 
 /// The process that is attached to the tap called `name`.
 pub fn of_tap(name: &str) -> Option<Holder> {
-    find(|descriptor, info| {
+    let mut holders = find(|descriptor, info| {
         fs::read_link(descriptor).is_ok_and(|target| target == Path::new("/dev/net/tun"))
             && fs::read_to_string(info).is_ok_and(|info| shows_tap(&info, name))
-    })
+    });
+    holders.next()
 }
 
-/// The first process with a descriptor for which `holds` says yes of its
-/// entries in /proc/PID/fd and /proc/PID/fdinfo.
-fn find(holds: impl Fn(&Path, &Path) -> bool) -> Option<Holder> {
-    for process in fs::read_dir("/proc").ok()?.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|n| n.parse().ok()) else {
-            continue;
-        };
+/// Processes with a descriptor for which `holds` says yes of its entries in
+/// /proc/PID/fd and /proc/PID/fdinfo.
+fn find(holds: impl Fn(&Path, &Path) -> bool) -> impl Iterator<Item = Holder> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(move |process| {
+        let pid = process.file_name().to_str()?.parse().ok()?;
         let directory = process.path();
-        let Ok(descriptors) = fs::read_dir(directory.join("fd")) else {
-            continue;
-        };
-        for descriptor in descriptors.flatten() {
+        let descriptors = fs::read_dir(directory.join("fd")).ok()?;
+        let is_one = descriptors.flatten().any(|descriptor| {
             let info = directory.join("fdinfo").join(descriptor.file_name());
-            if holds(&descriptor.path(), &info) {
-                let command = fs::read_to_string(directory.join("comm")).unwrap_or_default();
-                return Some(Holder {
-                    pid,
-                    command: command.trim_end().to_owned(),
-                });
-            }
-        }
-    }
-    None
+            holds(&descriptor.path(), &info)
+        });
+        let command = || fs::read_to_string(directory.join("comm")).unwrap_or_default();
+        is_one.then(|| Holder {
+            pid,
+            command: command().trim_end().to_owned(),
+        })
+    })
 }
 
 /// Whether a descriptor's fdinfo shows a record lock; others, such as flock's,

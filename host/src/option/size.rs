@@ -1,8 +1,10 @@
-//! The size of a guest's memory, as in `512M`, `2GiB` or `512M,max=4G`.
+//! The size of a guest's memory, as in `512M`, `2GiB` or `512M,max=4G`, and of
+//! a volume.
 
 use std::fmt;
 
 use vmm::MemoryLayout;
+use volume::size::VolumeSize;
 
 use super::Invalid;
 use super::list::{OptionList, split_first};
@@ -38,6 +40,14 @@ fn fixed(text: &str) -> Result<MemoryLayout, Invalid> {
             Invalid::because(error)
         }
     })
+}
+
+/// The size of a volume, written in the same way.
+///
+/// # Errors
+/// It is no size, or not one that a volume can have.
+pub fn volume(text: &str) -> Result<VolumeSize, Invalid> {
+    VolumeSize::new(bytes(text)?).map_err(Invalid::because)
 }
 
 /// A number of bytes, written in the same way.
@@ -140,6 +150,20 @@ mod tests {
             ("99999999999999999999", "nothing has"),
         ] {
             let error = memory(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_volume_has_whole_sectors_and_bounds() {
+        assert_eq!(volume("20GiB").unwrap().bytes(), 20 << 30);
+        for (text, why) in [
+            ("0", "0 bytes are too few: a volume has at least 1 MiB"),
+            ("65T", "at most 64 TiB"),
+            ("1048577", "not a multiple of 512"),
+            ("20GB", "'GB' is not a unit"),
+        ] {
+            let error = volume(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
     }

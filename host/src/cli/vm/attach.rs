@@ -22,7 +22,7 @@ use crate::option::net::NetOption;
 use crate::registry::name::VmName;
 
 use super::super::Outcome;
-use super::connection::Connection;
+use super::super::connection::Connection;
 
 /// Give a running machine a disk or a network interface
 ///

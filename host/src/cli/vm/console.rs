@@ -20,7 +20,7 @@ use crate::exit::ExitStatus;
 use crate::registry::name::VmName;
 
 use super::super::Outcome;
-use super::connection::{Connection, explain};
+use super::super::connection::{Connection, explain};
 use keys::{HELP, KEYS, Key};
 
 /// Attach this terminal to a machine's console

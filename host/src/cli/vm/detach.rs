@@ -14,7 +14,7 @@ use crate::option::duration::{deadline, milliseconds};
 use crate::registry::name::VmName;
 
 use super::super::Outcome;
-use super::connection::Connection;
+use super::super::connection::Connection;
 use super::waiting::Waiting;
 
 /// HTTP's status for a guest that did not answer.

@@ -11,8 +11,8 @@ use crate::printable::printable;
 use crate::registry::name::VmName;
 
 use super::super::Outcome;
-use super::connection::{Connection, explain};
-use super::output::print_on;
+use super::super::connection::{Connection, explain};
+use super::super::output::print_on;
 
 /// Longest line that is shown whole.
 const MAX_LINE: u64 = 64 << 10;

@@ -8,7 +8,7 @@ use crate::client::request::{Request, segment};
 use crate::registry::name::VmName;
 
 use super::super::Outcome;
-use super::connection::Connection;
+use super::super::connection::Connection;
 use super::detach::forget_disk;
 
 /// Take a device away from a machine without asking its guest

@@ -10,7 +10,7 @@ use crate::option::rate;
 use crate::registry::name::VmName;
 
 use super::super::Outcome;
-use super::connection::Connection;
+use super::super::connection::Connection;
 
 /// Limit what a disk or network interface may do in a second
 ///

@@ -16,8 +16,8 @@ use crate::registry::Registry;
 use crate::registry::machine::Machine;
 
 use super::super::Outcome;
-use super::output::{Format, Output, print, print_json};
-use super::table::aligned;
+use super::super::output::{Format, Output, print, print_json};
+use super::super::table::aligned;
 
 /// How long each machine has to say what it is.
 const PATIENCE: Duration = Duration::from_secs(2);

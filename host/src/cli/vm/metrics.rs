@@ -7,8 +7,8 @@ use crate::printable::printable_lines;
 use crate::registry::name::VmName;
 
 use super::super::Outcome;
-use super::connection::Connection;
-use super::output::print;
+use super::super::connection::Connection;
+use super::super::output::print;
 
 /// Print a machine's counters and histograms, in the OpenMetrics text format
 ///

@@ -1,7 +1,6 @@
 //! `plinth vm`: machines that run. One file for each verb.
 
 mod attach;
-mod connection;
 mod console;
 mod detach;
 mod events;
@@ -10,7 +9,6 @@ mod kill;
 mod limit;
 mod list;
 mod metrics;
-mod output;
 mod pause;
 mod remove;
 mod reset;
@@ -18,7 +16,6 @@ mod resize;
 mod resume;
 mod show;
 mod stop;
-mod table;
 mod waiting;
 
 use clap::{Args, Subcommand};

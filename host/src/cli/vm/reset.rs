@@ -7,7 +7,7 @@ use crate::exit::ExitStatus;
 use crate::registry::name::VmName;
 
 use super::super::Outcome;
-use super::connection::Connection;
+use super::super::connection::Connection;
 
 /// Reset a machine, as its reset button would
 ///

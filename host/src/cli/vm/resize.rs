@@ -16,7 +16,7 @@ use crate::option::{self, size};
 use crate::registry::name::VmName;
 
 use super::super::Outcome;
-use super::connection::Connection;
+use super::super::connection::Connection;
 
 /// What a disk is counted in, in bytes (virtio 1.3 §5.2.4).
 const SECTOR: u64 = 512;

@@ -7,7 +7,7 @@ use crate::exit::ExitStatus;
 use crate::registry::name::VmName;
 
 use super::super::Outcome;
-use super::connection::Connection;
+use super::super::connection::Connection;
 
 /// Have a paused machine go on
 #[derive(Debug, Args)]

@@ -10,9 +10,9 @@ use crate::registry::machine::Machine;
 use crate::registry::name::VmName;
 
 use super::super::Outcome;
+use super::super::output::{Format, Output, print, print_json};
+use super::super::table::aligned;
 use super::list::{age, ask, describe, state};
-use super::output::{Format, Output, print, print_json};
-use super::table::aligned;
 
 /// How many of its log's last lines are shown of a machine that has ended.
 const LAST_LINES: usize = 10;

@@ -14,7 +14,7 @@ use crate::registry::machine::Machine;
 use crate::registry::name::VmName;
 
 use super::super::Outcome;
-use super::connection::Connection;
+use super::super::connection::Connection;
 use super::waiting::Waiting;
 
 /// How long a process may take to end after its machine has.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::exit::ExitStatus;
 
-use super::super::Outcome;
+use super::Outcome;
 
 /// The choice of a format.
 #[derive(Debug, Args)]

@@ -1,0 +1,319 @@
+//! All volumes: the directory `$DATA/volumes`, and a volume's in it.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ::volume::id::VolumeId;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::retry_on_intr;
+
+use crate::error::Error;
+use crate::shell::quoted;
+
+use super::name::VolumeName;
+use super::record::Record;
+use super::root;
+use super::selector::Selector;
+
+/// Beginning of the name of a volume that is being made.
+pub(super) const NEW: &str = ".new-";
+
+/// Beginning of the name of a volume that is being removed.
+pub(super) const GONE: &str = ".gone-";
+
+/// As many names are told to who asks for one that there is not.
+const TOLD: usize = 8;
+
+/// The volumes of one user.
+#[derive(Clone, Debug)]
+pub struct Volumes {
+    root: PathBuf,
+}
+
+/// What has a volume's name: a volume, or why it is damaged.
+pub type Listed = (VolumeName, Result<Volume, Error>);
+
+/// A volume's directory, and what it says of the volume.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    directory: PathBuf,
+    record: Record,
+}
+
+impl Volumes {
+    /// This user's, of which there need not be any yet.
+    ///
+    /// # Errors
+    /// The environment names a place that cannot be one.
+    pub fn of_this_user() -> Result<Self, Error> {
+        Ok(Self::at(&root::locate()?))
+    }
+
+    /// Those in the data directory `data`.
+    pub fn at(data: &Path) -> Self {
+        Self {
+            root: data.join("volumes"),
+        }
+    }
+
+    /// Every volume by its name, in the order of the names: as it is, or why
+    /// it is damaged.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or is open to other users.
+    pub fn all(&self) -> Result<Vec<Listed>, Error> {
+        let names = self.names()?;
+        let all = names.into_iter().filter_map(|name| {
+            let volume = self.read(&name).transpose()?;
+            Some((name, volume))
+        });
+        Ok(all.collect())
+    }
+
+    /// The volume that `selector` means.
+    ///
+    /// # Errors
+    /// There is none, or it is damaged.
+    pub fn find(&self, selector: &Selector) -> Result<Volume, Error> {
+        let found = match selector {
+            Selector::Name(name) => self.read(name)?,
+            Selector::Id(id) => self.with_id(*id)?,
+        };
+        match found {
+            Some(volume) => Ok(volume),
+            None => Err(self.unknown(selector)),
+        }
+    }
+
+    /// There is no such volume, but perhaps others.
+    pub(super) fn unknown(&self, selector: &Selector) -> Error {
+        let names = self.names().unwrap_or_default();
+        let told: Vec<&str> = names.iter().take(TOLD).map(VolumeName::as_str).collect();
+        match names.len() {
+            0 => Error::configuration(format!("there is no volume '{selector}', and no other"))
+                .remedy("making one: plinth volume create NAME --size 20GiB"),
+            1..=TOLD => Error::configuration(format!("there is no volume '{selector}'"))
+                .remedy(format!("one of {}", told.join(", "))),
+            _ => Error::configuration(format!("there is no volume '{selector}'"))
+                .remedy("one that plinth volume list lists"),
+        }
+    }
+
+    /// The directory of the volume called `name`, which need not be there.
+    pub(super) fn directory(&self, name: &VolumeName) -> PathBuf {
+        self.root.join(name.as_str())
+    }
+
+    /// The directory of them all.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The name of the volume whose `data` has this path.
+    pub fn of_data(&self, path: &Path) -> Option<VolumeName> {
+        let directory = path.strip_prefix(&self.root).ok()?.parent()?;
+        (path.file_name() == Some(OsStr::new("data")))
+            .then(|| directory.to_str()?.parse().ok())
+            .flatten()
+    }
+
+    fn with_id(&self, id: VolumeId) -> Result<Option<Volume>, Error> {
+        let volumes = self
+            .all()?
+            .into_iter()
+            .filter_map(|(_, volume)| volume.ok());
+        Ok(volumes.into_iter().find(|volume| volume.record.id == id))
+    }
+
+    fn names(&self) -> Result<Vec<VolumeName>, Error> {
+        if !self.root.exists() {
+            return Ok(Vec::new());
+        }
+        root::vet(&self.root)?;
+        let unreadable = |error| unreadable(&self.root, error);
+        let mut names: Vec<VolumeName> = Vec::new();
+        for entry in fs::read_dir(&self.root).map_err(unreadable)? {
+            // What has no volume's name is not a volume, or not one yet.
+            let name = entry.map_err(unreadable)?.file_name();
+            names.extend(name.to_str().and_then(|name| name.parse().ok()));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The volume called `name`; none if it is not there.
+    fn read(&self, name: &VolumeName) -> Result<Option<Volume>, Error> {
+        let directory = self.directory(name);
+        let is_there = directory
+            .try_exists()
+            .map_err(|error| unreadable(&directory, error))?;
+        if !is_there {
+            return Ok(None);
+        }
+        root::vet(&self.root)?;
+        match Volume::read(directory.clone(), name) {
+            // It may have been deleted meanwhile.
+            Err(_) if !directory.exists() => Ok(None),
+            volume => volume.map(Some),
+        }
+    }
+
+    /// Locks the directory, against others who make and remove volumes, until
+    /// what is returned is dropped.
+    pub(super) fn lock(&self) -> io::Result<File> {
+        lock(&self.root)
+    }
+}
+
+impl Volume {
+    fn read(directory: PathBuf, name: &VolumeName) -> Result<Self, Error> {
+        let record = Record::read(&directory).map_err(|error| damaged(&directory, name, error))?;
+        if record.name != *name {
+            let error = super::record::BadRecord::OtherName(record.name);
+            return Err(damaged(&directory, name, error));
+        }
+        Ok(Self { directory, record })
+    }
+
+    /// Of a volume in `directory` that has this `record`.
+    pub(super) fn made(directory: PathBuf, record: Record) -> Self {
+        Self { directory, record }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &VolumeName {
+        &self.record.name
+    }
+
+    /// What it is.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Where its files are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The file with what the guest sees.
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// The file with the state of each block.
+    pub fn map(&self) -> PathBuf {
+        self.directory.join("map")
+    }
+
+    /// Changes what is recorded of it: of who changes something at the same
+    /// time, each sees what the other did.
+    ///
+    /// # Errors
+    /// `change` refuses, the volume has been deleted meanwhile, or the file
+    /// system refuses; nothing has changed then.
+    pub fn change(
+        &mut self,
+        change: impl FnOnce(&mut Record) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let name = self.name().clone();
+        let refused = |error: io::Error| {
+            Error::host(format!("volume '{name}' cannot be changed")).because(error)
+        };
+        let exclusive = lock(&self.directory).map_err(refused)?;
+        if !is_named(&exclusive, &self.directory).map_err(refused)? {
+            return Err(self.deleted());
+        }
+        let mut record = Self::read(self.directory.clone(), &name)?.record;
+        if record.id != self.record.id {
+            return Err(self.deleted());
+        }
+        change(&mut record)?;
+        record.write(&self.directory).map_err(refused)?;
+        self.record = record;
+        Ok(())
+    }
+
+    /// It was there a moment ago.
+    pub(super) fn deleted(&self) -> Error {
+        Error::configuration(format!("volume '{}' was deleted meanwhile", self.name()))
+    }
+}
+
+/// Locks the directory `path` until what is returned is dropped.
+pub(super) fn lock(path: &Path) -> io::Result<File> {
+    let directory = File::open(path)?;
+    retry_on_intr(|| flock(&directory, FlockOperation::LockExclusive))?;
+    Ok(directory)
+}
+
+/// Whether `file` is what `path` names.
+pub(super) fn is_named(file: &File, path: &Path) -> io::Result<bool> {
+    let named = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        named => named?,
+    };
+    let file = file.metadata()?;
+    Ok((file.dev(), file.ino()) == (named.dev(), named.ino()))
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    Error::host(format!("'{}' cannot be read", path.display())).because(error)
+}
+
+fn damaged(directory: &Path, name: &VolumeName, error: super::record::BadRecord) -> Error {
+    Error::host(format!("volume '{name}' is damaged"))
+        .because(error)
+        .remedy(format!(
+            "putting back what was in {}; plinth volume delete {name} removes it with all its data",
+            quoted(directory)
+        ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Fixture, report};
+    use super::*;
+
+    #[test]
+    fn changes_made_at_the_same_time_are_all_kept() {
+        let f = Fixture::new();
+        let (mut one, mut other) = (f.make("root"), f.find("root").unwrap());
+        let created = one.record().created;
+        let add = |record: &mut Record| {
+            record.created += 1;
+            Ok(())
+        };
+        one.change(add).unwrap();
+        other.change(add).unwrap();
+        assert_eq!(f.find("root").unwrap().record().created, created + 2);
+        let refused = other.change(|_| Err(Error::configuration("no")));
+        assert_eq!(report(refused), "no");
+    }
+
+    #[test]
+    fn a_volume_that_has_its_name_from_another_is_not_changed() {
+        let f = Fixture::new();
+        let mut old = f.make("root");
+        fs::remove_dir_all(old.directory()).unwrap();
+        let new = f.make("root");
+        assert!(report(old.change(|_| Ok(()))).contains("deleted meanwhile"));
+        fs::rename(new.directory(), new.directory().with_file_name("other")).unwrap();
+        assert!(report(f.find("other")).contains("that of a volume called 'root'"));
+    }
+
+    #[test]
+    fn a_path_of_data_tells_the_volume() {
+        let f = Fixture::new();
+        let volume = f.make("root");
+        assert_eq!(
+            f.volumes.of_data(&volume.data()).as_ref(),
+            Some(volume.name())
+        );
+        assert_eq!(f.volumes.of_data(&volume.map()), None);
+        assert_eq!(f.volumes.of_data(Path::new("/disk.img")), None);
+        assert_eq!(f.volumes.of_data(&f.volumes.root().join("data")), None);
+    }
+}

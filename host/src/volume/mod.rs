@@ -1,0 +1,23 @@
+//! The volumes of this user on this host, each a directory by its name (the
+//! crate [`volume`](::volume) draws what is in it).
+//!
+//! No process keeps them. A volume is there when its directory has its name,
+//! which a rename gives it and takes from it, so that of two who want a name
+//! one gets it, and nobody sees half a volume. It is in use as long as
+//! somebody holds the lock on its `data`, which goes with the descriptor to
+//! the process of a machine and ends with it: nothing has to be tidied up
+//! after a crash.
+
+mod claim;
+pub mod delete;
+pub mod directory;
+#[cfg(test)]
+mod fixture;
+pub mod name;
+pub mod new_volume;
+pub mod open;
+pub mod record;
+pub mod root;
+pub mod selector;
+pub mod speed;
+pub mod usage;

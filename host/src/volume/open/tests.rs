@@ -1,0 +1,78 @@
+use super::super::fixture::{Fixture, MIB, report};
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use devices::block::lock::{Access, is_locked};
+
+#[test]
+fn a_writer_has_a_volume_alone_and_readers_share_it() {
+    let f = Fixture::new();
+    let mut volume = f.make("root");
+    let writer = volume.open(Access::Exclusive, false).unwrap();
+    for access in [Access::Exclusive, Access::Shared] {
+        let refused = report(volume.open(access, false));
+        let me = format!("volume 'root' is in use by process {}", std::process::id());
+        assert!(refused.contains(&me), "{refused}");
+    }
+    drop(writer);
+    let _reader = volume.open(Access::Shared, false).unwrap();
+    let another = volume.open(Access::Shared, false).unwrap();
+    assert!(is_locked(&another).unwrap());
+    report(volume.open(Access::Exclusive, false));
+}
+
+#[test]
+fn a_volume_that_was_cut_is_refused_with_what_is_lost() {
+    let f = Fixture::new();
+    let mut volume = f.make("root");
+    let data = fs::OpenOptions::new()
+        .write(true)
+        .open(volume.data())
+        .unwrap();
+    data.set_len(MIB).unwrap();
+    let refused = report(volume.open(Access::Exclusive, false));
+    assert!(refused.contains("of 2 MiB, 1 MiB are left"), "{refused}");
+    assert!(refused.contains("truncate -s 2097152 "), "{refused}");
+}
+
+#[test]
+fn a_grow_that_was_interrupted_is_completed() {
+    let f = Fixture::new();
+    let mut volume = f.make("root");
+    let data = fs::OpenOptions::new()
+        .write(true)
+        .open(volume.data())
+        .unwrap();
+    data.set_len(3 * MIB).unwrap();
+    volume.open(Access::Exclusive, false).unwrap();
+    assert_eq!(volume.record().size.bytes(), 3 * MIB);
+    assert_eq!(f.find("root").unwrap().record(), volume.record());
+    data.set_len(3 * MIB + 7).unwrap();
+    let refused = report(volume.open(Access::Exclusive, false));
+    assert!(
+        refused.contains("lengthened behind plinth's back"),
+        "{refused}"
+    );
+    assert!(refused.contains("truncate -s 3145728"), "{refused}");
+}
+
+#[test]
+fn data_that_is_no_file_of_the_volume_s_is_refused() {
+    let f = Fixture::new();
+    let mut volume = f.make("root");
+    fs::remove_file(volume.data()).unwrap();
+    let refused = report(volume.open(Access::Shared, false));
+    assert!(refused.contains("its data is missing"), "{refused}");
+    symlink("/dev/zero", volume.data()).unwrap();
+    let refused = report(volume.open(Access::Shared, false));
+    assert!(refused.contains("not a regular file"), "{refused}");
+}
+
+#[test]
+fn a_volume_that_was_deleted_meanwhile_is_not_opened() {
+    let f = Fixture::new();
+    let mut volume = f.make("root");
+    fs::remove_dir_all(volume.directory()).unwrap();
+    let refused = report(volume.open(Access::Shared, false));
+    assert!(refused.contains("was deleted meanwhile"), "{refused}");
+}

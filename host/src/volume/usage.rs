@@ -1,0 +1,98 @@
+//! Who uses a volume: those who hold a lock on its `data`.
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io;
+
+use devices::block::lock;
+
+use crate::launch::holder::{self, Holder};
+use crate::registry::Registry;
+use crate::registry::name::VmName;
+
+use super::directory::Volume;
+
+/// Whether a volume is free to be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// Nobody uses it.
+    Available,
+    /// It is in use, by those of its users that this one may look at.
+    InUse(Vec<User>),
+}
+
+/// Somebody who uses a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum User {
+    /// The machine that it is attached to.
+    Machine(VmName),
+    /// Another process, such as that of a copy.
+    Process(Holder),
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Machine(name) => write!(f, "machine '{name}'"),
+            Self::Process(holder) => holder.fmt(f),
+        }
+    }
+}
+
+impl Usage {
+    /// Of `volume` at the moment.
+    ///
+    /// # Errors
+    /// Its data cannot be looked at.
+    pub fn of(volume: &Volume) -> io::Result<Self> {
+        let data = File::open(volume.data())?;
+        if !lock::is_locked(&data)? {
+            return Ok(Self::Available);
+        }
+        Ok(Self::InUse(users(&data.metadata()?)))
+    }
+
+    /// The machines that it is attached to.
+    pub fn machines(&self) -> impl Iterator<Item = &VmName> {
+        let users = match self {
+            Self::Available => &[],
+            Self::InUse(users) => users.as_slice(),
+        };
+        users.iter().filter_map(|user| match user {
+            User::Machine(name) => Some(name),
+            User::Process(_) => None,
+        })
+    }
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Available => f.write_str("available"),
+            Self::InUse(users) if users.is_empty() => {
+                f.write_str("in use by a process that this user may not look at")
+            }
+            Self::InUse(users) => {
+                let users: Vec<String> = users.iter().map(User::to_string).collect();
+                write!(f, "in use by {}", users.join(", "))
+            }
+        }
+    }
+}
+
+/// Those who hold a lock on the file with this `metadata`. A process that
+/// belongs to a machine is told by the machine's name.
+pub(super) fn users(metadata: &Metadata) -> Vec<User> {
+    // Without a registry, processes are told by their numbers.
+    let machines = Registry::of_this_user().and_then(|registry| registry.machines());
+    let machines = machines.unwrap_or_default();
+    let user = |holder: Holder| {
+        let is_its = |pid: Option<u32>| pid == Some(holder.pid());
+        let mut alive = machines.iter().filter(|machine| machine.is_alive());
+        match alive.find(|machine| is_its(machine.record().pid)) {
+            Some(machine) => User::Machine(machine.name().clone()),
+            None => User::Process(holder),
+        }
+    };
+    holder::all_of_lock(metadata).map(user).collect()
+}
