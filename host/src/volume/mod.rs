@@ -11,6 +11,7 @@
 mod claim;
 pub mod delete;
 pub mod directory;
+pub mod encryption;
 #[cfg(test)]
 mod fixture;
 pub mod name;

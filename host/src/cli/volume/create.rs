@@ -13,6 +13,7 @@ use crate::volume::record::Record;
 use crate::volume::speed::Speed;
 
 use super::super::Outcome;
+use super::encryption::EncryptionOptions;
 use super::speed::{SpeedOptions, refused};
 
 /// Make a volume, and print its id
@@ -22,6 +23,7 @@ use super::speed::{SpeedOptions, refused};
 /// Examples:
 ///   plinth volume create data --size 20GiB
 ///   plinth volume create log --size 100GiB --type provisioned --iops 16000
+///   plinth volume create safe --size 1GiB --encrypted --key-file /etc/plinth.key
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Create {
@@ -34,6 +36,9 @@ pub(super) struct Create {
 
     #[command(flatten)]
     speed: SpeedOptions,
+
+    #[command(flatten)]
+    encryption: EncryptionOptions,
 }
 
 impl Create {
@@ -41,9 +46,11 @@ impl Create {
         let name = self.name;
         let speed = Speed::new(self.speed.asked()).map_err(|error| refused(&name, error))?;
         let volumes = Volumes::of_this_user()?;
-        let record = Record::new(name, self.size, speed).map_err(|error| {
+        let encryption = self.encryption.begin()?;
+        let mut record = Record::new(name, self.size, speed).map_err(|error| {
             Error::unexpected("this host gives no random numbers").because(error)
         })?;
+        record.encryption = encryption;
         let volume = NewVolume::begin(&volumes, record)?.finish()?;
         println!("{}", volume.record().id);
         Ok(ExitStatus::Success)

@@ -3,6 +3,7 @@
 mod create;
 mod delete;
 mod describe;
+mod encryption;
 mod list;
 mod show;
 mod speed;
