@@ -121,6 +121,12 @@ pub enum FreezeError {
     /// It is not at the stage for this.
     #[error("the snapshot is {0:?} already")]
     Stage(Stage),
+    /// The volume has so many already.
+    #[error("{0} snapshots of the volume are under way, which is as many as there can be")]
+    TooMany(usize),
+    /// What is to be frozen has no map.
+    #[error("it is not a volume, or it is in use by a guest at this moment")]
+    NotAVolume,
     /// The map refused.
     #[error(transparent)]
     Map(#[from] MapError),
@@ -234,6 +240,11 @@ impl Freeze {
             plan: header.plan,
             moment,
         })
+    }
+
+    /// Whether nobody needs it any more.
+    pub fn is_over(&self) -> bool {
+        !matches!(stage(&self.file), Ok(Some(Stage::Begun)))
     }
 
     /// Sees to it that the snapshot can still be had when `block` changes in

@@ -278,6 +278,11 @@ impl BlockMap {
         Batch(blocks.map(|block| (*block, current(*block))).collect())
     }
 
+    /// Blocks that are not absent any more, and are in the file.
+    pub fn unsettled(&self) -> usize {
+        self.unsettled.len()
+    }
+
     /// Makes the states in `batch` durable, after `data` was synced.
     ///
     /// # Errors

@@ -17,9 +17,12 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use volume::freeze::FreezeError;
+
 use super::bounce::{PIECE, Piece, pieces};
 use super::capacity::Capacity;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
+use super::mapped_disk::FreezeFiles;
 use crate::virtio::buffers::{Buffers, TooShort};
 
 /// What becomes of bytes between guest and disk.
@@ -240,5 +243,9 @@ impl<P: Passage> Disk for BouncedDisk<P> {
 
     fn sync(&mut self) -> io::Result<()> {
         self.inner.sync()
+    }
+
+    fn freeze(&mut self, files: FreezeFiles) -> Result<(), FreezeError> {
+        self.inner.freeze(files)
     }
 }

@@ -10,9 +10,9 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH,
@@ -20,6 +20,7 @@ use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_WRITE_ZEROES,
 };
 use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
+use volume::freeze::FreezeError;
 
 use super::config::{Space, WRITEBACK, config_space, put_capacity};
 use super::counters::Counters;
@@ -27,10 +28,12 @@ use super::disk::{Disk, DiskInfo};
 use super::handle::BlockHandle;
 use super::id::DiskId;
 use super::limited_disk::LimitedDisk;
+use super::mapped_disk::FreezeFiles;
 use super::open::Disks;
 use super::severed_disk::SeveredDisk;
 use super::worker::BlockWorker;
 use crate::clock::{AlarmClock, Timer};
+use crate::rate_limit::Limiter;
 use crate::reactor::{ReactorError, ReactorHandle};
 use crate::virtio::crew::Crew;
 use crate::virtio::device::{Activation, DeviceInfo, StartError, VirtioDevice, read_config_from};
@@ -49,13 +52,15 @@ pub struct Block {
     handle: BlockHandle,
     /// Shared with the workers, which look at it for each write.
     writethrough: Arc<AtomicBool>,
-    state: State,
+    /// Locked by whoever starts or stops the device, and by the handle while
+    /// it is at rest: never while it works.
+    state: Arc<Mutex<State>>,
     /// Hung up on when the disk's file is closed.
     departed: Receiver<Infallible>,
 }
 
 /// Where the disk is.
-enum State {
+pub(super) enum State {
     Stopped(Disks),
     Running {
         crew: Crew<BlockWorker>,
@@ -64,6 +69,21 @@ enum State {
     },
     /// With a worker that did not come back.
     Lost,
+}
+
+impl State {
+    /// As [`BlockHandle::freeze`].
+    pub(super) fn freeze(&mut self, files: FreezeFiles) -> Result<(), FreezeError> {
+        match self {
+            // A volume has one queue.
+            Self::Stopped(disks) if disks.len() == 1 => disks[0].freeze(files),
+            _ => Err(FreezeError::NotAVolume),
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Block {
@@ -86,13 +106,16 @@ impl Block {
         let first = disks.first().ok_or(io::ErrorKind::InvalidInput)?;
         let info = first.info();
         let queues = u16::try_from(disks.len()).map_err(io::Error::other)?;
-        let handle = BlockHandle::new(id, first.capacity());
+        let capacity = first.capacity();
         let (presence, departed) = channel();
+        let limiter = Arc::new(Limiter::default());
         let limited = disks.into_iter().map(|disk| {
-            let gate = handle.limiter().gate(make_clock()?)?;
+            let gate = limiter.gate(make_clock()?)?;
             Ok(Box::new(LimitedDisk::new(disk, gate, presence.clone())) as _)
         });
         let state = State::Stopped(limited.collect::<io::Result<_>>()?);
+        let state = Arc::new(Mutex::new(state));
+        let handle = BlockHandle::new(id, capacity, limiter, Arc::downgrade(&state));
         Ok(Self {
             info,
             config: config_space(&info, queues),
@@ -120,13 +143,22 @@ impl Block {
         BlockWorker::new(queue, disk, self.handle.id(), writethrough, self.counters())
     }
 
+    /// What the state was; it is `Lost` now.
+    fn take(&self) -> State {
+        std::mem::replace(&mut *lock(&self.state), State::Lost)
+    }
+
+    fn put(&self, state: State) {
+        *lock(&self.state) = state;
+    }
+
     /// Is stopped, with what the workers had and the `spare` disks. Gives the
     /// queues.
     fn take_back(&mut self, workers: Vec<BlockWorker>, spare: Disks) -> Vec<Queue> {
         let parts = workers.into_iter().map(BlockWorker::into_parts);
         let (queues, mut disks): (Vec<Queue>, Disks) = parts.unzip();
         disks.extend(spare);
-        self.state = State::Stopped(disks);
+        self.put(State::Stopped(disks));
         queues
     }
 
@@ -203,10 +235,10 @@ impl VirtioDevice for Block {
             return Err(StartError::MissingQueue(0));
         }
         self.settle_cache_mode(&activation);
-        let mut disks = match std::mem::replace(&mut self.state, State::Lost) {
+        let mut disks = match self.take() {
             State::Stopped(disks) => disks,
             other => {
-                self.state = other;
+                self.put(other);
                 return Err(io::Error::other("the disk is with a worker that is stuck").into());
             }
         };
@@ -217,7 +249,7 @@ impl VirtioDevice for Block {
             .collect();
         match Crew::attach(&self.reactors, workers) {
             Ok(crew) => {
-                self.state = State::Running { crew, spare };
+                self.put(State::Running { crew, spare });
                 self.handle.driver_came(activation.interrupt);
                 Ok(())
             }
@@ -233,7 +265,9 @@ impl VirtioDevice for Block {
     fn sever(&mut self) -> LastAct {
         let handle = self.handle.clone();
         let severed = State::Stopped(self.severed());
-        match std::mem::replace(&mut self.state, severed) {
+        // Bound, so that the lock is free again.
+        let before = std::mem::replace(&mut *lock(&self.state), severed);
+        match before {
             State::Stopped(mut disks) => LastAct::new(move || {
                 // All are the same file.
                 let synced = disks.first_mut().map_or(Ok(()), |disk| disk.sync());
@@ -243,7 +277,7 @@ impl VirtioDevice for Block {
             }),
             // Whoever has the disk may still write to it, and then closes it.
             other => {
-                self.state = other;
+                self.put(other);
                 let departed = std::mem::replace(&mut self.departed, channel().1);
                 LastAct::new(move || {
                     let _ = departed.recv();
@@ -256,10 +290,10 @@ impl VirtioDevice for Block {
 
     fn stop(&mut self) -> Result<Vec<Queue>, ReactorError> {
         self.handle.driver_left();
-        match std::mem::replace(&mut self.state, State::Lost) {
+        match self.take() {
             State::Running { crew, spare } => Ok(self.take_back(crew.detach()?, spare)),
             other => {
-                self.state = other;
+                self.put(other);
                 Ok(Vec::new())
             }
         }
@@ -271,7 +305,7 @@ impl Drop for Block {
         if let Err(error) = self.stop() {
             log::error!("disk {}: {error}", self.handle.id());
         }
-        self.state = State::Lost;
+        drop(self.take());
         self.handle.wait_for_resize();
     }
 }

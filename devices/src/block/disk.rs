@@ -11,7 +11,10 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use volume::freeze::FreezeError;
+
 use super::capacity::Capacity;
+use super::mapped_disk::FreezeFiles;
 use crate::virtio::buffers::Buffers;
 
 /// Which operation a completion belongs to: below [`DiskInfo::depth`], and
@@ -162,4 +165,14 @@ pub trait Disk: Send {
     /// # Errors
     /// What was written may be lost.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// What the disk holds now is kept, for a snapshot, while it goes on
+    /// changing. Called with nothing in flight; takes next to no time.
+    ///
+    /// # Errors
+    /// It is not kept. Most disks cannot.
+    fn freeze(&mut self, files: FreezeFiles) -> Result<(), FreezeError> {
+        let _ = files;
+        Err(FreezeError::NotAVolume)
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::mapped_disk::MappingError;
+
 /// A file or descriptor that was refused as a disk, before any guest ran.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -37,6 +39,12 @@ pub enum BlockError {
     /// io_uring was asked for and is not to be had.
     #[error("io_uring cannot be used; choose another disk engine")]
     NoIoUring(#[source] io::Error),
+    /// The file is not the volume that its map says it is.
+    #[error("the volume cannot be used")]
+    Volume(#[from] MappingError),
+    /// A volume was to have several queues.
+    #[error("a volume has one queue, not {0}")]
+    OneQueue(u16),
     /// The system does not tell about the file.
     #[error("the disk cannot be inspected")]
     Inspect(#[source] io::Error),

@@ -15,8 +15,11 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
+use volume::freeze::FreezeError;
+
 use super::capacity::Capacity;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
+use super::mapped_disk::FreezeFiles;
 use crate::clock::AlarmClock;
 use crate::rate_limit::Gate;
 
@@ -108,5 +111,9 @@ impl<C: AlarmClock> Disk for LimitedDisk<C> {
 
     fn sync(&mut self) -> io::Result<()> {
         self.inner.sync()
+    }
+
+    fn freeze(&mut self, files: FreezeFiles) -> Result<(), FreezeError> {
+        self.inner.freeze(files)
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! From the guest inwards: the [`device`] front and its workers, one for each
 //! queue; a request is parsed into an operation on a [`disk`], which an engine
-//! carries out that was chosen when the file was [opened](open). Whoever opens the file
-//! [`lock`]s it. A [`handle`] limits, resizes and watches the device while it
+//! carries out that was chosen when the file was [opened](open). Whoever opens
+//! the file [`lock`]s it. With a map beside it the file is a volume, whose blocks are
+//! [looked up](mapped_disk) first. A [`handle`] limits, resizes and watches the device while it
 //! runs.
 //!
 //! System calls on the data path, per batch of requests: the reactor's
@@ -23,6 +24,7 @@ pub mod error;
 pub mod handle;
 pub mod id;
 pub mod lock;
+pub mod mapped_disk;
 pub mod open;
 
 mod aligned_disk;
@@ -33,6 +35,7 @@ mod config;
 mod encrypted_disk;
 mod file_disk;
 mod limited_disk;
+mod loader;
 mod request;
 mod ring;
 mod severed_disk;

@@ -20,6 +20,7 @@ use super::disk::Disk;
 use super::encrypted_disk::encrypted_disk;
 use super::error::BlockError;
 use super::file_disk::FileDisk;
+use super::mapped_disk::{MappedDisk, Mapping};
 use super::ring::Ring;
 use super::uring_disk::UringDisk;
 use crate::virtio::queue_count::QueueCount;
@@ -84,6 +85,30 @@ pub fn open_disk(file: File, options: DiskOptions) -> Result<(Disks, Engine), Bl
     let (disks, engine) = with_engine(&backing, queues, options.engine, Ring::new)?;
     let disks: Result<Disks, BlockError> = disks.into_iter().map(aligned).collect();
     Ok((disks?, engine))
+}
+
+/// Makes a disk of the volume that is in `file` and `mapping`, which only this
+/// disk writes to from now on. Otherwise as [`open_disk`].
+///
+/// # Errors
+/// The files are no volume, or damaged; or the file is not fit to be a disk, or
+/// cannot be used as asked.
+pub fn open_volume(
+    file: File,
+    mapping: Mapping,
+    options: DiskOptions,
+) -> Result<(Disks, Engine), BlockError> {
+    // Its state is the worker's alone.
+    let queues = options.queues.get();
+    if queues > 1 {
+        return Err(BlockError::OneQueue(queues));
+    }
+    let data = file.try_clone().map_err(BlockError::Inspect)?;
+    let (disks, engine) = open_disk(file, options)?;
+    let mut disks = disks.into_iter();
+    let inner = disks.next().ok_or(BlockError::OneQueue(0))?;
+    let disk = MappedDisk::new(inner, data, mapping)?;
+    Ok((vec![Box::new(disk)], engine))
 }
 
 /// A disk, once for each queue.

@@ -6,6 +6,7 @@
 mod completions;
 mod connection;
 mod doctor;
+mod limits;
 mod output;
 mod run;
 mod table;

@@ -21,6 +21,7 @@ use crate::option::huge_pages::HugePagesOption;
 use crate::option::net::NetOption;
 use crate::option::on_reset::OnResetOption;
 use crate::option::transport::TransportOption;
+use crate::option::volume::VolumeOption;
 use crate::option::vsock::VsockOption;
 use crate::option::{size, smbios};
 use crate::registry::Registry;
@@ -116,6 +117,15 @@ pub(super) struct Run {
     /// `plinth vm limit` changes them.
     #[arg(long = "disk", value_name = "DISK")]
     disks: Vec<DiskOption>,
+
+    /// Volume, by its name or id: NAME[,readonly][,direct][,engine=io-uring|sync][,queues=N]
+    ///
+    /// May be repeated; the guest finds volumes after disks, in this order,
+    /// with their ids for serial numbers (vol and 17 digits). A volume is
+    /// attached to one machine at a time, or to several with `readonly`. How
+    /// fast it is, plinth volume says.
+    #[arg(long = "volume", value_name = "VOLUME")]
+    volumes: Vec<VolumeOption>,
 
     /// How the guest reaches its disks and network interfaces
     #[arg(long, value_name = "TRANSPORT", default_value = "pci")]
@@ -263,6 +273,7 @@ impl Run {
             balloon: self.balloon,
             transport: self.transport.into(),
             disks: self.disks,
+            volumes: self.volumes,
             nets: self.nets,
             vsock: self.vsock,
             console,

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod net;
 pub mod outputs;
 pub mod process;
+pub mod volume;
 pub mod vsock;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ use crate::error::Error;
 use crate::option::console::{ConsoleDevice, ConsoleOption};
 use crate::option::disk::DiskOption;
 use crate::option::net::NetOption;
+use crate::option::volume::VolumeOption;
 use crate::option::vsock::VsockOption;
 
 use outputs::Output;
@@ -62,6 +64,8 @@ pub struct Specification {
     pub transport: TransportKind,
     /// Disks in the order in which the guest finds them.
     pub disks: Vec<DiskOption>,
+    /// Volumes, which the guest finds after the disks.
+    pub volumes: Vec<VolumeOption>,
     /// Network interfaces in the order in which the guest finds them.
     pub nets: Vec<NetOption>,
     /// Streams between programs of the guest and of the host.
@@ -136,12 +140,13 @@ fn check_count(specification: &Specification) -> Result<(), Error> {
     ];
     let others = others.iter().filter(|there| **there).count();
     let room = specification.transport.room() - others;
-    let asked = specification.disks.len() + specification.nets.len();
+    let disks = specification.disks.len() + specification.volumes.len();
+    let asked = disks + specification.nets.len();
     if asked > room {
         return Err(Error::configuration(format!(
             "{asked} disks and network interfaces are too many: a machine has room for {room}"
         ))
-        .remedy("fewer of --disk and --net"));
+        .remedy("fewer of --disk, --volume and --net"));
     }
     Ok(())
 }
@@ -183,12 +188,16 @@ pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
         None => None,
     };
     kernel::check(&specification, &kernel, initrd.as_ref())?;
-    let paths: Vec<PathBuf> = specification
+    let mut paths: Vec<PathBuf> = specification
         .disks
         .iter()
         .map(|disk| path::absolute(&disk.path).unwrap_or_else(|_| disk.path.clone()))
         .collect();
-    let disks = disk::open_all(specification.disks)?;
+    let mut disks = disk::open_all(specification.disks)?;
+    for volume in volume::open_all(specification.volumes, &disks)? {
+        disks.push(volume.disk);
+        paths.push(volume.path);
+    }
     let nets = net::open_all(specification.nets)?;
     check_names(&disks, &nets)?;
     let kvm = kvm::open()?;

@@ -55,7 +55,8 @@ impl FromStr for DiskOption {
     }
 }
 
-fn engine(name: Option<&str>) -> Result<EngineChoice, Invalid> {
+/// The engine called `name`, or the best that there is.
+pub(super) fn engine(name: Option<&str>) -> Result<EngineChoice, Invalid> {
     match name {
         None => Ok(EngineChoice::Auto),
         Some("io-uring") => Ok(EngineChoice::IoUring),

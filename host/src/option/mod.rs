@@ -21,6 +21,7 @@ pub mod rate;
 pub mod size;
 pub mod smbios;
 pub mod transport;
+pub mod volume;
 pub mod vsock;
 
 /// Text that is not a value, with what a value would look like.

@@ -226,12 +226,23 @@ impl Volume {
         if !is_named(&exclusive, &self.directory).map_err(refused)? {
             return Err(self.deleted());
         }
-        let mut record = Self::read(self.directory.clone(), &name)?.record;
+        self.refresh()?;
+        let mut record = self.record.clone();
+        change(&mut record)?;
+        record.write(&self.directory).map_err(refused)?;
+        self.record = record;
+        Ok(())
+    }
+
+    /// Reads again what is recorded of it.
+    ///
+    /// # Errors
+    /// It has been deleted meanwhile, or is damaged.
+    pub(super) fn refresh(&mut self) -> Result<(), Error> {
+        let record = Self::read(self.directory.clone(), self.name())?.record;
         if record.id != self.record.id {
             return Err(self.deleted());
         }
-        change(&mut record)?;
-        record.write(&self.directory).map_err(refused)?;
         self.record = record;
         Ok(())
     }

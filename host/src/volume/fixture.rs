@@ -1,5 +1,6 @@
 //! Volumes for tests, in a directory of the test's own.
 
+use ::volume::entry::State;
 use ::volume::size::VolumeSize;
 use tempfile::TempDir;
 
@@ -35,7 +36,7 @@ impl Fixture {
     }
 
     pub(crate) fn make(&self, name: &str) -> Volume {
-        self.begin(name).unwrap().finish().unwrap()
+        self.begin(name).unwrap().finish(State::Zero).unwrap()
     }
 
     pub(crate) fn find(&self, name: &str) -> Result<Volume, Error> {

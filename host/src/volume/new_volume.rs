@@ -10,6 +10,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use ::volume::entry::State;
+use ::volume::map;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 
@@ -85,14 +87,18 @@ impl NewVolume {
         &mut self.record
     }
 
-    /// Gives the volume its name, once it is durable.
+    /// Gives the volume its name, once it is durable. Its blocks are all
+    /// `fresh`.
     ///
     /// # Errors
     /// The name has been taken meanwhile, or the file system refuses.
-    pub fn finish(mut self) -> Result<Volume, Error> {
+    pub fn finish(mut self, fresh: State) -> Result<Volume, Error> {
         let name = self.record.name.clone();
         let failed = |error| failed(&name, error);
         self.data.sync_all().map_err(failed)?;
+        let file = new_file(&self.directory.join("map")).map_err(failed)?;
+        let (id, size) = (self.record.id, self.record.size);
+        map::create(&file, id, size, fresh).map_err(|error| unmade(&name).because(error))?;
         self.record.write(&self.directory).map_err(failed)?;
         let named = self.volumes.directory(&name);
         let renamed = renameat_with(CWD, &self.directory, CWD, &named, RenameFlags::NOREPLACE);
@@ -161,7 +167,11 @@ fn taken(name: &VolumeName) -> Error {
 }
 
 fn failed(name: &VolumeName, error: io::Error) -> Error {
-    Error::host(format!("volume '{name}' cannot be made")).because(error)
+    unmade(name).because(error)
+}
+
+fn unmade(name: &VolumeName) -> Error {
+    Error::host(format!("volume '{name}' cannot be made"))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! A volume to be used: its `data`, open and locked, and as long as it should
 //! be.
 
-use std::cmp::Ordering;
 use std::fs::File;
 
+use ::volume::header::Header;
 use ::volume::size::VolumeSize;
-use devices::block::lock::Access;
+use devices::block::lock::{Access, lock};
 
 use crate::error::Error;
 use crate::option::size::Amount;
@@ -23,44 +23,85 @@ impl Volume {
     /// # Errors
     /// It is in use, was deleted meanwhile, or is not as plinth left it.
     pub fn open(&mut self, access: Access, direct: bool) -> Result<File, Error> {
+        let data = self.claim(access, direct)?;
+        let Some(size) = self.interrupted_grow(&data)? else {
+            return Ok(data);
+        };
+        if access == Access::Exclusive {
+            self.complete_grow(size)?;
+            return Ok(data);
+        }
+        // That is for a writer, after whom no other is let in.
+        drop(data);
+        let writer = self.open(Access::Exclusive, false)?;
+        lock(&writer, Access::Shared)
+            .map_err(|error| self.refused("cannot be locked").because(error))?;
+        self.claim(access, direct)
+    }
+
+    /// Opens and locks `data`, whatever it holds.
+    ///
+    /// # Errors
+    /// It is in use, or was deleted meanwhile.
+    pub fn claim(&mut self, access: Access, direct: bool) -> Result<File, Error> {
         let data = claim(self.directory(), access, direct)
             .map_err(|why| why.explain(self.name(), Some(self.record().id)))?;
         // What was read before it was locked may have changed since.
-        self.change(|_| Ok(()))?;
-        self.settle_size(&data)?;
+        self.refresh()?;
         Ok(data)
     }
 
-    /// What the record says of the size, and what the file says.
-    fn settle_size(&mut self, data: &File) -> Result<(), Error> {
+    /// What size the volume has if map or record do not know it yet. `data`
+    /// says: it grows first.
+    fn interrupted_grow(&self, data: &File) -> Result<Option<VolumeSize>, Error> {
         let metadata = data.metadata();
         let length = metadata
             .map_err(|error| self.refused("cannot be measured").because(error))?
             .len();
-        let recorded = self.record().size;
-        let its_own = format!("truncate -s {} {}", recorded.bytes(), quoted(&self.data()));
-        match length.cmp(&recorded.bytes()) {
-            Ordering::Equal => Ok(()),
-            Ordering::Less => Err(self
-                .refused(&format!(
-                    "has been cut behind plinth's back: of {recorded}, {} are left",
-                    Amount(length)
-                ))
-                .remedy(format!(
-                    "putting its data back; or zeroes for what is lost: {its_own}"
-                ))),
-            // A grow that a crash interrupted: the file comes first.
-            Ordering::Greater => match VolumeSize::new(length) {
-                Ok(size) => self.change(|record| {
-                    record.size = size;
-                    Ok(())
-                }),
-                Err(error) => Err(self
-                    .refused("has been lengthened behind plinth's back")
-                    .because(error)
-                    .remedy(format!("its own size: {its_own}"))),
-            },
+        let mapped = self.map_header()?.size;
+        let known = mapped.max(self.record().size);
+        if length < known.bytes() {
+            return Err(self.cut(length, known));
         }
+        if length == mapped.bytes() && mapped == self.record().size {
+            return Ok(None);
+        }
+        VolumeSize::new(length).map(Some).map_err(|error| {
+            self.refused("has been lengthened behind plinth's back")
+                .because(error)
+                .remedy(format!("its own size: {}", self.truncate(known)))
+        })
+    }
+
+    /// What the map says of all of the volume.
+    fn map_header(&self) -> Result<Header, Error> {
+        let header = File::open(self.map()).and_then(|map| Header::read(&map));
+        let header = header.map_err(|error| {
+            self.refused("is damaged: the map of its blocks cannot be read")
+                .because(error)
+        })?;
+        if header.id != self.record().id {
+            let why = format!("is damaged: the map of its blocks is {}'s", header.id);
+            return Err(self.refused(&why));
+        }
+        Ok(header)
+    }
+
+    fn cut(&self, length: u64, known: VolumeSize) -> Error {
+        let left = Amount(length);
+        self.refused(&format!(
+            "has been cut behind plinth's back: of {known}, {left} are left"
+        ))
+        .remedy(format!(
+            "putting its data back; or zeroes for what is lost: {}",
+            self.truncate(known)
+        ))
+    }
+
+    /// The shell's command that gives `data` this size.
+    fn truncate(&self, size: VolumeSize) -> String {
+        let data = self.data();
+        format!("truncate -s {} {}", size.bytes(), quoted(&data))
     }
 
     /// It cannot do what it is asked.

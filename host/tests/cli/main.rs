@@ -10,3 +10,5 @@ mod machine;
 mod plinth;
 #[cfg(test)]
 mod vm;
+#[cfg(test)]
+mod volume;

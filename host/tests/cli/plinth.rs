@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::machine::RUNTIME;
+use crate::machine::{DATA, RUNTIME};
 
 /// What a run of `plinth` left.
 pub(crate) struct Run {
@@ -34,7 +34,8 @@ pub(crate) fn plinth<S: AsRef<OsStr>>(arguments: &[S]) -> Run {
     plinth_in(machines.path(), arguments)
 }
 
-/// The same, with the runtime directories of machines below `machines`.
+/// The same, with the runtime directories of machines, and volumes, below
+/// `machines`.
 pub(crate) fn plinth_in<S: AsRef<OsStr>>(machines: &Path, arguments: &[S]) -> Run {
     plinth_with(machines, arguments, b"")
 }
@@ -45,6 +46,7 @@ pub(crate) fn plinth_with<S: AsRef<OsStr>>(machines: &Path, arguments: &[S], inp
         .args(arguments)
         .env("PLINTH_VMM", "/bin/true")
         .env("PLINTH_RUNTIME_DIR", machines.join(RUNTIME))
+        .env("PLINTH_DATA_DIR", machines.join(DATA))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -12,6 +12,7 @@ mod order;
 mod queues;
 mod requests;
 mod resize;
+mod volumes;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

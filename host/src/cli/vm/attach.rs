@@ -1,4 +1,5 @@
-//! `plinth vm attach`: gives a running machine a disk or a network interface.
+//! `plinth vm attach`: gives a running machine a disk, a volume or a network
+//! interface.
 //!
 //! The file or tap is opened and locked here, and the open descriptor goes to
 //! the VM process, which opens nothing. The lock goes with it: it is released
@@ -6,35 +7,39 @@
 
 use std::iter;
 use std::os::fd::AsFd;
-use std::path;
+use std::path::{self, PathBuf};
 
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
+use vmm::config::BlockConfig;
 use vmm::sealed_key::seal;
 use vmm::{DeviceName, EngineChoice, Limits};
 
 use crate::client::request::Request;
 use crate::error::Error;
 use crate::exit::ExitStatus;
-use crate::launch::{disk, net};
+use crate::launch::{disk, net, volume};
 use crate::option::disk::DiskOption;
 use crate::option::net::NetOption;
+use crate::option::volume::VolumeOption;
 use crate::registry::name::VmName;
 
 use super::super::Outcome;
 use super::super::connection::Connection;
+use super::super::limits;
 
-/// Give a running machine a disk or a network interface
+/// Give a running machine a disk, a volume or a network interface
 ///
 /// Prints the device's name, by which plinth vm detach takes it away again.
 /// LIMITS are those of plinth run.
 ///
 /// Examples:
 ///   plinth vm attach web --disk /srv/data.img,id=data
+///   plinth vm attach web --volume data
 ///   plinth vm attach web --net tap=tap1
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-#[command(group = ArgGroup::new("device").required(true).multiple(false).args(["disk", "net"]))]
+#[command(group = ArgGroup::new("device").required(true).multiple(false).args(["disk", "volume", "net"]))]
 pub(super) struct Attach {
     /// The machine
     #[arg(value_name = "VM")]
@@ -43,6 +48,11 @@ pub(super) struct Attach {
     /// Disk: PATH[,readonly][,direct][,engine=io-uring|sync][,queues=N][,id=ID][,LIMITS]
     #[arg(long)]
     disk: Option<DiskOption>,
+
+    /// Volume, by its name or id:
+    /// NAME[,readonly][,direct][,engine=io-uring|sync][,queues=N]
+    #[arg(long)]
+    volume: Option<VolumeOption>,
 
     /// Network interface: tap=NAME[,mac=MAC][,mtu=N][,queues=N][,id=NAME][,LIMITS]
     #[arg(long)]
@@ -56,10 +66,11 @@ impl Attach {
         let is_there = |name: &str| names.iter().any(|other| other == name);
         let registry = &connection.registry;
         registry.forget_departed(&connection.machine, is_there)?;
-        let device = match (self.disk, self.net) {
-            (Some(option), _) => attach_disk(&mut connection, option, &names)?,
-            (None, Some(option)) => attach_net(&mut connection, option, &names)?,
-            (None, None) => return Err(Error::configuration("neither --disk nor --net is given")),
+        let device = match (self.disk, self.volume, self.net) {
+            (Some(option), ..) => attach_file(&mut connection, option, &names)?,
+            (_, Some(option), _) => attach_volume(&mut connection, &option, &names)?,
+            (.., Some(option)) => attach_net(&mut connection, option, &names)?,
+            (None, None, None) => return Err(Error::configuration("no device is given")),
         };
         println!("{device}");
         Ok(ExitStatus::Success)
@@ -81,18 +92,36 @@ fn free<T: ToString>(names: &[String], numbered: fn(usize) -> T) -> T {
     free.expect("one name more than there are devices")
 }
 
-fn attach_disk(
+fn attach_file(
     connection: &mut Connection,
     option: DiskOption,
     names: &[String],
 ) -> Result<String, Error> {
     let id = option.id.unwrap_or_else(|| free(names, disk::numbered));
     let path = path::absolute(&option.path).unwrap_or_else(|_| option.path.clone());
-    let options = option.options;
     let disk = disk::open_one(option, id)?;
+    attach_disk(connection, &disk, path)
+}
+
+fn attach_volume(
+    connection: &mut Connection,
+    option: &VolumeOption,
+    names: &[String],
+) -> Result<String, Error> {
+    let volume = volume::open_one(option, names)?;
+    attach_disk(connection, &volume.disk, volume.path)
+}
+
+/// Hands an open disk over, whose file is at `path`.
+fn attach_disk(
+    connection: &mut Connection,
+    disk: &BlockConfig,
+    path: PathBuf,
+) -> Result<String, Error> {
+    let (name, options) = (disk.id.to_string(), disk.options);
     let mut body = json!({
         "kind": "disk",
-        "name": id.to_string(),
+        "name": name,
         "readonly": options.read_only,
         "direct": options.direct,
         "engine": engine(options.engine),
@@ -107,7 +136,6 @@ fn attach_disk(
         .body(body)
         .descriptors(descriptors);
     connection.ask(&request)?;
-    let name = id.to_string();
     connection.registry.update(connection.name(), |record| {
         record.disks.insert(name.clone(), path);
     })?;
@@ -142,16 +170,9 @@ fn attach_net(
     Ok(net.name.to_string())
 }
 
-/// Limits as the control socket has them.
 fn add_limits(body: &mut Value, field: &str, limits: Option<Limits>) {
-    let Some(limits) = limits else { return };
-    if let Some(operations) = limits.operations() {
-        body[field]["operations_per_second"] = operations.rate().into();
-        body[field]["operations_burst"] = operations.burst().into();
-    }
-    if let Some(bytes) = limits.bytes() {
-        body[field]["bytes_per_second"] = bytes.rate().into();
-        body[field]["bytes_burst"] = bytes.burst().into();
+    if let Some(limits) = limits {
+        body[field] = limits::document(limits);
     }
 }
 

@@ -1,5 +1,6 @@
 //! `plinth volume create`: a new volume.
 
+use ::volume::entry::State;
 use ::volume::size::VolumeSize;
 use clap::Args;
 
@@ -51,7 +52,7 @@ impl Create {
             Error::unexpected("this host gives no random numbers").because(error)
         })?;
         record.encryption = encryption;
-        let volume = NewVolume::begin(&volumes, record)?.finish()?;
+        let volume = NewVolume::begin(&volumes, record)?.finish(State::Zero)?;
         println!("{}", volume.record().id);
         Ok(ExitStatus::Success)
     }

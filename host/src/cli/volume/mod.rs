@@ -5,6 +5,8 @@ mod delete;
 mod describe;
 mod encryption;
 mod list;
+mod modify;
+mod resize;
 mod show;
 mod speed;
 
@@ -39,6 +41,8 @@ enum Verb {
     Create(create::Create),
     List(list::List),
     Show(show::Show),
+    Resize(resize::Resize),
+    Modify(modify::Modify),
     Delete(delete::Delete),
 }
 
@@ -48,6 +52,8 @@ impl Volume {
             Verb::Create(verb) => verb.execute(),
             Verb::List(verb) => verb.execute(),
             Verb::Show(verb) => verb.execute(),
+            Verb::Resize(verb) => verb.execute(),
+            Verb::Modify(verb) => verb.execute(),
             Verb::Delete(verb) => verb.execute(),
         }
     }

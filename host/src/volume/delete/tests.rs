@@ -20,13 +20,12 @@ fn a_volume_is_deleted_by_name_or_id_and_once() {
 #[test]
 fn a_volume_in_use_stays() {
     let f = Fixture::new();
-    let mut volume = f.make("root");
-    for access in [Access::Exclusive, Access::Shared] {
+    for (name, access) in [("a", Access::Exclusive), ("b", Access::Shared)] {
+        let mut volume = f.make(name);
         let _used = volume.open(access, false).unwrap();
-        assert!(report(delete(&f, "root")).contains("is in use by process"));
+        assert!(report(delete(&f, name)).contains("is in use by process"));
+        assert_eq!(f.find(name).unwrap().record(), volume.record());
     }
-    assert_eq!(f.find("root").unwrap().record(), volume.record());
-    delete(&f, "root").unwrap();
 }
 
 #[test]

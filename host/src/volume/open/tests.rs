@@ -8,13 +8,13 @@ use devices::block::lock::{Access, is_locked};
 fn a_writer_has_a_volume_alone_and_readers_share_it() {
     let f = Fixture::new();
     let mut volume = f.make("root");
-    let writer = volume.open(Access::Exclusive, false).unwrap();
+    let _writer = volume.open(Access::Exclusive, false).unwrap();
     for access in [Access::Exclusive, Access::Shared] {
         let refused = report(volume.open(access, false));
         let me = format!("volume 'root' is in use by process {}", std::process::id());
         assert!(refused.contains(&me), "{refused}");
     }
-    drop(writer);
+    let mut volume = f.make("shared");
     let _reader = volume.open(Access::Shared, false).unwrap();
     let another = volume.open(Access::Shared, false).unwrap();
     assert!(is_locked(&another).unwrap());
@@ -36,24 +36,38 @@ fn a_volume_that_was_cut_is_refused_with_what_is_lost() {
 }
 
 #[test]
-fn a_grow_that_was_interrupted_is_completed() {
+fn a_volume_that_was_lengthened_to_no_size_is_refused() {
     let f = Fixture::new();
     let mut volume = f.make("root");
     let data = fs::OpenOptions::new()
         .write(true)
         .open(volume.data())
         .unwrap();
-    data.set_len(3 * MIB).unwrap();
-    volume.open(Access::Exclusive, false).unwrap();
-    assert_eq!(volume.record().size.bytes(), 3 * MIB);
-    assert_eq!(f.find("root").unwrap().record(), volume.record());
-    data.set_len(3 * MIB + 7).unwrap();
+    data.set_len(2 * MIB + 7).unwrap();
     let refused = report(volume.open(Access::Exclusive, false));
     assert!(
         refused.contains("lengthened behind plinth's back"),
         "{refused}"
     );
-    assert!(refused.contains("truncate -s 3145728"), "{refused}");
+    assert!(refused.contains("truncate -s 2097152"), "{refused}");
+}
+
+#[test]
+fn a_map_of_another_volume_or_none_is_refused() {
+    let f = Fixture::new();
+    let (mut volume, other) = (f.make("root"), f.make("other"));
+    fs::copy(other.map(), volume.map()).unwrap();
+    let refused = report(volume.open(Access::Shared, false));
+    assert!(
+        refused.contains(&format!("is {}'s", other.record().id)),
+        "{refused}"
+    );
+    fs::write(volume.map(), "").unwrap();
+    let refused = report(volume.open(Access::Shared, false));
+    assert!(
+        refused.contains("map of its blocks cannot be read"),
+        "{refused}"
+    );
 }
 
 #[test]

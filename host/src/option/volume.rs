@@ -1,0 +1,116 @@
+//! A volume to be attached:
+//! `NAME[,readonly][,direct][,engine=ENGINE][,queues=N]`, and for an encrypted
+//! one whose key is not where it was, `,key-file=FILE` or `,key-ring=NAME`.
+
+use std::str::FromStr;
+
+use vmm::DiskOptions;
+
+use crate::volume::encryption::key_source::KeySource;
+use crate::volume::selector::Selector;
+
+use super::Invalid;
+use super::disk::engine;
+use super::list::{OptionList, split_first};
+use super::queues::queues;
+
+/// A volume as the user asked for it.
+#[derive(Clone, Debug)]
+pub struct VolumeOption {
+    /// Its name or id.
+    pub volume: Selector,
+    /// How it is used.
+    pub options: DiskOptions,
+    /// Where its wrapping key is, if it is not where it was.
+    pub key: Option<KeySource>,
+}
+
+impl FromStr for VolumeOption {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let (volume, rest) = split_first(text);
+        let mut option = Self {
+            volume: volume.parse().map_err(Invalid::because)?,
+            options: DiskOptions::default(),
+            key: None,
+        };
+        if let Some(rest) = rest {
+            let mut list = OptionList::parse(rest)?;
+            option.options.read_only = list.flag("readonly")?;
+            option.options.direct = list.flag("direct")?;
+            option.options.engine = engine(list.value("engine")?.as_deref())?;
+            option.options.queues = queues(&mut list)?;
+            option.key = key(&mut list)?;
+            list.finish(
+                "readonly, direct, engine=ENGINE, queues=N, key-file=FILE and key-ring=NAME",
+            )?;
+        }
+        Ok(option)
+    }
+}
+
+fn key(list: &mut OptionList) -> Result<Option<KeySource>, Invalid> {
+    match (list.value("key-file")?, list.value("key-ring")?) {
+        (None, None) => Ok(None),
+        (Some(path), None) => KeySource::file(path.as_ref())
+            .map(Some)
+            .map_err(Invalid::because),
+        (None, Some(name)) => match name.parse() {
+            Ok(name) => Ok(Some(KeySource::Keyring(name))),
+            Err(error) => Err(Invalid::because(error)),
+        },
+        _ => Err(Invalid::new("a key is in a key-file or in a key-ring")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vmm::{EngineChoice, QueueCount};
+
+    fn error(text: &str) -> String {
+        text.parse::<VolumeOption>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_name_alone_is_a_writable_disk() {
+        let option: VolumeOption = "root".parse().unwrap();
+        assert_eq!(option.volume, "root".parse().unwrap());
+        assert_eq!(option.options, DiskOptions::default());
+        assert!("vol-0123456789abcdef0".parse::<VolumeOption>().is_ok());
+    }
+
+    #[test]
+    fn every_item_can_be_given_in_any_order() {
+        let option: VolumeOption = "root,queues=4,engine=sync,direct,readonly".parse().unwrap();
+        let options = DiskOptions {
+            engine: EngineChoice::Sync,
+            direct: true,
+            read_only: true,
+            queues: QueueCount::new(4).unwrap(),
+        };
+        assert_eq!(option.options, options);
+    }
+
+    #[test]
+    fn the_key_of_an_encrypted_volume_can_be_elsewhere() {
+        let key = |text: &str| text.parse::<VolumeOption>().unwrap().key;
+        assert_eq!(key("root"), None);
+        let file = KeySource::file("/etc/a,b.key".as_ref()).unwrap();
+        assert_eq!(key("root,key-file=/etc/a,,b.key"), Some(file));
+        let ring = KeySource::Keyring("plinth:root".parse().unwrap());
+        assert_eq!(key("root,key-ring=plinth:root"), Some(ring));
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        assert!(error("").contains("a volume's name has"));
+        assert!(error("a/b").contains("a volume's name has"));
+        assert!(error("root,ro").contains("'ro' is not known here: there are readonly"));
+        assert!(error("root,iops=5").contains("'iops' is not known"));
+        assert!(error("root,engine=aio").contains("io-uring and sync"));
+        assert!(error("root,key-ring=").contains("needs a value"));
+        assert!(error("root,key-file=/a,key-ring=b").contains("or in a key-ring"));
+    }
+}
