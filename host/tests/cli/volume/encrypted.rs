@@ -48,9 +48,9 @@ fn the_machine_gets_a_key_that_is_nowhere_else() {
     );
     assert_eq!(run.code, 0, "{}", run.err);
 
+    let mut descriptors = web.descriptors();
     let lines = web.lines();
     assert!(lines[1].contains(r#""encrypted":true"#), "{lines:?}");
-    let mut descriptors = web.descriptors();
     assert_eq!(descriptors.len(), 2);
     let key = unseal(OwnedFd::from(descriptors.remove(1))).unwrap();
     let record = fs::read(path(&machines, "data", "volume.json")).unwrap();
@@ -73,7 +73,8 @@ fn a_wrong_key_is_refused_before_any_machine_hears_of_it() {
     let attach = ["vm", "attach", "web", "--volume", &with_wrong];
     plinth_in(machines.path(), &attach).refused(CONFIGURATION, &why);
     assert!(web.lines().iter().all(|line| line.starts_with("GET ")));
-    let kernel = Fixture::new().path("kernel");
+    let files = Fixture::new();
+    let kernel = files.path("kernel");
     let kernel = kernel.to_str().unwrap();
     let run = ["run", "--kernel", kernel, "--volume", &with_wrong];
     plinth_in(machines.path(), &run).refused(CONFIGURATION, &why);
