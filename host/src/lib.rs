@@ -17,4 +17,5 @@ pub mod option;
 pub mod printable;
 pub mod registry;
 pub mod shell;
+pub mod snapshot;
 pub mod volume;

@@ -41,5 +41,6 @@ pub fn block(disk: &DiskFile, id: &str) -> DeviceConfig {
         options: DiskOptions::default(),
         key: None,
         limits: None,
+        volume: None,
     })
 }

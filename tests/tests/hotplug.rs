@@ -154,6 +154,7 @@ fn a_disk_that_is_attached_twice_or_unknown_changes_nothing() {
         },
         key: None,
         limits: None,
+        volume: None,
     }));
     let twice = twice.unwrap_err();
     assert_eq!(twice.kind(), ErrorKind::Configuration);

@@ -6,7 +6,7 @@ use devices::balloon::device::Balloon;
 use devices::balloon::handle::BalloonHandle;
 use devices::block::device::Block;
 use devices::block::handle::BlockHandle;
-use devices::block::open::{encrypted, open_disk};
+use devices::block::open::{encrypted, open_disk, open_volume};
 use devices::console::buffer::ConsoleBuffer;
 use devices::console::host::ConsoleHost;
 use devices::console::size::ConsoleSize;
@@ -120,8 +120,11 @@ fn block(config: BlockConfig, threads: &mut IoThreads) -> Result<Made> {
     let name = format!("disk {}", config.id);
     let reactors = threads.for_queues(config.options.queues.get());
     let reactors = reactors.map_err(Error::device(&name))?;
-    let (mut disks, engine) =
-        open_disk(config.file, config.options).map_err(Error::device(&name))?;
+    let opened = match config.volume {
+        Some(mapping) => open_volume(config.file, mapping, config.options),
+        None => open_disk(config.file, config.options),
+    };
+    let (mut disks, engine) = opened.map_err(Error::device(&name))?;
     log::info!("{name} uses {engine}");
     if let Some(key) = &config.key {
         disks = encrypted(disks, key).map_err(Error::device(&name))?;
@@ -247,6 +250,7 @@ mod tests {
             },
             key: None,
             limits: Limits::new(None, Limit::per_second(4096).ok()),
+            volume: None,
         });
         let mut threads = IoThreads::start(1).unwrap();
         let memory = memory(Backing::Anonymous);

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use boot::CpuCount;
+use devices::block::mapped_disk::FreezeFiles;
 use devices::rate_limit::Limits;
 
 use crate::config::DeviceConfig;
@@ -51,6 +52,9 @@ pub enum Command {
         /// In bytes; as its file is if none are given.
         bytes: Option<u64>,
     },
+    /// Volumes keep what they hold at one moment, for snapshots: none has a
+    /// request in flight then.
+    Freeze(Vec<(DeviceName, FreezeFiles)>),
     /// A device is to be limited so, and not otherwise.
     SetLimits {
         /// Which one.
@@ -116,6 +120,8 @@ pub enum Reply {
     Description(Box<Description>),
     /// To [`Command::Resize`]: the disk's size in bytes.
     Capacity(u64),
+    /// To [`Command::Freeze`]: how long requests were held back.
+    Frozen(Duration),
     /// To [`Command::Measure`].
     Measurements(Box<Measurements>),
     /// To [`Command::Attach`].

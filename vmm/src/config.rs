@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use boot::smbios::Identity;
 use boot::{CommandLine, CpuCount, MmioDevice, Protocol};
 use devices::block::id::DiskId;
+use devices::block::mapped_disk::Mapping;
 use devices::block::open::DiskOptions;
 use devices::net::device::NetOptions;
 use devices::pci::SLOTS;
@@ -171,6 +172,8 @@ pub struct BlockConfig {
     pub key: Option<Key>,
     /// How much it may do to begin with.
     pub limits: Option<Limits>,
+    /// If it is a volume: the other files that make it one.
+    pub volume: Option<Mapping>,
 }
 
 /// A network interface.

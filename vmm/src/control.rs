@@ -15,6 +15,7 @@
 mod channel;
 mod closing;
 mod device;
+mod freeze;
 mod life;
 mod plug;
 #[cfg(test)]
@@ -246,6 +247,7 @@ impl Control {
                 self.memory_status(answer);
                 return ControlFlow::Continue(());
             }
+            Command::Freeze(volumes) => self.freeze(volumes).map(Reply::Frozen),
             Command::Resize { device, bytes } => self.resize(&device, bytes).map(Reply::Capacity),
             Command::SetLimits { device, limits } => {
                 self.set_limits(&device, limits).map(|()| Reply::Done)

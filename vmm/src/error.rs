@@ -6,6 +6,7 @@ use std::time::Duration;
 use devices::block::capacity::ResizeError;
 use devices::bus::BusError;
 use devices::reactor::ReactorError;
+use volume::freeze::FreezeError;
 
 use crate::command::Reply;
 use crate::device_name::DeviceName;
@@ -181,6 +182,14 @@ pub enum Error {
         /// Why.
         source: ResizeError,
     },
+    /// A volume cannot be kept as it is.
+    #[error("no snapshot of '{device}' can be taken")]
+    Freeze {
+        /// Which one.
+        device: DeviceName,
+        /// Why.
+        source: FreezeError,
+    },
     /// The machine has stopped: there is nothing to operate any more.
     #[error("the virtual machine has stopped")]
     Stopped,
@@ -252,7 +261,8 @@ impl Error {
             | Self::RootDisk(_)
             | Self::GuestRests(_)
             | Self::OtherKind { .. }
-            | Self::Resize { .. } => ErrorKind::Configuration,
+            | Self::Resize { .. }
+            | Self::Freeze { .. } => ErrorKind::Configuration,
             Self::GuestKeeps { .. } => ErrorKind::Guest,
             Self::KvmTooOld(_)
             | Self::Kvm { .. }

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use boot::CpuCount;
+use devices::block::mapped_disk::FreezeFiles;
 
 use crate::command::{Answer, Command, DeviceLimits, Reply};
 use crate::config::DeviceConfig;
@@ -140,6 +141,20 @@ impl Operator {
     pub fn resize(&self, device: DeviceName, bytes: Option<u64>) -> Result<u64> {
         match self.execute(Command::Resize { device, bytes })? {
             Reply::Capacity(bytes) => Ok(bytes),
+            reply => Err(Error::unexpected_reply(&reply)),
+        }
+    }
+
+    /// Has volumes keep what they hold at one moment, each in the files of a
+    /// freeze whose moment is to come, while the guest goes on. Returns how long
+    /// their requests were held back.
+    ///
+    /// # Errors
+    /// The machine has stopped; there is no such device, or it is no volume; or
+    /// a freeze cannot begin. Those that began before it are of no use.
+    pub fn freeze(&self, volumes: Vec<(DeviceName, FreezeFiles)>) -> Result<Duration> {
+        match self.execute(Command::Freeze(volumes))? {
+            Reply::Frozen(pause) => Ok(pause),
             reply => Err(Error::unexpected_reply(&reply)),
         }
     }

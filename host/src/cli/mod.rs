@@ -4,7 +4,7 @@
 //! error and an exit status.
 
 mod completions;
-mod connection;
+
 mod doctor;
 mod limits;
 mod output;
@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::client::connection;
 use crate::error::Error;
 use crate::exit::{self, ExitStatus};
 

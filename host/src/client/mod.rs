@@ -6,6 +6,8 @@
 //! trusted to be well-formed.
 
 pub mod body;
+pub mod connection;
+
 pub mod head;
 pub mod request;
 

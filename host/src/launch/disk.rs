@@ -68,6 +68,7 @@ fn open(option: DiskOption, id: DiskId, before: &[BlockConfig]) -> Result<BlockC
         options: option.options,
         key: None,
         limits: option.limits,
+        volume: None,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use devices::block::lock::Access;
+use devices::block::mapped_disk::Mapping;
 use vmm::config::BlockConfig;
 use vmm::{DiskId, DiskKey};
 
@@ -92,15 +93,45 @@ fn open_volume(mut volume: Volume, option: &VolumeOption) -> Result<OpenVolume, 
         Access::Exclusive
     };
     let data = volume.open(access, options.direct)?;
+    let mapping = match options.read_only {
+        true => check_loaded(&volume).map(|()| None)?,
+        false => Some(mapping(&volume)?),
+    };
     let disk = BlockConfig {
         file: data,
         id: disk_id(&volume),
         options,
         key: key(&volume, option)?,
         limits: Some(volume.record().speed.limits()),
+        volume: mapping,
     };
     Ok(OpenVolume {
         disk,
         path: volume.data(),
     })
+}
+
+/// What makes `data` a volume to who writes to it. The caller has locked it.
+fn mapping(volume: &Volume) -> Result<Mapping, Error> {
+    Ok(Mapping {
+        map: volume.open_map()?,
+        freezes: volume.open_freezes()?,
+        loader: None,
+    })
+}
+
+/// Readers cannot load what is missing: that changes the volume.
+fn check_loaded(volume: &Volume) -> Result<(), Error> {
+    match volume.is_loaded()? {
+        true => Ok(()),
+        false => {
+            let name = volume.name();
+            Err(Error::configuration(format!(
+                "volume '{name}' cannot be read-only yet: some of it is still in its snapshot"
+            ))
+            .remedy(format!(
+                "plinth volume load {name}, and then the same again"
+            )))
+        }
+    }
 }

@@ -14,6 +14,7 @@ pub mod directory;
 pub mod encryption;
 #[cfg(test)]
 mod fixture;
+pub mod freezes;
 mod grow;
 pub mod name;
 pub mod new_volume;

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 
+use ::volume::entry::State;
 use ::volume::header::Header;
 use ::volume::size::VolumeSize;
 use devices::block::lock::{Access, lock};
@@ -49,6 +50,26 @@ impl Volume {
         // What was read before it was locked may have changed since.
         self.refresh()?;
         Ok(data)
+    }
+
+    /// Opens the map for writing. The caller has locked `data` for that.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open_map(&self) -> Result<File, Error> {
+        let map = File::options().read(true).write(true).open(self.map());
+        map.map_err(|error| {
+            self.refused("is damaged: the map of its blocks cannot be opened")
+                .because(error)
+        })
+    }
+
+    /// Whether none of it is still in the snapshot that it was made from.
+    ///
+    /// # Errors
+    /// The map is damaged.
+    pub fn is_loaded(&self) -> Result<bool, Error> {
+        Ok(self.map_header()?.fresh != State::Absent)
     }
 
     /// What size the volume has if map or record do not know it yet. `data`

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::initramfs::Initramfs;
 use crate::line::Line;
 use crate::output::Output;
+use crate::power::PoweredDisk;
 use crate::tsc;
 
 /// Needed to reach the host and KVM, and those devices that tests open by
@@ -25,6 +26,7 @@ use crate::tsc;
 const MODULES: &[&str] = &[
     "virtio_pci",
     "virtio_console",
+    "virtio_blk",
     "9pnet_virtio",
     "9p",
     "overlay",
@@ -58,10 +60,27 @@ impl OuterMachine {
         }
     }
 
+    /// Boots a machine that has `disk` as /dev/vda, and is not tried again.
+    ///
+    /// The calling thread must outlive it: the machine dies with the thread.
+    pub fn boot_with_disk(config: &OuterConfig, disk: &PoweredDisk) -> Result<Self> {
+        let mut setup = setup(config)?;
+        let socket = disk.socket().display();
+        setup.option(
+            "-drive",
+            format!("if=virtio,format=raw,cache=none,file=nbd+unix:///?socket={socket}"),
+        );
+        Self::start(config, setup)
+    }
+
     fn boot_once(config: &OuterConfig) -> Result<Self> {
+        Self::start(config, setup(config)?)
+    }
+
+    fn start(config: &OuterConfig, setup: Setup) -> Result<Self> {
         let (near, far) = UnixStream::pair().map_err(Error::setup("making the control line"))?;
         let mut machine = Self {
-            emulator: setup(config)?.start(Some(OwnedFd::from(far)))?,
+            emulator: setup.start(Some(OwnedFd::from(far)))?,
             line: Line::new(near),
             stall_bound: config.stall_bound,
         };

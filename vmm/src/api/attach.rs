@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 
 use devices::block::id::DiskId;
 use devices::block::lock::{Access, LockError, lock};
+use devices::block::mapped_disk::{FreezeFiles, Mapping};
 use devices::block::open::{DiskOptions, EngineChoice};
 use devices::net::device::NetOptions;
 use devices::net::mac::MacAddress;
@@ -41,11 +42,53 @@ pub(super) struct NewDisk {
     engine: Engine,
     #[serde(default = "one")]
     queues: u64,
-    /// Its key comes with its file.
+    /// Its key comes behind all its files.
     #[serde(default)]
     encrypted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<LimitsDescription>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume: Option<NewVolume>,
+}
+
+/// What makes a disk a volume. Its files come after the disk's own: `map`, then
+/// `freeze` and `kept` of each snapshot under way, then the loader's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewVolume {
+    /// Snapshots under way.
+    #[serde(default)]
+    freezes: u8,
+    /// Some blocks are still to be loaded.
+    #[serde(default)]
+    loader: bool,
+}
+
+impl NewVolume {
+    fn descriptors(self) -> usize {
+        1 + 2 * usize::from(self.freezes) + usize::from(self.loader)
+    }
+
+    /// Takes what came.
+    fn mapping(self, files: &mut impl Iterator<Item = OwnedFd>) -> Option<Mapping> {
+        let map = files.next()?.into();
+        let mut freezes = Vec::with_capacity(self.freezes.into());
+        for _ in 0..self.freezes {
+            freezes.push(FreezeFiles {
+                freeze: files.next()?.into(),
+                kept: files.next()?.into(),
+            });
+        }
+        let loader = match self.loader {
+            true => Some(files.next()?),
+            false => None,
+        };
+        Some(Mapping {
+            map,
+            freezes,
+            loader,
+        })
+    }
 }
 
 /// How many queues a device has if nothing is said.
@@ -88,16 +131,15 @@ pub(super) fn read(
         Kind::Disk => {
             let disk: NewDisk = body.read()?;
             let id: DiskId = disk.name.parse().map_err(bad("name"))?;
-            let mut passed = match disk.encrypted {
-                true => passed(descriptors, 2, "disk's file and of its key")?,
-                false => passed(descriptors, 1, "disk's file")?,
-            };
-            let key = match disk.encrypted {
-                true => passed.pop().map(unseal).transpose().map_err(bad_key)?,
-                false => None,
-            };
-            let file = File::from(passed.remove(0));
+            let encrypted = usize::from(disk.encrypted);
+            let count = 1 + disk.volume.map_or(0, NewVolume::descriptors) + encrypted;
+            let files = passed(descriptors, count, "disk's file")?;
+            let mut files = files.into_iter();
+            let file = files.next().map(File::from).ok_or_else(none_came)?;
             claim(&file, disk.readonly)?;
+            let mapping = |volume: NewVolume| volume.mapping(&mut files).ok_or_else(none_came);
+            let volume = disk.volume.map(mapping).transpose()?;
+            let key = files.next().map(unseal).transpose().map_err(bad_key)?;
             Ok(DeviceConfig::Block(BlockConfig {
                 file,
                 id,
@@ -113,6 +155,7 @@ pub(super) fn read(
                 },
                 key,
                 limits: checked(disk.limits, "limits.")?,
+                volume,
             }))
         }
         Kind::Net => {
@@ -136,12 +179,12 @@ fn bad<E: std::fmt::Display>(field: &'static str) -> impl Fn(E) -> Failure {
 }
 
 fn bad_key(error: BadKey) -> Failure {
-    let message = format!("the second descriptor is not a disk's key: {error}");
+    let message = format!("the last descriptor is not a disk's key: {error}");
     Failure::new(Code::MalformedRequest, message)
 }
 
 /// The descriptors of `what`, of which there must be `count`.
-fn passed(
+pub(super) fn passed(
     descriptors: &mut Vec<OwnedFd>,
     count: usize,
     what: &str,
@@ -156,6 +199,10 @@ fn passed(
         _ => format!("{came} open descriptors of the {what} came; pass {count} {how}"),
     };
     Err(Failure::new(Code::MalformedRequest, message))
+}
+
+fn none_came() -> Failure {
+    Failure::new(Code::MalformedRequest, "a descriptor is missing")
 }
 
 /// Locks a disk's file as `plinth` does; whoever passed it may have forgotten

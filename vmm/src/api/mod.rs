@@ -22,6 +22,7 @@ mod event_line;
 mod event_stream;
 mod failure;
 mod flaw;
+mod freeze;
 mod json;
 mod limits;
 mod machine;

@@ -12,7 +12,7 @@ use super::failure::{Code, FailureDocument};
 use super::limits::WireNetLimits;
 use super::memory::{BalloonDocument, GuestMemory, MemoryDocument};
 use super::route::ROUTES;
-use super::wire::{Balloon, Cpus, Detach, Memory, Size, Stop};
+use super::wire::{Balloon, Cpus, Detach, Freeze, Frozen, Memory, Size, Stop};
 use crate::description::{Description, DeviceDescription, DeviceKind, LimitsDescription};
 use crate::event::tests::{every_event, every_stop_reason};
 
@@ -74,6 +74,8 @@ fn each_schema_has_the_fields_of_its_type() {
         ("Detach", round_trip::<Detach>),
         ("Event", round_trip::<EventLine>),
         ("Failure", round_trip::<FailureDocument>),
+        ("Freeze", round_trip::<Freeze>),
+        ("Frozen", round_trip::<Frozen>),
         ("GuestMemory", round_trip::<GuestMemory>),
         ("Limits", round_trip::<LimitsDescription>),
         ("Memory", round_trip::<Memory>),

@@ -8,6 +8,7 @@ use super::body::Body;
 use super::call::{Action, Call, ask, order, unexpected};
 use super::console;
 use super::failure::{Code, Failure};
+use super::freeze;
 use super::limits;
 use super::memory::MemoryDocument;
 use super::path::{matched, percent_decoded};
@@ -78,6 +79,10 @@ pub(super) const ROUTES: &[Route] = &[
         let device = call.device()?;
         let limits = limits::read(call.body)?;
         Ok(order(Command::SetLimits { device, limits }))
+    }),
+    route("POST", "/v1/freeze", |call| {
+        let volumes = freeze::read(call.body, call.descriptors)?;
+        Ok(ask(Command::Freeze(volumes), freeze::frozen))
     }),
     route("PUT", "/v1/balloon", |call| {
         let target = call.body.read::<Balloon>()?.target_bytes;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use boot::CpuCount;
 use serde::{Deserialize, Serialize};
 
+use crate::device_name::DeviceName;
+
 /// No fields.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +28,22 @@ pub(super) struct Stop {
     /// How long the guest has to shut down.
     #[serde(default)]
     pub(super) deadline_ms: Deadline,
+}
+
+/// Which volumes are to keep what they hold. The files of their freezes come
+/// with the request, in this order: of each `freeze`, then `kept`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Freeze {
+    pub(super) devices: Vec<DeviceName>,
+}
+
+/// That they do.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Frozen {
+    /// For how long their requests were held back.
+    pub(super) pause_us: u64,
 }
 
 /// How many vCPUs the guest is to have.

@@ -130,6 +130,7 @@ mod tests {
                 options: crate::DiskOptions::default(),
                 key: None,
                 limits: None,
+                volume: None,
             })
         };
         for (line, root) in [

@@ -117,7 +117,7 @@ impl Control {
     }
 }
 
-fn not_a(name: &DeviceName, kind: &'static str) -> Error {
+pub(super) fn not_a(name: &DeviceName, kind: &'static str) -> Error {
     Error::OtherKind {
         device: name.clone(),
         kind,

@@ -7,6 +7,7 @@ use crate::memory::{Backing, MemoryConfig};
 use boot::smbios::{Identity, Text};
 use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
 use devices::block::id::DiskId;
+use devices::block::mapped_disk::{FreezeFiles, Mapping};
 use devices::block::open::{DiskOptions, EngineChoice};
 use devices::net::device::NetOptions;
 use devices::net::mac::MacAddress;
@@ -87,8 +88,9 @@ fn block() -> impl Strategy<Value = DeviceConfig> {
         EngineChoice::Sync,
     ]);
     let flags = any::<(bool, bool, bool)>();
-    ("[a-z0-9]{1,20}", engine, flags, 1u64..=16, limits()).prop_map(
-        |(id, engine, (direct, read_only, encrypted), queues, limits)| {
+    let volume = prop::option::of((0..3, any::<bool>()));
+    ("[a-z0-9]{1,20}", engine, flags, 1u64..=16, limits(), volume).prop_map(
+        |(id, engine, (direct, read_only, encrypted), queues, limits, volume)| {
             DeviceConfig::Block(BlockConfig {
                 file: file(),
                 id: id.parse::<DiskId>().unwrap(),
@@ -100,9 +102,23 @@ fn block() -> impl Strategy<Value = DeviceConfig> {
                 },
                 key: encrypted.then(|| Key::random().unwrap()),
                 limits,
+                volume: volume.map(|(freezes, loader)| mapping(freezes, loader)),
             })
         },
     )
+}
+
+fn mapping(freezes: i32, loader: bool) -> Mapping {
+    Mapping {
+        map: file(),
+        freezes: (0..freezes)
+            .map(|_| FreezeFiles {
+                freeze: file(),
+                kept: file(),
+            })
+            .collect(),
+        loader: loader.then(|| file().into()),
+    }
 }
 
 fn net() -> impl Strategy<Value = DeviceConfig> {

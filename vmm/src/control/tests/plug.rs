@@ -237,6 +237,7 @@ fn a_name_is_free_again_when_the_device_that_had_it_is_closed() {
             options: DiskOptions::default(),
             key: None,
             limits: None,
+            volume: None,
         };
         vm.attach(DeviceConfig::Block(disk)).unwrap_err()
     };

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use devices::block::mapped_disk::{FreezeFiles, Mapping};
 use devices::block::open::{DiskOptions, EngineChoice};
 use devices::net::device::NetOptions;
 use devices::net::mtu::Mtu;
@@ -29,6 +30,7 @@ pub(super) enum WireDevice {
         queues: u16,
         key: Option<RawFd>,
         limits: Option<WireLimits>,
+        volume: Option<WireMapping>,
     },
     Net {
         taps: Vec<RawFd>,
@@ -56,6 +58,15 @@ pub(super) enum WireEngine {
     Auto,
     IoUring,
     Sync,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WireMapping {
+    map: RawFd,
+    /// Each with its kept blocks.
+    freezes: Vec<(RawFd, RawFd)>,
+    loader: Option<RawFd>,
 }
 
 /// At least one of the two.
@@ -92,6 +103,7 @@ impl WireDevice {
                     None => None,
                 },
                 limits: block.limits.map(WireLimits::from_limits),
+                volume: block.volume.map(WireMapping::bequeath).transpose()?,
             },
             DeviceConfig::Net(net) => Self::Net {
                 name: net.name.to_string(),
@@ -133,6 +145,7 @@ impl WireDevice {
                 queues,
                 key,
                 limits,
+                volume,
             } => DeviceConfig::Block(BlockConfig {
                 file: fd(file)?.into(),
                 id: id.parse().map_err(bad("disk id"))?,
@@ -151,6 +164,7 @@ impl WireDevice {
                     None => None,
                 },
                 limits: read(limits)?,
+                volume: volume.map(|volume| volume.adopt(inheritance)).transpose()?,
             }),
             Self::Net {
                 taps,
@@ -184,6 +198,34 @@ impl WireDevice {
             Self::Console(console) => DeviceConfig::Console(console.into_config(inheritance)?),
             Self::Balloon => DeviceConfig::Balloon,
             Self::Mem => DeviceConfig::Mem,
+        })
+    }
+}
+
+impl WireMapping {
+    fn bequeath(mapping: Mapping) -> io::Result<Self> {
+        let freezes = mapping.freezes.into_iter();
+        let freezes = freezes.map(|files| Ok((bequeath(files.freeze)?, bequeath(files.kept)?)));
+        Ok(Self {
+            map: bequeath(mapping.map)?,
+            freezes: freezes.collect::<io::Result<_>>()?,
+            loader: mapping.loader.map(bequeath).transpose()?,
+        })
+    }
+
+    fn adopt(self, inheritance: &mut Inheritance) -> Result<Mapping, HandoverError> {
+        let mut fd = |number| inheritance.adopt(number);
+        let mut freezes = Vec::with_capacity(self.freezes.len());
+        for (freeze, kept) in self.freezes {
+            freezes.push(FreezeFiles {
+                freeze: fd(freeze)?.into(),
+                kept: fd(kept)?.into(),
+            });
+        }
+        Ok(Mapping {
+            map: fd(self.map)?.into(),
+            freezes,
+            loader: self.loader.map(&mut fd).transpose()?,
         })
     }
 }

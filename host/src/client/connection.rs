@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::client::request::Request;
-use crate::client::{Client, Failure, PATIENCE, Refusal};
+use super::request::Request;
+use super::{Client, Failure, PATIENCE, Refusal};
 use crate::error::Error;
 use crate::registry::Registry;
 use crate::registry::machine::Machine;
@@ -13,9 +13,11 @@ use crate::registry::name::VmName;
 
 /// A living machine that is listening.
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) registry: Registry,
-    pub(super) machine: Machine,
+pub struct Connection {
+    /// Where it was found.
+    pub registry: Registry,
+    /// What it was when it was found.
+    pub machine: Machine,
     client: Client,
 }
 
@@ -24,7 +26,7 @@ impl Connection {
     ///
     /// # Errors
     /// There is none, it has ended, or it does not listen.
-    pub(super) fn open(name: &VmName) -> Result<Self, Error> {
+    pub fn open(name: &VmName) -> Result<Self, Error> {
         let registry = Registry::of_this_user()?;
         let machine = registry.find(name)?;
         machine.expect_alive()?;
@@ -38,7 +40,7 @@ impl Connection {
     }
 
     /// What the machine is called.
-    pub(super) fn name(&self) -> &VmName {
+    pub fn name(&self) -> &VmName {
         self.machine.name()
     }
 
@@ -46,7 +48,7 @@ impl Connection {
     ///
     /// # Errors
     /// It was not.
-    pub(super) fn ask(&mut self, request: &Request<'_>) -> Result<(), Error> {
+    pub fn ask(&mut self, request: &Request<'_>) -> Result<(), Error> {
         self.ask_with_patience(request, PATIENCE)
     }
 
@@ -54,7 +56,7 @@ impl Connection {
     ///
     /// # Errors
     /// It was not.
-    pub(super) fn ask_with_patience(
+    pub fn ask_with_patience(
         &mut self,
         request: &Request<'_>,
         patience: Duration,
@@ -65,7 +67,7 @@ impl Connection {
     }
 
     /// Has `request` carried out; why it was not is for the caller to say.
-    pub(super) fn try_ask(
+    pub fn try_ask(
         &mut self,
         request: &Request<'_>,
         patience: Duration,
@@ -77,7 +79,7 @@ impl Connection {
     ///
     /// # Errors
     /// It was refused.
-    pub(super) fn text(&mut self, request: &Request<'_>) -> Result<String, Error> {
+    pub fn text(&mut self, request: &Request<'_>) -> Result<String, Error> {
         let bytes = self
             .try_ask(request, PATIENCE)
             .map_err(|failure| self.explain(failure))?;
@@ -88,25 +90,25 @@ impl Connection {
     ///
     /// # Errors
     /// It was refused, or is none.
-    pub(super) fn document(&mut self, request: &Request<'_>) -> Result<Value, Error> {
+    pub fn document(&mut self, request: &Request<'_>) -> Result<Value, Error> {
         let text = self.text(request)?;
         serde_json::from_str(&text).map_err(|_| self.explain(Failure::Nonsense("it is not JSON")))
     }
 
     /// Hands the connection over to who speaks another way on it.
-    pub(super) fn into_client(self) -> Client {
+    pub fn into_client(self) -> Client {
         self.client
     }
 
     /// What a failure means to the user.
-    pub(super) fn explain(&self, failure: Failure) -> Error {
+    pub fn explain(&self, failure: Failure) -> Error {
         explain(failure, &self.registry, self.name())
     }
 }
 
 /// What a failure to talk to the machine `name` means to the user. A machine
 /// that has ended meanwhile is the commonest reason.
-pub(super) fn explain(failure: Failure, registry: &Registry, name: &VmName) -> Error {
+pub fn explain(failure: Failure, registry: &Registry, name: &VmName) -> Error {
     let failure = match failure {
         Failure::Refused(refusal) => return refused(&refusal, name),
         failure => failure,

@@ -1,0 +1,214 @@
+//! Taking snapshots of volumes: the moment, and what becomes of it.
+//!
+//! At the moment each volume is frozen: those of one machine together, by the
+//! machine, while its guest goes on; one that nobody uses, here. Nothing is
+//! stored yet: [`store`] does that afterwards, in as long as it takes, and may
+//! be done again if it was interrupted.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ::volume::entry::Generation;
+use ::volume::freeze::Plan;
+use ::volume::id::SnapshotId;
+use devices::block::lock::Access;
+use devices::block::mapped_disk::FreezeFiles;
+use rustix::fs::fdatasync;
+use serde_json::json;
+
+use crate::client::connection::Connection;
+use crate::client::request::Request;
+use crate::error::Error;
+use crate::registry::name::VmName;
+use crate::volume::directory::Volume;
+use crate::volume::freezes::{self, PendingSnapshot};
+use crate::volume::record::Taken;
+use crate::volume::usage::{Usage, User};
+
+use super::lock::{Adding, Referring};
+use super::manifest::Header;
+use super::record::About;
+use super::store::{Name, Store};
+use super::upload::{Figures, Upload, upload};
+
+/// Snapshots that were begun.
+#[derive(Debug)]
+pub struct Begun {
+    /// Each with its volume, in the order in which these were named.
+    pub pending: Vec<(Volume, PendingSnapshot)>,
+    /// How long the requests of guests were held back, for each machine.
+    pub pauses: BTreeMap<VmName, Duration>,
+}
+
+/// Freezes `volumes`, for snapshots in `store`. Those of one machine are frozen
+/// at one moment.
+///
+/// # Errors
+/// One cannot be frozen; then none is.
+pub fn begin(volumes: Vec<Volume>, store: &dyn Store, _lock: &Referring) -> Result<Begun, Error> {
+    let mut begun = Begun {
+        pending: Vec::with_capacity(volumes.len()),
+        pauses: BTreeMap::new(),
+    };
+    let frozen = freeze_all(volumes, store, &mut begun);
+    if let Err(error) = frozen {
+        for (_, pending) in &begun.pending {
+            pending.remove();
+        }
+        return Err(error);
+    }
+    Ok(begun)
+}
+
+fn freeze_all(volumes: Vec<Volume>, store: &dyn Store, begun: &mut Begun) -> Result<(), Error> {
+    let mut machines: BTreeMap<VmName, Vec<usize>> = BTreeMap::new();
+    let mut free = Vec::new();
+    for volume in volumes {
+        let plan = plan(&volume, store)?;
+        let at = begun.pending.len();
+        match holder(&volume)? {
+            Some(machine) => machines.entry(machine).or_default().push(at),
+            None => free.push(at),
+        }
+        let pending = volume.plan_freeze(&plan)?;
+        begun.pending.push((volume, pending));
+    }
+    for at in free {
+        let (volume, pending) = &mut begun.pending[at];
+        let _data = volume.open(Access::Exclusive, false)?;
+        pending.begin(volume)?;
+    }
+    for (machine, volumes) in machines {
+        let volumes = volumes.into_iter().map(|at| &begun.pending[at]);
+        let pause = freeze_live(&machine, volumes)?;
+        begun.pauses.insert(machine, pause);
+    }
+    Ok(())
+}
+
+/// The machine that writes to `volume`, if one has it.
+fn holder(volume: &Volume) -> Result<Option<VmName>, Error> {
+    let name = volume.name();
+    let unknown = || Error::host(format!("volume '{name}' cannot be looked at"));
+    match Usage::of(volume).map_err(|error| unknown().because(error))? {
+        Usage::InUse(users) => match users.as_slice() {
+            [User::Machine(machine)] => Ok(Some(machine.clone())),
+            // Who else has it is told when it cannot be opened.
+            _ => Ok(None),
+        },
+        Usage::Available => Ok(None),
+    }
+}
+
+/// Has `machine` freeze `volumes` at one moment. Returns how long their requests
+/// were held back.
+fn freeze_live<'a>(
+    machine: &VmName,
+    volumes: impl Iterator<Item = &'a (Volume, PendingSnapshot)> + Clone,
+) -> Result<Duration, Error> {
+    let devices = volumes
+        .clone()
+        .map(|(volume, _)| volume.record().id.serial());
+    let devices: Vec<String> = devices.collect();
+    let files = volumes.clone().map(|(_, pending)| pending.open());
+    let files: Vec<FreezeFiles> = files
+        .collect::<Result<_, _>>()
+        .map_err(|error| Error::host("a volume cannot be frozen").because(error))?;
+    let descriptors = files
+        .iter()
+        .flat_map(|f| [f.freeze.as_fd(), f.kept.as_fd()]);
+    let request = Request::post("/v1/freeze")
+        .body(json!({ "devices": devices }))
+        .descriptors(descriptors);
+    let answer = Connection::open(machine)?.document(&request)?;
+    for (volume, _) in volumes {
+        // The machine writes there, and does not wait for the disk.
+        let synced = File::open(volume.map()).and_then(|map| Ok(fdatasync(map)?));
+        synced.map_err(|error| Error::host("a freeze is not durable").because(error))?;
+    }
+    Ok(Duration::from_micros(
+        answer["pause_us"].as_u64().unwrap_or_default(),
+    ))
+}
+
+fn plan(volume: &Volume, store: &dyn Store) -> Result<Plan, Error> {
+    let cannot = |error| Error::host("a snapshot cannot be begun").because(error);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    Ok(Plan {
+        snapshot: SnapshotId::random().map_err(cannot)?,
+        volume: volume.record().id,
+        created: now.map_or(0, |now| now.as_secs()),
+        boot: freezes::boot().map_err(cannot)?,
+        parent: parent(volume, store)?,
+    })
+}
+
+/// The newest snapshot of the volume that is still there; else that which it was
+/// made from.
+fn parent(volume: &Volume, store: &dyn Store) -> Result<Option<(SnapshotId, Generation)>, Error> {
+    let record = volume.record();
+    let origin = record.origin.map(|origin| (origin, Generation::ORIGIN));
+    let taken = record.snapshots.iter().rev();
+    let candidates = taken.map(|taken| (taken.snapshot, taken.generation));
+    for candidate in candidates.chain(origin) {
+        if store.exists(&Name::Record(candidate.0))? {
+            return Ok(Some(candidate));
+        }
+    }
+    Ok(None)
+}
+
+/// Stores what a freeze keeps, and ends it: the snapshot is there then. What was
+/// stored before an interruption is not stored again.
+///
+/// # Errors
+/// The volume cannot be read, or the store fails; it can be tried again.
+pub fn store(
+    volume: &mut Volume,
+    pending: &PendingSnapshot,
+    description: &str,
+    store: &dyn Store,
+    lock: &Adding,
+    progress: &mut dyn FnMut(&Figures),
+) -> Result<Figures, Error> {
+    let mut view = pending.view()?;
+    let (plan, moment) = (view.plan().clone(), *view.moment());
+    let record = volume.record();
+    let encryption = record.encryption.as_ref().map(serde_json::to_value);
+    let upload_of = Upload {
+        header: Header {
+            snapshot: plan.snapshot,
+            volume: plan.volume,
+            size: moment.size,
+            created: plan.created,
+            generation: moment.generation,
+            parent: plan.parent,
+        },
+        about: About {
+            volume_name: record.name.to_string(),
+            description: description.to_owned(),
+            encryption: encryption
+                .transpose()
+                .map_err(|error| Error::unexpected("a volume's key").because(error))?,
+        },
+        origin: record.origin,
+        source: &mut view,
+    };
+    let figures = upload(upload_of, store, lock, progress)?;
+    let taken = Taken {
+        snapshot: plan.snapshot,
+        generation: moment.generation,
+    };
+    volume.change(|record| {
+        let later = |other: &Taken| other.generation < taken.generation;
+        let at = record.snapshots.partition_point(later);
+        if record.snapshots.get(at) != Some(&taken) {
+            record.snapshots.insert(at, taken);
+        }
+        Ok(())
+    })?;
+    pending.remove();
+    Ok(figures)
+}

@@ -1,0 +1,218 @@
+//! The freezes of a volume: snapshots of it that are not stored yet.
+//!
+//! Each is two files in the volume's directory, `freeze-SNAP` and `kept-SNAP`.
+//! They are planned, and begin, under the lock on `data` or by the machine that
+//! holds it; whoever ends one removes its files. One that was begun before the
+//! host last started is given up: what was kept may not be all there.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use ::volume::freeze::{self, Freeze, FreezeError, Header, Plan, Stage};
+use ::volume::frozen::FrozenView;
+use ::volume::id::SnapshotId;
+use ::volume::map::BlockMap;
+use devices::block::mapped_disk::FreezeFiles;
+
+use crate::error::Error;
+
+use super::directory::Volume;
+
+const FREEZE: &str = "freeze-";
+const KEPT: &str = "kept-";
+
+/// A snapshot of a volume that is not stored yet.
+#[derive(Clone, Debug)]
+pub struct PendingSnapshot {
+    directory: PathBuf,
+    /// Which.
+    pub snapshot: SnapshotId,
+    /// What its file says; `None` if it is damaged.
+    pub header: Option<Header>,
+}
+
+/// This boot of the host (/proc/sys/kernel/random/boot_id, random(4)).
+///
+/// # Errors
+/// It cannot be read.
+pub fn boot() -> io::Result<[u8; 16]> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let number = u128::from_str_radix(&digits, 16).map_err(io::Error::other)?;
+    Ok(number.to_be_bytes())
+}
+
+impl Volume {
+    /// Snapshots of the volume that are not stored yet.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn pending_snapshots(&self) -> Result<Vec<PendingSnapshot>, Error> {
+        let unread = |error| self.refused("cannot be looked at").because(error);
+        let mut pending = Vec::new();
+        for entry in fs::read_dir(self.directory()).map_err(unread)? {
+            let name = entry.map_err(unread)?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_prefix(FREEZE));
+            let Some(snapshot) = id.and_then(|id| id.parse().ok()) else {
+                continue;
+            };
+            pending.push(PendingSnapshot::read(self.directory(), snapshot));
+        }
+        let age = |one: &PendingSnapshot| one.header.as_ref().map(|header| header.plan.created);
+        pending.sort_by_key(|one| (age(one), one.snapshot));
+        Ok(pending)
+    }
+
+    /// The freezes that whoever writes to the volume from now on has to heed,
+    /// opened. The caller has locked `data` for writing. Those that came to
+    /// nothing are removed.
+    ///
+    /// # Errors
+    /// One cannot be opened.
+    pub fn open_freezes(&self) -> Result<Vec<FreezeFiles>, Error> {
+        let boot = boot().map_err(|error| self.refused("cannot be opened").because(error))?;
+        let mut open = Vec::new();
+        for pending in self.pending_snapshots()? {
+            match pending.is_under_way(boot) {
+                true => open.push(pending.open().map_err(|error| {
+                    let what = format!("has a snapshot under way, {}, which", pending.snapshot);
+                    self.refused(&format!("{what} cannot be opened"))
+                        .because(error)
+                })?),
+                // Nobody plans one without the lock, or the machine's help.
+                false if pending.is_over(boot) => pending.remove(),
+                false => {}
+            }
+        }
+        Ok(open)
+    }
+
+    /// Makes the files of a freeze whose moment is to come.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn plan_freeze(&self, plan: &Plan) -> Result<PendingSnapshot, Error> {
+        let pending = PendingSnapshot {
+            directory: self.directory().to_owned(),
+            snapshot: plan.snapshot,
+            header: None,
+        };
+        let cannot = || Error::host(format!("volume '{}' cannot be frozen", self.name()));
+        let file = create(&pending.freeze()).map_err(|error| cannot().because(error))?;
+        let kept = create(&pending.kept());
+        let planned = kept
+            .map_err(FreezeError::Write)
+            .and_then(|_| freeze::plan(&file, plan));
+        if let Err(error) = planned {
+            pending.remove();
+            return Err(cannot().because(error));
+        }
+        Ok(pending)
+    }
+}
+
+impl PendingSnapshot {
+    fn read(directory: &Path, snapshot: SnapshotId) -> Self {
+        let mut pending = Self {
+            directory: directory.to_owned(),
+            snapshot,
+            header: None,
+        };
+        let file = File::open(pending.freeze());
+        pending.header = file.ok().and_then(|file| Header::read(&file).ok());
+        pending
+    }
+
+    /// The moment has come, and what it kept can still be had.
+    pub fn is_under_way(&self, boot: [u8; 16]) -> bool {
+        let header = self.header.as_ref();
+        header.is_some_and(|header| header.stage == Stage::Begun && header.plan.boot == boot)
+    }
+
+    /// It is of no use any more.
+    pub fn is_over(&self, boot: [u8; 16]) -> bool {
+        match &self.header {
+            None => true,
+            Some(header) => match header.stage {
+                Stage::Planned | Stage::Begun => header.plan.boot != boot,
+                Stage::Broken | Stage::Ended => true,
+            },
+        }
+    }
+
+    /// Opens its files for who writes to the volume, or freezes it.
+    ///
+    /// # Errors
+    /// One cannot be opened.
+    pub fn open(&self) -> io::Result<FreezeFiles> {
+        Ok(FreezeFiles {
+            freeze: open(&self.freeze())?,
+            kept: open(&self.kept())?,
+        })
+    }
+
+    /// Begins it on a volume that the caller has locked for writing.
+    ///
+    /// # Errors
+    /// The files are damaged, or cannot be written.
+    pub fn begin(&self, volume: &Volume) -> Result<(), Error> {
+        let cannot = || Error::host(format!("volume '{}' cannot be frozen", volume.name()));
+        let files = self.open().map_err(|error| cannot().because(error))?;
+        let map = open(&volume.map()).map_err(|error| cannot().because(error))?;
+        let mut map = BlockMap::open(map).map_err(|error| cannot().because(error))?;
+        Freeze::begin(files.freeze, files.kept, &mut map)
+            .map_err(|error| cannot().because(error))?;
+        map.close().map_err(|error| cannot().because(error))
+    }
+
+    /// The volume as it was at the moment.
+    ///
+    /// # Errors
+    /// Its files cannot be opened, or its moment has not come, or it is over.
+    pub fn view(&self) -> Result<FrozenView, Error> {
+        let what = format!("snapshot {} cannot be read", self.snapshot);
+        let cannot = || Error::host(what.clone());
+        let files = self.open().map_err(|error| cannot().because(error))?;
+        let open = |name: &str| File::open(self.directory.join(name));
+        let map = open("map").map_err(|error| cannot().because(error))?;
+        let data = open("data").map_err(|error| cannot().because(error))?;
+        FrozenView::open(map, data, files.freeze, files.kept)
+            .map_err(|error| cannot().because(error))
+    }
+
+    /// Removes its files: whoever writes to the volume keeps nothing for it any
+    /// more.
+    pub fn remove(&self) {
+        if let Ok(view) = self.view() {
+            // A machine that has the files open looks at this.
+            let _ = view.end();
+        }
+        for path in [self.kept(), self.freeze()] {
+            // What is left is removed by who opens the volume next.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Where its state is.
+    pub fn freeze(&self) -> PathBuf {
+        self.directory.join(format!("{FREEZE}{}", self.snapshot))
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.directory.join(format!("{KEPT}{}", self.snapshot))
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create_new(true);
+    options.mode(0o600).open(path)
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true);
+    options.custom_flags(libc::O_NOFOLLOW).open(path)
+}
