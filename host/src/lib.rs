@@ -6,6 +6,7 @@
 //! and operated by a [`client`]. Its disks may be in a [`volume`]. [`doctor`]
 //! says what this host can do.
 
+pub mod boot_id;
 pub mod cli;
 pub mod client;
 pub mod doctor;
@@ -15,6 +16,7 @@ pub mod exit;
 pub mod launch;
 pub mod option;
 pub mod printable;
+pub mod progress;
 pub mod registry;
 pub mod shell;
 pub mod snapshot;

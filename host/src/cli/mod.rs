@@ -7,8 +7,11 @@ mod completions;
 
 mod doctor;
 mod limits;
+mod load_blocks;
 mod output;
 mod run;
+mod snapshot;
+mod store_snapshot;
 mod table;
 mod usage;
 mod vm;
@@ -36,8 +39,13 @@ enum Command {
     Run(run::Run),
     Vm(vm::Vm),
     Volume(volume::Volume),
+    Snapshot(snapshot::Snapshot),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
+    #[command(hide = true)]
+    LoadBlocks(load_blocks::LoadBlocks),
+    #[command(hide = true)]
+    StoreSnapshot(store_snapshot::StoreSnapshot),
 }
 
 /// Does what the command line says. Wrong usage ends the process here, with
@@ -49,8 +57,11 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.execute(asked),
         Command::Vm(vm) => vm.execute(),
         Command::Volume(volume) => volume.execute(),
+        Command::Snapshot(snapshot) => snapshot.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(&mut Cli::command()),
+        Command::LoadBlocks(load) => load.execute(),
+        Command::StoreSnapshot(store) => store.execute(),
     };
     let status = result.unwrap_or_else(|error: Error| {
         eprintln!("plinth: {}", error.report());

@@ -118,7 +118,7 @@ pub(super) struct Run {
     #[arg(long = "disk", value_name = "DISK")]
     disks: Vec<DiskOption>,
 
-    /// Volume, by its name or id: NAME[,readonly][,direct][,engine=io-uring|sync][,queues=N]
+    /// Volume, by its name or id: NAME[,readonly][,direct][,engine=io-uring|sync]
     ///
     /// May be repeated; the guest finds volumes after disks, in this order,
     /// with their ids for serial numbers (vol and 17 digits). A volume is

@@ -14,6 +14,7 @@ pub mod holder;
 pub mod image;
 pub mod kernel;
 pub mod kvm;
+pub mod loader;
 pub mod memory;
 pub mod net;
 pub mod outputs;

@@ -1,5 +1,6 @@
 //! Volumes as disks of a machine: opened, locked, held to their speed.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use devices::block::lock::Access;
@@ -9,7 +10,10 @@ use vmm::{DiskId, DiskKey};
 
 use crate::error::Error;
 use crate::option::volume::VolumeOption;
+use crate::snapshot::store::Location;
 use crate::volume::directory::{Volume, Volumes};
+
+use super::loader;
 
 /// A volume that a machine is to have.
 #[derive(Debug)]
@@ -93,9 +97,10 @@ fn open_volume(mut volume: Volume, option: &VolumeOption) -> Result<OpenVolume, 
         Access::Exclusive
     };
     let data = volume.open(access, options.direct)?;
-    let mapping = match options.read_only {
-        true => check_loaded(&volume).map(|()| None)?,
-        false => Some(mapping(&volume)?),
+    let mapping = match access {
+        Access::Exclusive => Some(mapping(&volume)?),
+        // What nobody writes to is its data, and no more.
+        Access::Shared => volume.expect_loaded().map(|()| None)?,
     };
     let disk = BlockConfig {
         file: data,
@@ -111,27 +116,63 @@ fn open_volume(mut volume: Volume, option: &VolumeOption) -> Result<OpenVolume, 
     })
 }
 
-/// What makes `data` a volume to who writes to it. The caller has locked it.
+/// The files that its writer needs beside `data`, which the caller has locked.
 fn mapping(volume: &Volume) -> Result<Mapping, Error> {
     Ok(Mapping {
         map: volume.open_map()?,
         freezes: volume.open_freezes()?,
-        loader: None,
+        loader: loader(volume)?,
     })
 }
 
-/// Readers cannot load what is missing: that changes the volume.
-fn check_loaded(volume: &Volume) -> Result<(), Error> {
-    match volume.is_loaded()? {
-        true => Ok(()),
-        false => {
-            let name = volume.name();
-            Err(Error::configuration(format!(
-                "volume '{name}' cannot be read-only yet: some of it is still in its snapshot"
-            ))
-            .remedy(format!(
-                "plinth volume load {name}, and then the same again"
-            )))
-        }
+/// A connection to who loads what is still in the snapshot that the volume was
+/// made from; none if nothing is.
+fn loader(volume: &Volume) -> Result<Option<OwnedFd>, Error> {
+    let store = Location::of_this_user()?;
+    loader::start(volume, &store, loader::RATE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::fixture::{Fixture, MIB, report};
+    use devices::block::open::open_volume as open_disk;
+
+    fn open(volume: &Volume, text: &str) -> Result<OpenVolume, Error> {
+        open_volume(volume.clone(), &text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_volume_is_a_disk_with_a_map_and_a_speed() {
+        let f = Fixture::new();
+        let volume = f.make("root");
+        let disk = open(&volume, "root").unwrap().disk;
+        assert_eq!(disk.id.to_string(), volume.record().id.serial());
+        assert_eq!(disk.limits, Some(volume.record().speed.limits()));
+        let mapping = disk.volume.unwrap();
+        let (disks, _) = open_disk(disk.file, mapping, disk.options).unwrap();
+        assert_eq!(disks[0].info().capacity, 2 * MIB);
+    }
+
+    #[test]
+    fn what_is_only_read_has_no_map_and_is_shared() {
+        let f = Fixture::new();
+        let volume = f.make("root");
+        let one = open(&volume, "root,readonly").unwrap();
+        let other = open(&volume, "root,readonly").unwrap();
+        assert!(one.disk.volume.is_none() && other.disk.volume.is_none());
+        assert!(report(open(&volume, "root")).contains("is in use by process"));
+    }
+
+    #[test]
+    fn a_volume_that_the_machine_has_is_not_given_to_it_again() {
+        let f = Fixture::new();
+        let volume = f.make("root");
+        let refused = report(check_twice(&volume, |id| id == disk_id(&volume)));
+        assert!(
+            refused.contains("the machine has volume 'root' already"),
+            "{refused}"
+        );
+        check_twice(&volume, |_| false).unwrap();
     }
 }

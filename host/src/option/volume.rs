@@ -1,6 +1,8 @@
 //! A volume to be attached:
-//! `NAME[,readonly][,direct][,engine=ENGINE][,queues=N]`, and for an encrypted
-//! one whose key is not where it was, `,key-file=FILE` or `,key-ring=NAME`.
+//! `NAME[,readonly][,direct][,engine=ENGINE]`, and for an encrypted one whose
+//! key is not where it was, `,key-file=FILE` or `,key-ring=NAME`.
+//!
+//! It has one queue: the worker alone knows the state of its blocks.
 
 use std::str::FromStr;
 
@@ -12,7 +14,6 @@ use crate::volume::selector::Selector;
 use super::Invalid;
 use super::disk::engine;
 use super::list::{OptionList, split_first};
-use super::queues::queues;
 
 /// A volume as the user asked for it.
 #[derive(Clone, Debug)]
@@ -40,11 +41,8 @@ impl FromStr for VolumeOption {
             option.options.read_only = list.flag("readonly")?;
             option.options.direct = list.flag("direct")?;
             option.options.engine = engine(list.value("engine")?.as_deref())?;
-            option.options.queues = queues(&mut list)?;
             option.key = key(&mut list)?;
-            list.finish(
-                "readonly, direct, engine=ENGINE, queues=N, key-file=FILE and key-ring=NAME",
-            )?;
+            list.finish("readonly, direct, engine=ENGINE, key-file=FILE and key-ring=NAME")?;
         }
         Ok(option)
     }
@@ -67,7 +65,7 @@ fn key(list: &mut OptionList) -> Result<Option<KeySource>, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vmm::{EngineChoice, QueueCount};
+    use vmm::EngineChoice;
 
     fn error(text: &str) -> String {
         text.parse::<VolumeOption>().unwrap_err().to_string()
@@ -83,12 +81,12 @@ mod tests {
 
     #[test]
     fn every_item_can_be_given_in_any_order() {
-        let option: VolumeOption = "root,queues=4,engine=sync,direct,readonly".parse().unwrap();
+        let option: VolumeOption = "root,engine=sync,direct,readonly".parse().unwrap();
         let options = DiskOptions {
             engine: EngineChoice::Sync,
             direct: true,
             read_only: true,
-            queues: QueueCount::new(4).unwrap(),
+            ..DiskOptions::default()
         };
         assert_eq!(option.options, options);
     }
@@ -108,6 +106,7 @@ mod tests {
         assert!(error("").contains("a volume's name has"));
         assert!(error("a/b").contains("a volume's name has"));
         assert!(error("root,ro").contains("'ro' is not known here: there are readonly"));
+        assert!(error("root,queues=2").contains("'queues' is not known"));
         assert!(error("root,iops=5").contains("'iops' is not known"));
         assert!(error("root,engine=aio").contains("io-uring and sync"));
         assert!(error("root,key-ring=").contains("needs a value"));

@@ -18,12 +18,13 @@ use devices::block::mapped_disk::FreezeFiles;
 use rustix::fs::fdatasync;
 use serde_json::json;
 
+use crate::boot_id;
 use crate::client::connection::Connection;
 use crate::client::request::Request;
 use crate::error::Error;
 use crate::registry::name::VmName;
 use crate::volume::directory::Volume;
-use crate::volume::freezes::{self, PendingSnapshot};
+use crate::volume::freezes::PendingSnapshot;
 use crate::volume::record::Taken;
 use crate::volume::usage::{Usage, User};
 
@@ -140,7 +141,7 @@ fn plan(volume: &Volume, store: &dyn Store) -> Result<Plan, Error> {
         snapshot: SnapshotId::random().map_err(cannot)?,
         volume: volume.record().id,
         created: now.map_or(0, |now| now.as_secs()),
-        boot: freezes::boot().map_err(cannot)?,
+        boot: boot_id::read().map_err(cannot)?,
         parent: parent(volume, store)?,
     })
 }

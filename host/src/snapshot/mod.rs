@@ -21,7 +21,9 @@
 //! - [`upload`], [`block_reader`]: a snapshot is written, and read.
 //! - [`catalog`]: those that there are; [`delete`], [`collect`], [`verify`],
 //!   [`diff`]: what else is done with them.
+//! - [`needs`]: which of them volumes need.
 //! - [`lock`]: who must not be at work at the same time. One host owns a store.
+//! - [`restore`]: a volume is made from a snapshot, at once.
 //! - [`loader`]: fills a volume with what its snapshot holds.
 
 pub mod block_reader;
@@ -32,10 +34,13 @@ pub mod create;
 pub mod delete;
 pub mod diff;
 pub mod digest;
+pub mod loader;
 pub mod lock;
 pub mod manifest;
+pub mod needs;
 pub mod object;
 pub mod record;
+pub mod restore;
 pub mod store;
 pub mod upload;
 pub mod verify;

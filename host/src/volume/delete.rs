@@ -2,22 +2,21 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ::volume::id::VolumeId;
 use devices::block::lock::Access;
 
+use crate::boot_id;
 use crate::durable;
 use crate::error::Error;
 
 use super::claim::{Unclaimed, claim};
 use super::directory::{GONE, Volumes};
+use super::freezes::{PendingSnapshot, pending_snapshots};
 use super::name::VolumeName;
 use super::new_volume::sweep;
 use super::selector::Selector;
-
-/// Beginning of the name of a file of a snapshot that is not stored yet.
-const FREEZE: &str = "freeze-";
 
 /// Removes the volume that `selector` means, also one that is damaged: whoever
 /// deletes it wants it no more. When this returns its name is free, whatever
@@ -43,7 +42,11 @@ pub fn delete(volumes: &Volumes, selector: &Selector) -> Result<(), Error> {
         Err(why) => return Err(why.explain(&name, id)),
     };
     let failed = |error| failed(&name, error);
-    if let Some(snapshot) = unfinished_snapshot(&directory).map_err(failed)? {
+    let boot = boot_id::read().map_err(failed)?;
+    let pending = pending_snapshots(&directory).map_err(failed)?;
+    if let Some(PendingSnapshot { snapshot, .. }) =
+        pending.iter().find(|one| one.is_under_way(boot))
+    {
         return Err(Error::configuration(format!(
             "volume '{name}' has a snapshot that is not stored yet, {snapshot}"
         ))
@@ -66,17 +69,6 @@ fn remove_name(volumes: &Volumes, name: &VolumeName) -> io::Result<PathBuf> {
     fs::rename(volumes.directory(name), &gone)?;
     durable::synchronize(root)?;
     Ok(gone)
-}
-
-/// A snapshot whose blocks are still only here.
-fn unfinished_snapshot(directory: &Path) -> io::Result<Option<String>> {
-    for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        if let Some(snapshot) = name.to_string_lossy().strip_prefix(FREEZE) {
-            return Ok(Some(snapshot.to_owned()));
-        }
-    }
-    Ok(None)
 }
 
 fn failed(name: &VolumeName, error: io::Error) -> Error {

@@ -32,11 +32,11 @@ impl Fixture {
         let size = VolumeSize::new(2 * MIB).unwrap();
         let speed = Speed::new(Asked::default()).unwrap();
         let record = Record::new(name.parse().unwrap(), size, speed).unwrap();
-        NewVolume::begin(&self.volumes, record)
+        NewVolume::begin(&self.volumes, record, State::Zero)
     }
 
     pub(crate) fn make(&self, name: &str) -> Volume {
-        self.begin(name).unwrap().finish(State::Zero).unwrap()
+        self.begin(name).unwrap().finish().unwrap()
     }
 
     pub(crate) fn find(&self, name: &str) -> Result<Volume, Error> {

@@ -16,6 +16,7 @@ use ::volume::id::SnapshotId;
 use ::volume::map::BlockMap;
 use devices::block::mapped_disk::FreezeFiles;
 
+use crate::boot_id;
 use crate::error::Error;
 
 use super::directory::Volume;
@@ -33,15 +34,22 @@ pub struct PendingSnapshot {
     pub header: Option<Header>,
 }
 
-/// This boot of the host (/proc/sys/kernel/random/boot_id, random(4)).
+/// Snapshots of the volume in `directory` that are not stored yet, the oldest
+/// first.
 ///
 /// # Errors
-/// It cannot be read.
-pub fn boot() -> io::Result<[u8; 16]> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    let number = u128::from_str_radix(&digits, 16).map_err(io::Error::other)?;
-    Ok(number.to_be_bytes())
+/// The directory cannot be read.
+pub(super) fn pending_snapshots(directory: &Path) -> io::Result<Vec<PendingSnapshot>> {
+    let mut pending = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let id = name.to_str().and_then(|name| name.strip_prefix(FREEZE));
+        let snapshot = id.and_then(|id| id.parse().ok());
+        pending.extend(snapshot.map(|snapshot| PendingSnapshot::read(directory, snapshot)));
+    }
+    let age = |one: &PendingSnapshot| one.header.as_ref().map(|header| header.plan.created);
+    pending.sort_by_key(|one| (age(one), one.snapshot));
+    Ok(pending)
 }
 
 impl Volume {
@@ -50,19 +58,8 @@ impl Volume {
     /// # Errors
     /// The directory cannot be read.
     pub fn pending_snapshots(&self) -> Result<Vec<PendingSnapshot>, Error> {
-        let unread = |error| self.refused("cannot be looked at").because(error);
-        let mut pending = Vec::new();
-        for entry in fs::read_dir(self.directory()).map_err(unread)? {
-            let name = entry.map_err(unread)?.file_name();
-            let id = name.to_str().and_then(|name| name.strip_prefix(FREEZE));
-            let Some(snapshot) = id.and_then(|id| id.parse().ok()) else {
-                continue;
-            };
-            pending.push(PendingSnapshot::read(self.directory(), snapshot));
-        }
-        let age = |one: &PendingSnapshot| one.header.as_ref().map(|header| header.plan.created);
-        pending.sort_by_key(|one| (age(one), one.snapshot));
-        Ok(pending)
+        let pending = pending_snapshots(self.directory());
+        pending.map_err(|error| self.refused("cannot be looked at").because(error))
     }
 
     /// The freezes that whoever writes to the volume from now on has to heed,
@@ -72,7 +69,8 @@ impl Volume {
     /// # Errors
     /// One cannot be opened.
     pub fn open_freezes(&self) -> Result<Vec<FreezeFiles>, Error> {
-        let boot = boot().map_err(|error| self.refused("cannot be opened").because(error))?;
+        let boot =
+            boot_id::read().map_err(|error| self.refused("cannot be opened").because(error))?;
         let mut open = Vec::new();
         for pending in self.pending_snapshots()? {
             match pending.is_under_way(boot) {
@@ -189,7 +187,7 @@ impl PendingSnapshot {
             // A machine that has the files open looks at this.
             let _ = view.end();
         }
-        for path in [self.kept(), self.freeze()] {
+        for path in [self.kept(), self.freeze(), self.log()] {
             // What is left is removed by who opens the volume next.
             let _ = fs::remove_file(path);
         }
@@ -198,6 +196,11 @@ impl PendingSnapshot {
     /// Where its state is.
     pub fn freeze(&self) -> PathBuf {
         self.directory.join(format!("{FREEZE}{}", self.snapshot))
+    }
+
+    /// Where whoever stores it says what went wrong.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join(format!("store-{}.log", self.snapshot))
     }
 
     fn kept(&self) -> PathBuf {

@@ -8,19 +8,28 @@
 //! the process of a machine and ends with it: nothing has to be tidied up
 //! after a crash.
 
+mod blocks;
+pub mod check;
 mod claim;
+pub mod copy;
 pub mod delete;
 pub mod directory;
 pub mod encryption;
+pub mod export;
+mod extents;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod freezes;
 mod grow;
+pub mod image;
+pub mod import;
 pub mod name;
 pub mod new_volume;
 pub mod open;
+pub mod qcow2;
 pub mod record;
 pub mod root;
 pub mod selector;
 pub mod speed;
+mod transfer;
 pub mod usage;

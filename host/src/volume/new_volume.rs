@@ -31,18 +31,20 @@ pub struct NewVolume {
     record: Record,
     directory: PathBuf,
     data: File,
+    map: File,
     /// Held for as long as it is being filled.
     _lock: File,
     finished: bool,
 }
 
 impl NewVolume {
-    /// Begins the volume that `record` describes; its data are zeroes.
+    /// Begins the volume that `record` describes. Its `data` are a hole, and its
+    /// blocks all `fresh`.
     ///
     /// # Errors
     /// The name is taken, or the file system refuses, for instance a file of
     /// that size.
-    pub fn begin(volumes: &Volumes, record: Record) -> Result<Self, Error> {
+    pub fn begin(volumes: &Volumes, record: Record, fresh: State) -> Result<Self, Error> {
         root::prepare(volumes.root())?;
         let name = record.name.clone();
         let failed = |error| failed(&name, error);
@@ -59,15 +61,20 @@ impl NewVolume {
         let lock = lock(&directory).map_err(failed)?;
         drop(exclusive);
         let data = new_file(&directory.join("data")).map_err(failed)?;
+        let map = new_file(&directory.join("map")).map_err(failed)?;
         let new = Self {
             volumes: volumes.clone(),
             record,
             directory,
             data,
+            map,
             _lock: lock,
             finished: false,
         };
         new.resize()?;
+        let record = new.record();
+        map::create(new.map(), record.id, record.size, fresh)
+            .map_err(|error| unmade(&record.name).because(error))?;
         Ok(new)
     }
 
@@ -82,23 +89,20 @@ impl NewVolume {
         &self.record
     }
 
-    /// What the volume is to be, to be changed; all but its size.
-    pub fn record_mut(&mut self) -> &mut Record {
-        &mut self.record
+    /// The file with the state of each block, open for writing.
+    pub fn map(&self) -> &File {
+        &self.map
     }
 
-    /// Gives the volume its name, once it is durable. Its blocks are all
-    /// `fresh`.
+    /// Gives the volume its name, once it is durable.
     ///
     /// # Errors
     /// The name has been taken meanwhile, or the file system refuses.
-    pub fn finish(mut self, fresh: State) -> Result<Volume, Error> {
+    pub fn finish(mut self) -> Result<Volume, Error> {
         let name = self.record.name.clone();
         let failed = |error| failed(&name, error);
         self.data.sync_all().map_err(failed)?;
-        let file = new_file(&self.directory.join("map")).map_err(failed)?;
-        let (id, size) = (self.record.id, self.record.size);
-        map::create(&file, id, size, fresh).map_err(|error| unmade(&name).because(error))?;
+        self.map.sync_all().map_err(failed)?;
         self.record.write(&self.directory).map_err(failed)?;
         let named = self.volumes.directory(&name);
         let renamed = renameat_with(CWD, &self.directory, CWD, &named, RenameFlags::NOREPLACE);

@@ -101,11 +101,16 @@ impl Volume {
             self.refused("is damaged: the map of its blocks cannot be read")
                 .because(error)
         })?;
-        if header.id != self.record().id {
-            let why = format!("is damaged: the map of its blocks is {}'s", header.id);
-            return Err(self.refused(&why));
+        self.expect_own(&header).map(|()| header)
+    }
+
+    /// Refuses a map that is another volume's.
+    pub(super) fn expect_own(&self, header: &Header) -> Result<(), Error> {
+        if header.id == self.record().id {
+            return Ok(());
         }
-        Ok(header)
+        let why = format!("is damaged: the map of its blocks is {}'s", header.id);
+        Err(self.refused(&why))
     }
 
     fn cut(&self, length: u64, known: VolumeSize) -> Error {

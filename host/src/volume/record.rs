@@ -14,6 +14,7 @@ use ::volume::size::{BadSize, VolumeSize};
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
+use crate::error::Error;
 
 use super::encryption::Encryption;
 use super::name::{BadVolumeName, VolumeName};
@@ -127,10 +128,13 @@ impl Record {
     ///
     /// # Errors
     /// The kernel has no random numbers.
-    pub fn new(name: VolumeName, size: VolumeSize, speed: Speed) -> io::Result<Self> {
+    pub fn new(name: VolumeName, size: VolumeSize, speed: Speed) -> Result<Self, Error> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let id = VolumeId::random().map_err(|error| {
+            Error::unexpected("this host gives no random numbers").because(error)
+        })?;
         Ok(Self {
-            id: VolumeId::random()?,
+            id,
             name,
             size,
             created: now.map_or(0, |now| now.as_secs()),

@@ -2,6 +2,7 @@
 
 mod attached;
 mod encrypted;
+mod images;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -201,4 +202,32 @@ fn a_volume_edited_behind_our_back_is_refused_and_harms_no_other() {
     for name in ["cut", "good", "torn"] {
         assert_eq!(volume(&machines, &["delete", name]).code, 0);
     }
+}
+
+#[test]
+fn a_check_tells_clean_from_repairable_from_damaged() {
+    let machines = Machines::new();
+    create(&machines, "data");
+    let check = |arguments: &[&str]| {
+        let run = volume(&machines, &[&["check", "data"], arguments].concat());
+        (run.code, run.out)
+    };
+    let clean = "data: clean; 0 blocks with data, 4 of zeroes, 0 to be loaded\n";
+    assert_eq!(check(&[]), (0, clean.into()));
+    data(&machines, "data").set_len(3 << 20).unwrap();
+    let (code, out) = check(&[]);
+    assert!(
+        code == 1 && out.contains("growing the volume was interrupted"),
+        "{out}"
+    );
+    assert!(out.contains("plinth volume check data --repair"), "{out}");
+    let (code, out) = check(&["--repair"]);
+    assert!(code == 0 && out.contains("data: repaired; "), "{out}");
+    data(&machines, "data").set_len(1 << 20).unwrap();
+    let (code, out) = check(&["--repair"]);
+    assert!(code == 1 && out.contains("cut short"), "{out}");
+    assert!(
+        out.ends_with("data: damaged: some of it is lost\n"),
+        "{out}"
+    );
 }

@@ -5,7 +5,6 @@
 //! the VM process, which opens nothing. The lock goes with it: it is released
 //! when the machine lets go of the device.
 
-use std::iter;
 use std::os::fd::AsFd;
 use std::path::{self, PathBuf};
 
@@ -49,8 +48,7 @@ pub(super) struct Attach {
     #[arg(long)]
     disk: Option<DiskOption>,
 
-    /// Volume, by its name or id:
-    /// NAME[,readonly][,direct][,engine=io-uring|sync][,queues=N]
+    /// Volume, by its name or id: NAME[,readonly][,direct][,engine=io-uring|sync]
     #[arg(long)]
     volume: Option<VolumeOption>,
 
@@ -129,12 +127,21 @@ fn attach_disk(
         "encrypted": disk.key.is_some(),
     });
     add_limits(&mut body, "limits", disk.limits);
+    let mut files = vec![disk.file.as_fd()];
+    if let Some(volume) = &disk.volume {
+        body["volume"] = json!({
+            "freezes": volume.freezes.len(),
+            "loader": volume.loader.is_some(),
+        });
+        files.push(volume.map.as_fd());
+        let freezes = volume.freezes.iter();
+        files.extend(freezes.flat_map(|files| [files.freeze.as_fd(), files.kept.as_fd()]));
+        files.extend(volume.loader.iter().map(AsFd::as_fd));
+    }
     let key = disk.key.as_ref().map(seal).transpose();
     let key = key.map_err(|error| Error::host("cannot pass the disk's key").because(error))?;
-    let descriptors = iter::once(disk.file.as_fd()).chain(key.iter().map(AsFd::as_fd));
-    let request = Request::post("/v1/devices")
-        .body(body)
-        .descriptors(descriptors);
+    files.extend(key.iter().map(AsFd::as_fd));
+    let request = Request::post("/v1/devices").body(body).descriptors(files);
     connection.ask(&request)?;
     connection.registry.update(connection.name(), |record| {
         record.disks.insert(name.clone(), path);

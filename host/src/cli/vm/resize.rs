@@ -14,6 +14,7 @@ use crate::launch::holder;
 use crate::option::size::Amount;
 use crate::option::{self, size};
 use crate::registry::name::VmName;
+use crate::volume::directory::Volumes;
 
 use super::super::Outcome;
 use super::super::connection::Connection;
@@ -106,6 +107,7 @@ fn resize_disk(connection: &mut Connection, disk: &str, size: Option<u64>) -> Ou
     connection.document(&Request::get(path.as_str()))?;
     let file = connection.machine.record().disks.get(disk).cloned();
     if let (Some(file), Some(size)) = (&file, size) {
+        expect_no_volume(disk, file)?;
         grow(connection, disk, file, size)?;
     }
     let body = match size {
@@ -117,6 +119,17 @@ fn resize_disk(connection: &mut Connection, disk: &str, size: Option<u64>) -> Ou
         println!("{}", Amount(bytes));
     }
     Ok(ExitStatus::Success)
+}
+
+/// A volume is more than its data, and grows in all of its parts.
+fn expect_no_volume(disk: &str, file: &Path) -> Result<(), Error> {
+    match Volumes::of_this_user()?.of_data(file) {
+        None => Ok(()),
+        Some(name) => Err(
+            Error::configuration(format!("disk '{disk}' is the volume '{name}'"))
+                .remedy(format!("plinth volume resize {name} SIZE")),
+        ),
+    }
 }
 
 /// Makes the file of `disk` at least `size` bytes long.

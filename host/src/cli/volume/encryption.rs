@@ -35,6 +35,11 @@ pub(super) struct KeyOptions {
 }
 
 impl EncryptionOptions {
+    /// Whether it is to be encrypted.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.encrypted
+    }
+
     /// The encryption of a new volume, if it is to have one.
     ///
     /// # Errors

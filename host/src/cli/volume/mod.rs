@@ -1,9 +1,13 @@
 //! `plinth volume`: disks that outlive machines. One file for each verb.
 
+mod check;
+mod copy;
 mod create;
 mod delete;
 mod describe;
 mod encryption;
+mod export;
+mod import;
 mod list;
 mod modify;
 mod resize;
@@ -43,6 +47,10 @@ enum Verb {
     Show(show::Show),
     Resize(resize::Resize),
     Modify(modify::Modify),
+    Copy(copy::Copy),
+    Import(import::Import),
+    Export(export::Export),
+    Check(check::Check),
     Delete(delete::Delete),
 }
 
@@ -54,6 +62,10 @@ impl Volume {
             Verb::Show(verb) => verb.execute(),
             Verb::Resize(verb) => verb.execute(),
             Verb::Modify(verb) => verb.execute(),
+            Verb::Copy(verb) => verb.execute(),
+            Verb::Import(verb) => verb.execute(),
+            Verb::Export(verb) => verb.execute(),
+            Verb::Check(verb) => verb.execute(),
             Verb::Delete(verb) => verb.execute(),
         }
     }

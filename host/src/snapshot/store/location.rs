@@ -1,11 +1,20 @@
 //! Where a store is, as a text says it: `--store` and PLINTH_STORE.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::error::Error;
+use crate::volume::root;
 
 use super::{Directory, S3, Settings, Store};
+
+/// Names the store, for all commands.
+const VARIABLE: &str = "PLINTH_STORE";
+
+/// What the default store is called in the data directory.
+const DEFAULT: &str = "snapshots";
 
 /// A place where a store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,18 +54,48 @@ pub enum BadLocation {
 }
 
 impl Location {
+    /// Where this user's snapshots are: as PLINTH_STORE says, or beside the
+    /// volumes.
+    ///
+    /// # Errors
+    /// The environment names a place that cannot be one.
+    pub fn of_this_user() -> Result<Self, Error> {
+        match std::env::var(VARIABLE) {
+            Ok(text) if !text.is_empty() => text.parse().map_err(|error| {
+                Error::configuration(format!("{VARIABLE} is no store")).because(error)
+            }),
+            _ => Ok(Self::beside_volumes(&root::locate()?)),
+        }
+    }
+
+    /// The store that is in the data directory `data`.
+    pub fn beside_volumes(data: &Path) -> Self {
+        Self::Directory(data.join(DEFAULT))
+    }
+
     /// Opens the store. A directory is made with its first object; whether a
     /// bucket is there is seen when it is first used.
     ///
     /// # Errors
     /// The environment does not say how to reach it.
-    pub fn open(&self) -> Result<Box<dyn Store>, Error> {
+    pub fn open(&self) -> Result<Arc<dyn Store>, Error> {
         match self {
-            Self::Directory(path) => Ok(Box::new(Directory::new(path.clone()))),
+            Self::Directory(path) => Ok(Arc::new(Directory::new(path.clone()))),
             Self::S3 { bucket, prefix } => {
                 let settings = Settings::from_environment(|name| std::env::var(name).ok());
-                Ok(Box::new(S3::new(bucket, prefix, settings)?))
+                Ok(Arc::new(S3::new(bucket, prefix, settings)?))
             }
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    /// As [`FromStr`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(path) => path.display().fmt(f),
+            Self::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
+            Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
         }
     }
 }

@@ -1,5 +1,7 @@
 use super::super::fixture::{Fixture, report};
 use super::*;
+use crate::boot_id;
+use ::volume::freeze::Plan;
 
 fn delete(f: &Fixture, name: &str) -> Result<(), Error> {
     super::delete(&f.volumes, &name.parse().unwrap())
@@ -32,11 +34,23 @@ fn a_volume_in_use_stays() {
 fn a_volume_with_a_snapshot_that_is_only_here_stays() {
     let f = Fixture::new();
     let volume = f.make("root");
-    let freeze = volume.directory().join("freeze-snap-0123456789abcdef0");
-    fs::write(&freeze, "").unwrap();
+    let snapshot = "snap-0123456789abcdef0".parse().unwrap();
+    let plan = Plan {
+        snapshot,
+        volume: volume.record().id,
+        created: 0,
+        boot: boot_id::read().unwrap(),
+        parent: None,
+    };
+    let pending = volume.plan_freeze(&plan).unwrap();
+    pending.begin(&volume).unwrap();
     let refused = report(delete(&f, "root"));
-    assert!(refused.contains("not stored yet, snap-0123456789abcdef0"));
-    fs::remove_file(&freeze).unwrap();
+    assert!(
+        refused.contains("not stored yet, snap-0123456789abcdef0"),
+        "{refused}"
+    );
+    fs::remove_file(pending.freeze()).unwrap();
+    fs::write(pending.freeze(), "what a crash left").unwrap();
     delete(&f, "root").unwrap();
 }
 

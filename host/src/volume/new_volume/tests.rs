@@ -20,7 +20,7 @@ fn a_name_is_given_once() {
     let f = Fixture::new();
     let slower = f.begin("root").unwrap();
     let first = f.make("root");
-    for refused in [report(slower.finish(State::Zero)), report(f.begin("root"))] {
+    for refused in [report(slower.finish()), report(f.begin("root"))] {
         assert!(
             refused.contains("there is a volume 'root' already"),
             "{refused}"
@@ -34,11 +34,7 @@ fn a_name_is_given_once() {
 fn of_many_who_want_a_name_at_once_one_gets_it() {
     let f = Fixture::new();
     let made = thread::scope(|scope| {
-        let one = || {
-            f.begin("root")
-                .and_then(|new| new.finish(State::Zero))
-                .is_ok()
-        };
+        let one = || f.begin("root").and_then(NewVolume::finish).is_ok();
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
         let made = threads.into_iter().map(|thread| thread.join().unwrap());
         made.filter(|made| *made).count()
@@ -58,7 +54,7 @@ fn what_a_crash_left_is_swept_and_what_is_being_made_is_not() {
     }
     f.make("root");
     assert_eq!(f.entries().len(), 2);
-    being_made.finish(State::Zero).unwrap();
+    being_made.finish().unwrap();
     assert_eq!(f.entries(), ["root", "slow"]);
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::error::Error;
+use std::error::Error as _;
 use std::fs;
 
 /// As another command has written it.

@@ -28,7 +28,7 @@ fn a_volume_is_attached_with_its_lock_its_serial_number_and_its_speed() {
     let machines = Machines::new();
     let serial = create(&machines, "data");
     let web = start(&machines, "web", &serial, false);
-    let attach = ["vm", "attach", "web", "--volume", "data,queues=2"];
+    let attach = ["vm", "attach", "web", "--volume", "data,engine=sync"];
     let run = plinth_in(machines.path(), &attach);
     assert_eq!(
         (run.code, run.out.trim()),
@@ -50,6 +50,8 @@ fn a_volume_is_attached_with_its_lock_its_serial_number_and_its_speed() {
         lines[1].contains(r#""operations_per_second":3000"#),
         "{lines:?}"
     );
+
+    assert!(lines[1].contains(r#""volume":{"freezes":0,"loader":false}"#));
 
     // The descriptor that went over holds the volume.
     plinth_in(machines.path(), &attach).refused(
@@ -161,4 +163,21 @@ fn a_machine_starts_with_free_volumes_only() {
     run(&["data"]).refused(CONFIGURATION, &["volume 'data' is in use by process"]);
     let shared = run(&["data,readonly"]);
     assert!(!shared.err.contains("in use"), "{}", shared.err);
+}
+
+#[test]
+fn a_volume_grows_as_a_volume_and_not_as_a_file() {
+    let machines = Machines::new();
+    let serial = create(&machines, "data");
+    let file = path(&machines, "data", "data");
+    let record = Record {
+        disks: [(serial.clone(), file)].into(),
+        ..Record::default()
+    };
+    let _web = machines.start("web", record, |_| answer("200 OK", "{}"));
+    let resize = ["vm", "resize", "web", "--disk", &serial, "--size", "4M"];
+    plinth_in(machines.path(), &resize).refused(
+        CONFIGURATION,
+        &["is the volume 'data'", "plinth volume resize data SIZE"],
+    );
 }

@@ -51,8 +51,8 @@ fn the_machine_gets_a_key_that_is_nowhere_else() {
     let mut descriptors = web.descriptors();
     let lines = web.lines();
     assert!(lines[1].contains(r#""encrypted":true"#), "{lines:?}");
-    assert_eq!(descriptors.len(), 2);
-    let key = unseal(OwnedFd::from(descriptors.remove(1))).unwrap();
+    assert_eq!(descriptors.len(), 3, "data, map and key");
+    let key = unseal(OwnedFd::from(descriptors.remove(2))).unwrap();
     let record = fs::read(path(&machines, "data", "volume.json")).unwrap();
     let digits: String = key.as_bytes().map(|byte| format!("{byte:02x}")).concat();
     let places = [&record[..], lines[1].as_bytes()];
