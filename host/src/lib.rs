@@ -6,6 +6,7 @@
 //! and operated by a [`client`]. Its disks may be in a [`volume`]. [`doctor`]
 //! says what this host can do.
 
+pub mod amount;
 pub mod boot_id;
 pub mod cli;
 pub mod client;
@@ -13,9 +14,11 @@ pub mod doctor;
 pub mod durable;
 pub mod error;
 pub mod exit;
+pub mod holder;
 pub mod launch;
 pub mod option;
 pub mod printable;
+pub mod private_directory;
 pub mod progress;
 pub mod registry;
 pub mod shell;

@@ -2,13 +2,14 @@
 //! `plinth run`.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use guest_images::run_word;
 
 use crate::machine::{self, Machine};
 use crate::running::Running;
+use crate::volumes::{self, Volumes};
 use crate::{Outcome, Terminal, images};
 
 /// `plinth run …`, being put together. Unless told otherwise, it boots
@@ -19,6 +20,7 @@ pub struct Guest {
     arguments: Vec<OsString>,
     words: Vec<String>,
     tracer: Vec<OsString>,
+    data: Option<PathBuf>,
     on_reset: &'static str,
 }
 
@@ -41,6 +43,7 @@ impl Guest {
             arguments: Vec::new(),
             words: words.map(str::to_owned).into(),
             tracer: Vec::new(),
+            data: None,
             on_reset: "stop",
         }
     }
@@ -82,6 +85,14 @@ impl Guest {
     #[must_use]
     pub fn disk(self, disk: impl ToString) -> Self {
         self.argument("--disk", disk.to_string())
+    }
+
+    /// Adds a volume, with the options that follow its name, if any. All are
+    /// of the same [`Volumes`].
+    #[must_use]
+    pub fn volume(mut self, volumes: &Volumes, volume: &str) -> Self {
+        self.data = Some(volumes.path());
+        self.argument("--volume", volume)
     }
 
     /// Adds a network interface.
@@ -161,6 +172,7 @@ impl Guest {
         command.extend(self.arguments);
         let mut process = Command::new(&command[0]);
         process.args(&command[1..]);
+        process.envs(self.data.map(|data| (volumes::DATA, data)));
         process
     }
 }

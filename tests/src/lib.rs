@@ -4,8 +4,8 @@
 //! without one. `cargo xtask test --guest NAME` runs those that match NAME.
 //!
 //! This library is what the tests are told with: a [`Guest`], what it boots
-//! ([`images`], [`BareKernel`]), its surroundings ([`DiskFile`], [`Network`],
-//! [`Vsock`], [`Terminal`]), a [`Machine`] that is operated, and one that is
+//! ([`images`], [`BareKernel`]), its surroundings ([`DiskFile`], [`Volumes`],
+//! [`Network`], [`Vsock`], [`Terminal`]), a [`Machine`] that is operated, and one that is
 //! [`embedded`]. Whatever goes wrong here is a failed test, so everything panics
 //! with a message instead of returning an error.
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
@@ -26,6 +26,7 @@ mod running;
 mod stream;
 mod terminal;
 mod transcript;
+mod volumes;
 mod vsock;
 pub mod write_log;
 
@@ -40,6 +41,7 @@ pub use running::Running;
 pub use stream::{Stream, Tally};
 pub use terminal::Terminal;
 pub use transcript::Transcript;
+pub use volumes::Volumes;
 pub use vsock::{Vsock, converse};
 
 /// No wait takes this long, even where everything is emulated twice: a boot

@@ -4,8 +4,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-
-use crate::DiskFile;
+use std::path::Path;
 
 /// Bytes of a record.
 const RECORD: usize = 4096;
@@ -26,13 +25,21 @@ pub fn last_acknowledged(said: &str) -> u64 {
 
 /// Asserts that the first `count` records are on the disk.
 #[track_caller]
-pub fn assert_holds_records(disk: &DiskFile, count: u64) {
-    let file = File::open(disk.path()).unwrap();
+pub fn assert_holds_records(disk: &Path, count: u64) {
+    let file = File::open(disk).unwrap();
     let mut record = [0; RECORD];
     for number in 1..=count {
         let offset = (number - 1) * RECORD as u64;
         file.read_exact_at(&mut record, offset).unwrap();
-        let expected = number.to_le_bytes().repeat(RECORD / 8);
-        assert_eq!(record[..], expected, "record {number} of {count}");
+        assert_eq!(record[..], *record_of(number), "record {number} of {count}");
     }
+}
+
+/// The first `count` records.
+pub fn records(count: u64) -> Vec<u8> {
+    (1..=count).flat_map(record_of).collect()
+}
+
+fn record_of(number: u64) -> Vec<u8> {
+    number.to_le_bytes().repeat(RECORD / 8)
 }

@@ -73,7 +73,7 @@ fn a_machine_paused_under_writes_leaves_its_disk_alone_and_loses_none() {
     }
     assert!(console.shows(&acknowledgement(80)), "{}", console.text());
     vm.stop().unwrap();
-    assert_holds_records(&disk, last_acknowledged(&console.finish()));
+    assert_holds_records(disk.path(), last_acknowledged(&console.finish()));
 }
 
 /// What the console shows once what was said before a pause has arrived.

@@ -103,7 +103,7 @@ fn storm(cycles: u32) -> u64 {
         let said = console.text();
         let acknowledged = last_acknowledged(said.rsplit_once(&began).unwrap().1);
         assert!(acknowledged >= before_it_goes(cycle));
-        assert_holds_records(&disk, acknowledged);
+        assert_holds_records(disk.path(), acknowledged);
         checked += acknowledged;
         for expected in [
             Event::DeviceAttached(name(&id)),

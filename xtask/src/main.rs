@@ -4,6 +4,7 @@
 
 mod bench;
 mod check;
+mod crash;
 mod demo;
 mod guest;
 mod image;
@@ -37,6 +38,7 @@ enum Command {
     Bench(bench::Bench),
     Packages(packages::Packages),
     Storm(storm::Storm),
+    Crash(crash::Crash),
     #[command(hide = true)]
     Stage(demo::stage::Stage),
 }
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Some(Command::Bench(bench)) => bench.run(),
         Some(Command::Packages(packages)) => packages.run(),
         Some(Command::Storm(storm)) => storm.run(),
+        Some(Command::Crash(crash)) => crash.run(),
         Some(Command::Stage(stage)) => stage.run(),
         None => list_commands(),
     };

@@ -15,10 +15,14 @@ use outer::{Inherited, KvmUse, Output, WarmMachine, usable_kvm};
 use crate::bench::limits;
 use crate::guest::outer_config;
 use crate::tally::Tally;
-use crate::{check, image, packages, workspace};
+use crate::{check, crash, image, packages, workspace};
 
 /// The package of the guest tests, which need real KVM.
 const GUEST_TESTS: &str = "guest-tests";
+
+/// As many times is power cut; `cargo xtask crash` does it more often.
+const POWER_CUTS: u32 = 3;
+const POWER_SEED: u64 = 1;
 
 /// No single test binary takes this long even where everything is emulated.
 const BINARY_BOUND: Duration = Duration::from_secs(20 * 60);
@@ -92,6 +96,11 @@ impl Test {
             println!("     Measuring rate limits in a deterministic machine");
             let measured = limits::are_exact(workspace::build("plinth")?);
             tally.step("limits", measured.err().map(|error| format!("{error:#}")));
+        }
+        if self.filter.is_none() {
+            println!("     Cutting the power of an outer machine");
+            let cut = crash::power(POWER_CUTS, POWER_SEED);
+            tally.step("power", cut.err().map(|error| format!("{error:#}")));
         }
         let binaries = guest_test_binaries()?;
         match usable_kvm() {

@@ -179,10 +179,7 @@ impl MappedDisk {
             self.settling[slot] = (!batch.is_empty()).then_some(batch);
             return Ok(true);
         }
-        let end = operation.offset.saturating_add(operation.len);
-        if end > self.map().header().size.bytes() {
-            self.follow_growth(end)?;
-        }
+        self.follow_growth(operation.offset.saturating_add(operation.len))?;
         let blocks = blocks_of(operation);
         match operation.kind {
             OperationKind::Read => return Ok(!self.ask_for(blocks)?),
@@ -206,6 +203,9 @@ impl MappedDisk {
 
     /// Has the map follow a disk that has grown, so that it reaches to `end`.
     fn follow_growth(&mut self, end: u64) -> io::Result<()> {
+        if end <= self.map().header().size.bytes() {
+            return Ok(());
+        }
         let capacity = self.inner.info().capacity;
         if end > capacity {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -499,6 +499,8 @@ impl Drop for MappedDisk {
     /// was flushed.
     fn drop(&mut self) {
         let closed = self.sync().and_then(|()| {
+            // It may have grown without being written to since.
+            self.follow_growth(self.inner.info().capacity)?;
             self.finish_loading();
             self.map.take().map_or(Ok(()), BlockMap::close)
         });

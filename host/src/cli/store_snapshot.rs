@@ -7,7 +7,7 @@ use volume::id::SnapshotId;
 use crate::error::Error;
 use crate::exit::ExitStatus;
 use crate::snapshot::create::store;
-use crate::snapshot::lock::{Adding, Referring};
+use crate::snapshot::lock::Adding;
 use crate::snapshot::store::Location;
 use crate::volume::directory::Volumes;
 use crate::volume::root;
@@ -56,7 +56,6 @@ impl StoreSnapshot {
             ))
         })?;
         let opened = self.store.open()?;
-        let _referring = Referring::wait(&data)?;
         let adding = Adding::wait(&data)?;
         store(
             &mut volume,

@@ -11,10 +11,9 @@ use vmm::DiskId;
 use vmm::config::BlockConfig;
 
 use crate::error::Error;
+use crate::holder;
 use crate::option::disk::DiskOption;
 use crate::shell::quoted;
-
-use super::holder;
 
 /// What a disk is counted in, in bytes (virtio 1.3 §5.2.4).
 const SECTOR: u64 = 512;

@@ -10,7 +10,6 @@
 pub mod console;
 pub mod descriptors;
 pub mod disk;
-pub mod holder;
 pub mod image;
 pub mod kernel;
 pub mod kvm;

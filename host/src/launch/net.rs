@@ -11,10 +11,9 @@ use vmm::{DeviceName, MacAddress, NetOptions, QueueCount};
 
 use crate::doctor::tap::PERMISSION;
 use crate::error::Error;
+use crate::holder;
 use crate::option::net::NetOption;
 use crate::shell::word;
-
-use super::holder;
 
 /// Attaches to taps in order.
 ///

@@ -1,10 +1,10 @@
 //! The size of a guest's memory, as in `512M`, `2GiB` or `512M,max=4G`, and of
 //! a volume.
 
-use std::fmt;
-
 use vmm::MemoryLayout;
 use volume::size::VolumeSize;
+
+pub use crate::amount::Amount;
 
 use super::Invalid;
 use super::list::{OptionList, split_first};
@@ -82,22 +82,6 @@ pub fn bytes(text: &str) -> Result<u64, Invalid> {
         .ok_or_else(|| Invalid::new("nothing has that many bytes"))
 }
 
-/// An amount of memory for a person: in the largest unit that divides it.
-#[derive(Clone, Copy, Debug)]
-pub struct Amount(pub u64);
-
-impl fmt::Display for Amount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-        for (shift, unit) in units {
-            if self.0 > 0 && self.0.is_multiple_of(1 << shift) {
-                return write!(f, "{} {unit}", self.0 >> shift);
-            }
-        }
-        write!(f, "{} bytes", self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,14 +150,6 @@ mod tests {
             let error = volume(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
-    }
-
-    #[test]
-    fn amounts_read_well() {
-        assert_eq!(Amount(3 << 30).to_string(), "3 GiB");
-        assert_eq!(Amount(1025 << 20).to_string(), "1025 MiB");
-        assert_eq!(Amount(1).to_string(), "1 bytes");
-        assert_eq!(Amount(0).to_string(), "0 bytes");
     }
 
     proptest! {

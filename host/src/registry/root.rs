@@ -1,14 +1,15 @@
 //! Where the runtime directories of this user's machines are.
 
 use std::env;
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
 use crate::error::Error;
+use crate::private_directory;
 
 /// Names another directory, for tests and unusual installations.
 const VARIABLE: &str = "PLINTH_RUNTIME_DIR";
@@ -82,19 +83,7 @@ pub fn prepare(root: &Path) -> Result<(), Error> {
 /// # Errors
 /// It is not.
 pub fn vet(root: &Path) -> Result<(), Error> {
-    let refused = |why| refused(root, why);
-    let metadata =
-        fs::symlink_metadata(root).map_err(|error| refused("cannot be examined").because(error))?;
-    if !metadata.is_dir() {
-        return Err(refused("is not a directory"));
-    }
-    if metadata.uid() != geteuid().as_raw() {
-        return Err(refused("belongs to another user"));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        return Err(refused("is open to other users"));
-    }
-    Ok(())
+    private_directory::vet(root).map_err(|why| refused(root, "cannot be used").because(why))
 }
 
 fn refused(root: &Path, why: &str) -> Error {
@@ -106,6 +95,7 @@ fn refused(root: &Path, why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]

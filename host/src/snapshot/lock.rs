@@ -51,6 +51,14 @@ impl Adding {
 }
 
 impl Collecting {
+    /// Waits until no snapshot is being stored and no other collector at work.
+    ///
+    /// # Errors
+    /// The file cannot be locked.
+    pub fn wait(data: &Path) -> Result<Self, Error> {
+        lock(data, SNAPSHOTS, FlockOperation::LockExclusive).map(Self)
+    }
+
     /// Now or not at all.
     ///
     /// # Errors
@@ -58,8 +66,9 @@ impl Collecting {
     /// cannot be locked.
     pub fn now(data: &Path) -> Result<Self, Error> {
         Self::if_free(data)?.ok_or_else(|| {
-            Error::host("snapshots are being stored or collected at the moment")
-                .remedy("the same once that is done")
+            Error::host("snapshots are being stored or collected at the moment").remedy(
+                "the same once that is done, which plinth snapshot collect --wait waits for",
+            )
         })
     }
 
@@ -131,7 +140,8 @@ mod tests {
         let two = Adding::wait(data).unwrap();
         assert!(Collecting::if_free(data).unwrap().is_none());
         drop((one, two));
-        let collecting = Collecting::now(data).unwrap();
+        // Children of other tests have the locks until they are executed.
+        let collecting = Collecting::wait(data).unwrap();
         let report = Collecting::now(data).unwrap_err().report();
         assert!(report.contains("being stored or collected"), "{report}");
         drop(collecting);

@@ -19,6 +19,7 @@
 //! - [`store`]: where objects are: a directory, or an S3 bucket.
 //! - [`create`]: a volume is frozen, and what it held is stored.
 //! - [`upload`], [`block_reader`]: a snapshot is written, and read.
+//! - [`under_way`]: those that are not stored yet.
 //! - [`catalog`]: those that there are; [`delete`], [`collect`], [`verify`],
 //!   [`diff`]: what else is done with them.
 //! - [`needs`]: which of them volumes need.
@@ -42,6 +43,7 @@ pub mod object;
 pub mod record;
 pub mod restore;
 pub mod store;
+pub mod under_way;
 pub mod upload;
 pub mod verify;
 

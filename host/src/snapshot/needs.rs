@@ -2,11 +2,8 @@
 //! snapshots under way.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io;
 
 use ::volume::id::SnapshotId;
-use ::volume::map::BlockMap;
 
 use crate::boot_id;
 use crate::error::Error;
@@ -30,12 +27,15 @@ impl Needs {
     /// # Errors
     /// A volume cannot be looked at: then it is not known.
     pub fn of(volumes: &Volumes) -> Result<Self, Error> {
+        let boot = boot_id::read().map_err(|error| {
+            Error::host("it is not known which snapshots are under way").because(error)
+        })?;
         let mut needs = Self {
             users: Vec::new(),
             under_way: Vec::new(),
         };
         for (name, volume) in volumes.all()? {
-            let added = volume.and_then(|volume| needs.add(volume));
+            let added = volume.and_then(|volume| needs.add(&volume, boot));
             added.map_err(|error| {
                 let what = format!("it is not known which snapshots volume '{name}' needs");
                 Error::host(what)
@@ -60,65 +60,50 @@ impl Needs {
     /// A snapshot under way cannot be read.
     pub fn chunks(&self) -> Result<HashSet<Digest>, Error> {
         let mut chunks = HashSet::new();
-        for under_way in &self.under_way {
-            let taken = taken(under_way, &mut chunks);
-            taken.map_err(|error| {
-                let what = format!("snapshot {} under way cannot be read", under_way.snapshot);
-                Error::host(what).because(error)
-            })?;
+        for pending in &self.under_way {
+            // Completed in the meantime: its manifest names them.
+            if !pending.freeze().exists() {
+                continue;
+            }
+            let view = pending.view()?;
+            for block in 0..view.moment().size.blocks() {
+                let taken = view.taken(block).map_err(|error| {
+                    let what = format!("snapshot {} under way cannot be read", pending.snapshot);
+                    Error::host(what).because(error)
+                })?;
+                chunks.extend(taken.map(Digest::from_bytes));
+            }
         }
         Ok(chunks)
     }
 
-    fn add(&mut self, volume: Volume) -> Result<(), Error> {
-        let unread = |error: io::Error| Error::host("its files cannot be read").because(error);
-        let name = volume.name().clone();
-        let boot = boot_id::read().map_err(unread)?;
-        let mut under_way = volume.pending_snapshots()?;
-        under_way.retain(|pending| pending.is_under_way(boot));
-        if let Some(origin) = volume.record().origin
-            && is_loading(&volume)?
+    fn add(&mut self, volume: &Volume, boot: [u8; 16]) -> Result<(), Error> {
+        let name = volume.name();
+        let origin = volume.record().origin;
+        if let Some(origin) = origin
+            && !volume.is_loaded()?
         {
             let user = format!("volume '{name}', which is being loaded from it");
             self.users.push((origin, user));
         }
-        for one in under_way {
-            let header = one.header.as_ref();
-            let parent = header.and_then(|header| header.plan.parent);
-            let parent = parent.map(|(parent, _)| parent);
-            for needed in [parent, volume.record().origin].into_iter().flatten() {
-                let user = format!(
-                    "snapshot {} of volume '{name}', which is being stored",
-                    one.snapshot
-                );
+        // One that is planned has no moment yet: whoever planned it was killed,
+        // or would have the lock.
+        let pending = volume.pending_snapshots()?.into_iter();
+        for pending in pending.filter(|pending| pending.is_under_way(boot)) {
+            let parent = pending
+                .header
+                .as_ref()
+                .and_then(|header| header.plan.parent);
+            for needed in parent.map(|(id, _)| id).into_iter().chain(origin) {
+                let id = pending.snapshot;
+                let user = format!("snapshot {id} of volume '{name}', which is not stored yet");
                 self.users.push((needed, user));
             }
-            self.under_way.push(one);
+            self.under_way.push(pending);
         }
         Ok(())
     }
 }
 
-/// May blocks of `volume` still be in its origin alone? A volume that is
-/// attached says so until it is closed.
-fn is_loading(volume: &Volume) -> Result<bool, Error> {
-    let map = File::open(volume.map()).map(BlockMap::read);
-    match map {
-        Ok(Ok(map)) => Ok(!map.is_complete()),
-        Ok(Err(error)) => Err(Error::host("its map cannot be read").because(error)),
-        Err(error) => Err(Error::host("its map cannot be read").because(error)),
-    }
-}
-
-fn taken(under_way: &PendingSnapshot, chunks: &mut HashSet<Digest>) -> Result<(), Error> {
-    if !under_way.freeze().exists() {
-        // Completed in the meantime.
-        return Ok(());
-    }
-    let view = under_way.view()?;
-    let unread = |error| Error::host("what was stored of it is not known").because(error);
-    for block in 0..view.moment().size.blocks() {
-        chunks.extend(view.taken(block).map_err(unread)?.map(Digest::from_bytes));
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

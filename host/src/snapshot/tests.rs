@@ -48,7 +48,7 @@ impl Fixture {
     }
 
     fn collect_in(&self, store: &dyn Store) -> Result<Collected, Error> {
-        let lock = Collecting::now(self.directory.path())?;
+        let lock = Collecting::wait(self.directory.path())?;
         collect(store, HashSet::new(), &lock, &mut |_| {})
     }
 
@@ -198,7 +198,7 @@ fn chunks_of_snapshots_under_way_are_kept() {
     let fixture = Fixture::new();
     fixture.take(1, &[(0, 1), (1, 2)]);
     fixture.delete(1).unwrap();
-    let lock = Collecting::now(fixture.directory.path()).unwrap();
+    let lock = Collecting::wait(fixture.directory.path()).unwrap();
     let under_way = HashSet::from([Digest::of(&*text(2))]);
     collect(&*fixture.store, under_way, &lock, &mut |_| {}).unwrap();
     assert!(!fixture.store.exists(&chunk(1)).unwrap());

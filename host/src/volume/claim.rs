@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::error::Error;
 
-use super::directory::is_named;
+use super::lock::is_named;
 use super::name::VolumeName;
 use super::usage::{self, Usage, User};
 

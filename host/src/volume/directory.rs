@@ -3,18 +3,16 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ::volume::id::VolumeId;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::retry_on_intr;
 
 use crate::error::Error;
 use crate::shell::quoted;
 
+use super::lock::lock;
 use super::name::VolumeName;
-use super::record::Record;
+use super::record::{BadRecord, Record};
 use super::root;
 use super::selector::Selector;
 
@@ -39,8 +37,8 @@ pub type Listed = (VolumeName, Result<Volume, Error>);
 /// A volume's directory, and what it says of the volume.
 #[derive(Clone, Debug)]
 pub struct Volume {
-    directory: PathBuf,
-    record: Record,
+    pub(super) directory: PathBuf,
+    pub(super) record: Record,
 }
 
 impl Volumes {
@@ -169,10 +167,10 @@ impl Volumes {
 }
 
 impl Volume {
-    fn read(directory: PathBuf, name: &VolumeName) -> Result<Self, Error> {
+    pub(super) fn read(directory: PathBuf, name: &VolumeName) -> Result<Self, Error> {
         let record = Record::read(&directory).map_err(|error| damaged(&directory, name, error))?;
         if record.name != *name {
-            let error = super::record::BadRecord::OtherName(record.name);
+            let error = BadRecord::OtherName(record.name);
             return Err(damaged(&directory, name, error));
         }
         Ok(Self { directory, record })
@@ -207,74 +205,13 @@ impl Volume {
     pub fn map(&self) -> PathBuf {
         self.directory.join("map")
     }
-
-    /// Changes what is recorded of it: of who changes something at the same
-    /// time, each sees what the other did.
-    ///
-    /// # Errors
-    /// `change` refuses, the volume has been deleted meanwhile, or the file
-    /// system refuses; nothing has changed then.
-    pub fn change(
-        &mut self,
-        change: impl FnOnce(&mut Record) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let name = self.name().clone();
-        let refused = |error: io::Error| {
-            Error::host(format!("volume '{name}' cannot be changed")).because(error)
-        };
-        let exclusive = lock(&self.directory).map_err(refused)?;
-        if !is_named(&exclusive, &self.directory).map_err(refused)? {
-            return Err(self.deleted());
-        }
-        self.refresh()?;
-        let mut record = self.record.clone();
-        change(&mut record)?;
-        record.write(&self.directory).map_err(refused)?;
-        self.record = record;
-        Ok(())
-    }
-
-    /// Reads again what is recorded of it.
-    ///
-    /// # Errors
-    /// It has been deleted meanwhile, or is damaged.
-    pub(super) fn refresh(&mut self) -> Result<(), Error> {
-        let record = Self::read(self.directory.clone(), self.name())?.record;
-        if record.id != self.record.id {
-            return Err(self.deleted());
-        }
-        self.record = record;
-        Ok(())
-    }
-
-    /// It was there a moment ago.
-    pub(super) fn deleted(&self) -> Error {
-        Error::configuration(format!("volume '{}' was deleted meanwhile", self.name()))
-    }
-}
-
-/// Locks the directory `path` until what is returned is dropped.
-pub(super) fn lock(path: &Path) -> io::Result<File> {
-    let directory = File::open(path)?;
-    retry_on_intr(|| flock(&directory, FlockOperation::LockExclusive))?;
-    Ok(directory)
-}
-
-/// Whether `file` is what `path` names.
-pub(super) fn is_named(file: &File, path: &Path) -> io::Result<bool> {
-    let named = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        named => named?,
-    };
-    let file = file.metadata()?;
-    Ok((file.dev(), file.ino()) == (named.dev(), named.ino()))
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Error {
     Error::host(format!("'{}' cannot be read", path.display())).because(error)
 }
 
-fn damaged(directory: &Path, name: &VolumeName, error: super::record::BadRecord) -> Error {
+fn damaged(directory: &Path, name: &VolumeName, error: BadRecord) -> Error {
     Error::host(format!("volume '{name}' is damaged"))
         .because(error)
         .remedy(format!(
@@ -285,35 +222,8 @@ fn damaged(directory: &Path, name: &VolumeName, error: super::record::BadRecord)
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Fixture, report};
+    use super::super::fixture::Fixture;
     use super::*;
-
-    #[test]
-    fn changes_made_at_the_same_time_are_all_kept() {
-        let f = Fixture::new();
-        let (mut one, mut other) = (f.make("root"), f.find("root").unwrap());
-        let created = one.record().created;
-        let add = |record: &mut Record| {
-            record.created += 1;
-            Ok(())
-        };
-        one.change(add).unwrap();
-        other.change(add).unwrap();
-        assert_eq!(f.find("root").unwrap().record().created, created + 2);
-        let refused = other.change(|_| Err(Error::configuration("no")));
-        assert_eq!(report(refused), "no");
-    }
-
-    #[test]
-    fn a_volume_that_has_its_name_from_another_is_not_changed() {
-        let f = Fixture::new();
-        let mut old = f.make("root");
-        fs::remove_dir_all(old.directory()).unwrap();
-        let new = f.make("root");
-        assert!(report(old.change(|_| Ok(()))).contains("deleted meanwhile"));
-        fs::rename(new.directory(), new.directory().with_file_name("other")).unwrap();
-        assert!(report(f.find("other")).contains("that of a volume called 'root'"));
-    }
 
     #[test]
     fn a_path_of_data_tells_the_volume() {

@@ -9,8 +9,8 @@ use std::fs::{File, OpenOptions};
 use ::volume::map::BlockMap;
 use ::volume::size::VolumeSize;
 
+use crate::amount::Amount;
 use crate::error::Error;
-use crate::option::size::Amount;
 use devices::block::lock::Access;
 
 use super::directory::Volume;

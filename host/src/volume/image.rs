@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use devices::block::lock::{Access, LockError, lock};
 
 use crate::error::Error;
-use crate::launch::holder;
+use crate::holder;
 use crate::progress::Progress;
 
 use super::qcow2;

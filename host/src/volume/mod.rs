@@ -9,6 +9,7 @@
 //! after a crash.
 
 mod blocks;
+mod change;
 pub mod check;
 mod claim;
 pub mod copy;
@@ -23,6 +24,7 @@ pub mod freezes;
 mod grow;
 pub mod image;
 pub mod import;
+mod lock;
 pub mod name;
 pub mod new_volume;
 pub mod open;

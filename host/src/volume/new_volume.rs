@@ -12,14 +12,15 @@ use std::path::{Path, PathBuf};
 
 use ::volume::entry::State;
 use ::volume::map;
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat, renameat_with};
 use rustix::io::Errno;
 
+use crate::amount::Amount;
 use crate::durable;
 use crate::error::Error;
-use crate::option::size::Amount;
 
-use super::directory::{GONE, NEW, Volume, Volumes, lock};
+use super::directory::{GONE, NEW, Volume, Volumes};
+use super::lock::lock;
 use super::name::VolumeName;
 use super::record::Record;
 use super::root;
@@ -105,9 +106,8 @@ impl NewVolume {
         self.map.sync_all().map_err(failed)?;
         self.record.write(&self.directory).map_err(failed)?;
         let named = self.volumes.directory(&name);
-        let renamed = renameat_with(CWD, &self.directory, CWD, &named, RenameFlags::NOREPLACE);
-        renamed.map_err(|errno| match errno {
-            Errno::EXIST => taken(&name),
+        rename(&self.directory, &named).map_err(|errno| match errno {
+            Errno::EXIST | Errno::NOTEMPTY => taken(&name),
             errno => failed(errno.into()),
         })?;
         self.finished = true;
@@ -157,6 +157,16 @@ pub(super) fn sweep(root: &Path) {
 fn is_free(directory: &Path) -> bool {
     let free = |directory| flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok();
     File::open(directory).is_ok_and(free)
+}
+
+/// Gives a directory a name that is free. A name that a volume has is not free
+/// for a plain rename either, as its directory is not empty; some file systems
+/// know no other (rename(2)).
+fn rename(directory: &Path, named: &Path) -> rustix::io::Result<()> {
+    match renameat_with(CWD, directory, CWD, named, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL) => renameat(CWD, directory, CWD, named),
+        renamed => renamed,
+    }
 }
 
 fn new_file(path: &Path) -> io::Result<File> {

@@ -8,8 +8,8 @@ use ::volume::header::Header;
 use ::volume::size::VolumeSize;
 use devices::block::lock::{Access, lock};
 
+use crate::amount::Amount;
 use crate::error::Error;
-use crate::option::size::Amount;
 use crate::shell::quoted;
 
 use super::claim::claim;

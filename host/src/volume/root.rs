@@ -1,14 +1,16 @@
 //! Where this user's volumes and snapshots are: `$DATA`.
 
 use std::env;
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
+use crate::durable;
 use crate::error::Error;
+use crate::private_directory;
 
 /// Names another directory, for tests and unusual installations.
 const VARIABLE: &str = "PLINTH_DATA_DIR";
@@ -66,11 +68,20 @@ fn choose(
 /// # Errors
 /// It cannot be made, or is not this user's alone.
 pub fn prepare(path: &Path) -> Result<(), Error> {
-    match DirBuilder::new().recursive(true).mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(refused(path, "cannot be made").because(error))
-        }
-        _ => vet(path),
+    make(path).map_err(|error| refused(path, "cannot be made").because(error))?;
+    vet(path)
+}
+
+/// Makes the directory `path` where it is missing, durably: what is kept in it
+/// would be lost with it.
+fn make(path: &Path) -> io::Result<()> {
+    let Some(parent) = path.parent().filter(|_| !path.exists()) else {
+        return Ok(());
+    };
+    make(parent)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => durable::synchronize(parent),
     }
 }
 
@@ -79,19 +90,7 @@ pub fn prepare(path: &Path) -> Result<(), Error> {
 /// # Errors
 /// It is not.
 pub fn vet(path: &Path) -> Result<(), Error> {
-    let refused = |why| refused(path, why);
-    let metadata =
-        fs::symlink_metadata(path).map_err(|error| refused("cannot be examined").because(error))?;
-    if !metadata.is_dir() {
-        return Err(refused("is not a directory"));
-    }
-    if metadata.uid() != geteuid().as_raw() {
-        return Err(refused("belongs to another user"));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        return Err(refused("is open to other users"));
-    }
-    Ok(())
+    private_directory::vet(path).map_err(|why| refused(path, "cannot be used").because(why))
 }
 
 fn refused(path: &Path, why: &str) -> Error {
@@ -103,6 +102,7 @@ fn refused(path: &Path, why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -133,7 +133,8 @@ mod tests {
         let root = directory.path().join("data/volumes");
         prepare(&root).unwrap();
         prepare(&root).unwrap();
-        assert_eq!(fs::metadata(&root).unwrap().mode() & 0o777, 0o700);
+        let mode = fs::metadata(&root).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
         fs::set_permissions(&root, fs::Permissions::from_mode(0o750)).unwrap();
         let error = prepare(&root).unwrap_err().report();
         assert!(error.contains("is open to other users"), "{error}");

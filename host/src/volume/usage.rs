@@ -6,7 +6,7 @@ use std::io;
 
 use devices::block::lock;
 
-use crate::launch::holder::{self, Holder};
+use crate::holder::{self, Holder};
 use crate::registry::Registry;
 use crate::registry::name::VmName;
 

@@ -9,6 +9,8 @@ mod machine;
 #[cfg(test)]
 mod plinth;
 #[cfg(test)]
+mod snapshot;
+#[cfg(test)]
 mod vm;
 #[cfg(test)]
 mod volume;

@@ -10,6 +10,7 @@
 mod command;
 mod config;
 mod deterministic;
+mod dice;
 mod emulator;
 mod error;
 mod initramfs;
@@ -27,6 +28,7 @@ mod warm;
 pub use command::{Command, Input};
 pub use config::OuterConfig;
 pub use deterministic::{Deterministic, Finished};
+pub use dice::Dice;
 pub use error::{Error, ErrorKind, Result};
 pub use kvm::{KvmUse, usable_kvm};
 pub use machine::OuterMachine;

@@ -389,6 +389,14 @@ fn a_volume_grows_under_its_driver() {
         assert_eq!(bench.write(last, &[3; 512]), OK);
         drop(bench);
         assert_eq!(volume.state(15), State::Present);
+
+        // Also if nobody writes there.
+        let bench = volume.attach(engine, None);
+        volume.file("data").set_len(3 * SIZE).unwrap();
+        bench.handle.resize(None).unwrap();
+        drop(bench);
+        let map = BlockMap::read(volume.file("map")).unwrap();
+        assert_eq!(map.header().size.bytes(), 3 * SIZE);
     }
 }
 

@@ -4,7 +4,7 @@
 //! this kernel's cache.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 
 use rustix::fs::{Advice, fadvise};
 
@@ -14,7 +14,8 @@ use super::{Outcome, print, size, usage};
 pub(super) fn run(words: &[&str]) -> Outcome {
     match *words {
         ["write", device, bytes, seed] => write(device, size::parse(bytes)?, seed.parse()?),
-        ["log", device] => log(device),
+        ["log", device] => log(device, 1),
+        ["log", device, first] => log(device, first.parse()?),
         ["hash", device, bytes] => hash(device, size::parse(bytes)?),
         ["verify", device, bytes, seed] => verify(device, size::parse(bytes)?, seed.parse()?),
         _ => usage(),
@@ -42,11 +43,14 @@ fn write(device: &str, bytes: u64, seed: u64) -> Outcome {
 /// Bytes of a record of a log.
 const RECORD: usize = 4096;
 
-/// Writes one record after another, each full of its number, from 1 on, and
-/// says of each when it is durable. Ends when the device fails or is full.
-fn log(device: &str) -> Outcome {
+/// Writes one record after another, each full of its number, from `first` on,
+/// which is at least 1, and says of each when it is durable. Ends when the
+/// device fails or is full.
+fn log(device: &str, first: u64) -> Outcome {
     let mut file = OpenOptions::new().write(true).open(device)?;
-    for number in 1_u64.. {
+    let before = first.checked_sub(1).ok_or("records are counted from 1")?;
+    file.seek(SeekFrom::Start(before * RECORD as u64))?;
+    for number in first.. {
         let record = number.to_le_bytes().repeat(RECORD / 8);
         let written = file.write_all(&record).and_then(|()| file.sync_data());
         if let Err(error) = written {

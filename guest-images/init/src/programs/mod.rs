@@ -23,7 +23,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 const USAGE: &str = "usage: guest report
        guest disk write DEVICE BYTES SEED | hash DEVICE BYTES | verify DEVICE BYTES SEED
-       guest disk log DEVICE
+       guest disk log DEVICE [FIRST]
        guest discard DEVICE OFFSET BYTES
        guest zero DEVICE OFFSET BYTES
        guest net send ADDRESS:PORT BYTES SEED | receive ADDRESS:PORT | echo PORT

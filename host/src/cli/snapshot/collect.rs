@@ -27,6 +27,10 @@ use super::store_option::StoreOption;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Collect {
+    /// Wait until no snapshot is being stored
+    #[arg(long)]
+    wait: bool,
+
     #[command(flatten)]
     store: StoreOption,
 
@@ -38,7 +42,10 @@ impl Collect {
     pub(super) fn execute(self) -> Outcome {
         let data = root::locate()?;
         let store = self.store.open(&data)?;
-        let lock = Collecting::now(&data)?;
+        let lock = match self.wait {
+            true => Collecting::wait(&data)?,
+            false => Collecting::now(&data)?,
+        };
         let under_way = Needs::of(&Volumes::at(&data))?.chunks()?;
         let collected = collect(&*store, under_way, &lock, &mut |_| {})?;
         match self.output.format {

@@ -77,6 +77,8 @@ impl Create {
         };
         let referring = Referring::wait(&data)?;
         let mut begun = begin(chosen, &*opened, &referring)?;
+        // From its moment on, a snapshot says itself what it needs.
+        drop(referring);
         if self.wait {
             let adding = Adding::wait(&data)?;
             for (volume, pending) in &mut begun.pending {

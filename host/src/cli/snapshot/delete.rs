@@ -1,13 +1,18 @@
 //! `plinth snapshot delete`: snapshots, and what only they needed.
 
+use std::path::Path;
+
 use clap::Args;
 use volume::id::SnapshotId;
 
+use crate::error::Error;
 use crate::exit::ExitStatus;
 use crate::snapshot::collect::collect;
 use crate::snapshot::delete::delete;
 use crate::snapshot::lock::{Collecting, Deleting};
 use crate::snapshot::needs::Needs;
+use crate::snapshot::store::Name;
+use crate::snapshot::under_way;
 use crate::volume::directory::Volumes;
 use crate::volume::root;
 
@@ -18,8 +23,9 @@ use super::store_option::StoreOption;
 ///
 /// Any snapshot can be deleted, whichever came before or after it. One that a
 /// volume is still being loaded from, or that a snapshot under way builds on, is
-/// in use and is not. While another snapshot is being stored the space is not
-/// freed; 'plinth snapshot collect' does that later.
+/// in use and is not. One that is not stored yet is given up. While another
+/// snapshot is being stored the space is not freed; 'plinth snapshot collect'
+/// does that later.
 ///
 /// Examples:
 ///   plinth snapshot delete snap-0123456789abcdef0
@@ -47,7 +53,11 @@ impl Delete {
         let lock = Deleting::wait(&data)?;
         let needs = Needs::of(&volumes)?;
         for id in self.snapshots {
-            delete(&*store, id, &|id| Ok(needs.user(id)), &lock)?;
+            let is_stored = store.exists(&Name::Record(id))?;
+            let given_up = give_up(id, &volumes, &data)?;
+            if is_stored || !given_up {
+                delete(&*store, id, &|id| Ok(needs.user(id)), &lock)?;
+            }
         }
         drop(lock);
         if self.keep_chunks {
@@ -63,5 +73,17 @@ impl Delete {
             ),
         }
         Ok(ExitStatus::Success)
+    }
+}
+
+/// Gives `id` up if it is not stored yet; says whether that was so.
+fn give_up(id: SnapshotId, volumes: &Volumes, data: &Path) -> Result<bool, Error> {
+    let under_way = under_way::all(volumes)?;
+    match under_way.iter().find(|one| one.id() == id) {
+        Some(under_way) => {
+            under_way.give_up(&Collecting::now(data)?);
+            Ok(true)
+        }
+        None => Ok(false),
     }
 }

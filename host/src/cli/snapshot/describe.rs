@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::option::duration::for_a_person;
 use crate::snapshot::manifest::Header;
 use crate::snapshot::record::Record;
+use crate::snapshot::under_way::UnderWay;
 
 /// Snapshot `id`, or why it is damaged.
 pub(super) fn describe(id: SnapshotId, record: &Result<Record, Error>) -> Value {
@@ -42,6 +43,42 @@ pub(super) fn describe_whole(record: Record, header: &Header) -> Value {
         None => Value::Null,
     };
     document
+}
+
+/// One that is not stored yet.
+pub(super) fn describe_under_way(snapshot: &UnderWay) -> Value {
+    let record = snapshot.volume.record();
+    let plan = snapshot.pending.header.as_ref().map(|header| &header.plan);
+    let mut document = json!({
+        "id": snapshot.id().to_string(),
+        "state": if snapshot.is_whole { "pending" } else { "failed" },
+        "volume": record.id.to_string(),
+        "volume_name": record.name,
+        "created": plan.map(|plan| plan.created),
+        "encrypted": record.encryption.is_some(),
+    });
+    if let Ok(progress) = snapshot.progress() {
+        document["blocks"] = progress.blocks.into();
+        document["stored_blocks"] = progress.stored.into();
+    }
+    let trouble = snapshot.trouble();
+    if !trouble.is_empty() {
+        document["reason"] = trouble.into();
+    }
+    document
+}
+
+/// In which state it is, for a person.
+pub(super) fn state(document: &Value) -> String {
+    let state = document["state"].as_str().unwrap_or_default();
+    let number = |field: &str| document[field].as_u64();
+    match (number("blocks"), number("stored_blocks")) {
+        (Some(blocks), Some(stored)) => {
+            let percent = (stored * 100).checked_div(blocks).unwrap_or(100);
+            format!("{state}, {percent} %")
+        }
+        _ => state.into(),
+    }
 }
 
 /// How long ago it was taken.

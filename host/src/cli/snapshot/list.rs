@@ -7,19 +7,21 @@ use volume::id::VolumeId;
 
 use crate::exit::ExitStatus;
 use crate::printable::printable;
-use crate::snapshot::catalog;
+use crate::snapshot::{catalog, under_way};
+use crate::volume::directory::Volumes;
 use crate::volume::root;
 
 use super::super::Outcome;
 use super::super::output::{Format, Output, print, print_json};
 use super::super::table::aligned;
-use super::describe::{age, describe};
+use super::describe::{age, describe, describe_under_way, state};
 use super::store_option::StoreOption;
 
-/// List snapshots, the oldest first
+/// List snapshots, the oldest first, and then those that are not stored yet
 ///
 /// SIZE is the volume's, DATA what of it is not zeroes, and STORED what was
-/// added to the store: chunks that no earlier snapshot had, compressed.
+/// added to the store: chunks that no earlier snapshot had, compressed. One that
+/// is 'pending' is not stored yet, and one that 'failed' cannot be any more.
 ///
 /// Examples:
 ///   plinth snapshot list
@@ -41,22 +43,24 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn execute(self) -> Outcome {
-        let store = self.store.open(&root::locate()?)?;
-        let mut listed = catalog::list(&*store)?;
+        let data = root::locate()?;
+        let store = self.store.open(&data)?;
+        let under_way = under_way::all(&Volumes::at(&data))?;
+        let stored = catalog::list(&*store)?;
+        // In between it is both.
+        let is_stored = |id| stored.iter().any(|listed| listed.id == id);
+        let under_way = under_way.iter().filter(|one| !is_stored(one.id()));
+        let stored = stored.iter();
+        let stored = stored.map(|listed| describe(listed.id, &listed.record));
+        let mut documents: Vec<Value> = stored.chain(under_way.map(describe_under_way)).collect();
         if let Some(volume) = self.volume {
-            let is_its = |listed: &catalog::Listed| {
-                let record = listed.record.as_ref();
-                record.is_ok_and(|record| record.volume == volume)
-            };
-            listed.retain(is_its);
+            let volume = volume.to_string();
+            documents.retain(|document| document["volume"] == *volume);
         }
-        let documents = listed
-            .iter()
-            .map(|listed| describe(listed.id, &listed.record));
         if self.output.format == Format::Json {
-            return print_json(&documents.collect());
+            return print_json(&documents.into());
         }
-        if listed.is_empty() {
+        if documents.is_empty() {
             eprintln!("There are no snapshots.");
             return Ok(ExitStatus::Success);
         }
@@ -71,7 +75,7 @@ impl List {
             "DESCRIPTION",
         ];
         let mut rows = vec![titles.map(String::from).to_vec()];
-        rows.extend(documents.map(|document| row(&document)));
+        rows.extend(documents.iter().map(row));
         print(&aligned(&rows))
     }
 }
@@ -88,7 +92,7 @@ fn row(document: &Value) -> Vec<String> {
         amount("data_bytes"),
         amount("stored_bytes"),
         or_dash(age(document)),
-        text("state"),
+        state(document),
         printable(document["description"].as_str().unwrap_or_default()),
     ]
 }

@@ -6,13 +6,14 @@ use serde_json::Value;
 use volume::id::SnapshotId;
 
 use crate::printable::printable;
-use crate::snapshot::object;
+use crate::snapshot::{object, under_way};
+use crate::volume::directory::Volumes;
 use crate::volume::root;
 
 use super::super::Outcome;
 use super::super::output::{Format, Output, print, print_json};
 use super::super::table::aligned;
-use super::describe::{age, describe_whole};
+use super::describe::{age, describe_under_way, describe_whole, state};
 use super::store_option::StoreOption;
 
 /// Show a snapshot: of which volume it is, when it was taken, what it takes
@@ -36,10 +37,18 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn execute(self) -> Outcome {
-        let store = self.store.open(&root::locate()?)?;
-        let record = object::record(&*store, self.snapshot)?;
-        let manifest = object::manifest(&*store, self.snapshot)?;
-        let document = describe_whole(record, manifest.header());
+        let data = root::locate()?;
+        let store = self.store.open(&data)?;
+        let under_way = under_way::all(&Volumes::at(&data))?;
+        let under_way = under_way.iter().find(|one| one.id() == self.snapshot);
+        let document = match (object::record(&*store, self.snapshot), under_way) {
+            (Ok(record), _) => {
+                let manifest = object::manifest(&*store, self.snapshot)?;
+                describe_whole(record, manifest.header())
+            }
+            (Err(_), Some(under_way)) => describe_under_way(under_way),
+            (Err(error), None) => return Err(error),
+        };
         match self.output.format {
             Format::Json => print_json(&document),
             Format::Table => print(&aligned(&rows(&document))),
@@ -57,7 +66,8 @@ fn rows(document: &Value) -> Vec<Vec<String>> {
     let encrypted = document["encrypted"] == true;
     let rows = [
         ("id", text("id")),
-        ("state", text("state")),
+        ("state", Some(state(document))),
+        ("reason", some_text("reason")),
         ("volume", volume()),
         ("size", amount("size_bytes")),
         ("data", amount("data_bytes")),

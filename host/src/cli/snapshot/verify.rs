@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use volume::BLOCK;
 use volume::id::SnapshotId;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::exit::ExitStatus;
 use crate::progress::Progress;
 use crate::snapshot::catalog;
@@ -54,12 +54,14 @@ impl Verify {
         let mut damaged = 0;
         let mut documents = Vec::new();
         for id in snapshots {
-            let checked = check(&store, id);
-            // Of several, one that cannot be read at all is a finding, too.
-            if !checked
-                .as_ref()
-                .is_ok_and(|report| report.findings.is_empty())
-            {
+            let checked = match check(&store, id) {
+                // There is no such snapshot.
+                Err(error) if error.kind() == ErrorKind::Configuration => return Err(error),
+                checked => checked,
+            };
+            let findings = checked.as_ref().map(|report| report.findings.as_slice());
+            // One that cannot be read at all is as bad.
+            if !matches!(findings, Ok([])) {
                 damaged += 1;
             }
             match self.output.format {
@@ -72,8 +74,11 @@ impl Verify {
         }
         match damaged {
             0 => Ok(ExitStatus::Success),
-            _ => Err(Error::host(format!("{damaged} snapshots are damaged"))
-                .remedy("their missing objects from a copy of the store, or deleting them")),
+            _ => Err(Error::host(match damaged {
+                1 => "a snapshot is damaged".into(),
+                _ => format!("{damaged} snapshots are damaged"),
+            })
+            .remedy("their missing objects from a copy of the store, or deleting them")),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::registry::name::VmName;
 
 use super::super::Outcome;
 use super::super::connection::Connection;
+use super::device;
 use super::waiting::Waiting;
 
 /// HTTP's status for a guest that did not answer.
@@ -37,7 +38,7 @@ pub(super) struct Detach {
     #[arg(value_name = "VM")]
     name: VmName,
 
-    /// The device, as plinth vm show lists it
+    /// The device, as plinth vm show lists it, or the volume
     device: String,
 
     /// How long the guest has to let go, such as 500ms, 30s or 2m
@@ -48,7 +49,8 @@ pub(super) struct Detach {
 impl Detach {
     pub(super) fn execute(self) -> Outcome {
         let mut connection = Connection::open(&self.name)?;
-        let path = format!("/v1/devices/{}/detach", segment(&self.device));
+        let device = device::named(&connection.machine, &self.device);
+        let path = format!("/v1/devices/{}/detach", segment(&device));
         let request = Request::post(path).body(json!({"deadline_ms": milliseconds(self.deadline)}));
         let waiting = Waiting::for_(format!("the guest to let go of '{}'", self.device));
         let answer = connection.try_ask(&request, self.deadline + STORAGE_PATIENCE + PATIENCE);
@@ -67,7 +69,7 @@ impl Detach {
             }
             Err(failure) => return Err(connection.explain(failure)),
         }
-        forget_disk(&connection, &self.device)
+        forget_disk(&connection, &device)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::registry::name::VmName;
 use super::super::Outcome;
 use super::super::connection::Connection;
 use super::detach::forget_disk;
+use super::device;
 
 /// Take a device away from a machine without asking its guest
 ///
@@ -25,15 +26,16 @@ pub(super) struct ForceDetach {
     #[arg(value_name = "VM")]
     name: VmName,
 
-    /// The device, as plinth vm show lists it
+    /// The device, as plinth vm show lists it, or the volume
     device: String,
 }
 
 impl ForceDetach {
     pub(super) fn execute(self) -> Outcome {
         let mut connection = Connection::open(&self.name)?;
-        let path = format!("/v1/devices/{}/force-detach", segment(&self.device));
+        let device = device::named(&connection.machine, &self.device);
+        let path = format!("/v1/devices/{}/force-detach", segment(&device));
         connection.ask_with_patience(&Request::post(path), STORAGE_PATIENCE + PATIENCE)?;
-        forget_disk(&connection, &self.device)
+        forget_disk(&connection, &device)
     }
 }

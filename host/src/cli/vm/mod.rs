@@ -3,6 +3,7 @@
 mod attach;
 mod console;
 mod detach;
+mod device;
 mod events;
 mod force_detach;
 mod kill;

@@ -10,7 +10,7 @@ use vmm::CpuCount;
 use crate::client::request::{Request, segment};
 use crate::error::Error;
 use crate::exit::ExitStatus;
-use crate::launch::holder;
+use crate::holder;
 use crate::option::size::Amount;
 use crate::option::{self, size};
 use crate::registry::name::VmName;

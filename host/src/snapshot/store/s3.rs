@@ -33,8 +33,11 @@ const VALID: Duration = Duration::from_secs(15 * 60);
 /// Pauses before a request is made once more that may go well then.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
-/// Most bytes of a list or of an error that are looked at. A page of a list
-/// has 1000 names (ListObjectsV2, MaxKeys).
+/// Names on a page of a list; more a server need not give (ListObjectsV2,
+/// MaxKeys).
+const PAGE: usize = 1000;
+
+/// Most bytes of a list or of an error that are looked at.
 const MOST_XML: u64 = 4 << 20;
 
 /// How to reach a server, and as whom.
@@ -82,6 +85,7 @@ pub struct S3 {
     bucket: Bucket,
     credentials: Option<Credentials>,
     prefix: String,
+    page: usize,
     shown: String,
 }
 
@@ -118,6 +122,7 @@ impl S3 {
             bucket: opened,
             credentials: settings.credentials,
             prefix,
+            page: PAGE,
         })
     }
 
@@ -140,6 +145,7 @@ impl S3 {
     fn page(&self, prefix: &str, token: Option<&str>) -> io::Result<Page> {
         let mut action = self.bucket.list_objects_v2(self.credentials.as_ref());
         action.with_prefix(prefix);
+        action.with_max_keys(self.page);
         if let Some(token) = token {
             action.with_continuation_token(token);
         }

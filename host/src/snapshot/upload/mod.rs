@@ -8,11 +8,12 @@
 //! one that was interrupted is uploaded by doing the same again.
 
 mod figures;
+mod other;
 mod pipeline;
 mod source;
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, Write};
 use std::thread;
 
 use volume::freeze::Share;
@@ -23,11 +24,11 @@ use crate::error::Error;
 use super::chunk::BLOCK;
 use super::digest::Digest;
 use super::lock::Adding;
-use super::manifest::{Entry, Header, ManifestCursor, ManifestWriter};
-use super::object;
+use super::manifest::{Entry, Header, ManifestWriter};
 use super::record::{About, Record};
 use super::store::{Name, Object, Store};
 
+use other::Other;
 use pipeline::{Finished, Pipeline};
 
 pub use figures::Figures;
@@ -109,9 +110,6 @@ fn complete(
     Ok(store.settle()?)
 }
 
-/// A manifest of another snapshot, from which blocks are taken over.
-type Other<'a> = Option<ManifestCursor<Box<dyn Read + 'a>>>;
-
 /// An upload on its way.
 struct Writing<'a, 'b, 'c> {
     source: &'a mut dyn BlockSource,
@@ -134,11 +132,10 @@ impl<'a, 'b, 'c> Writing<'a, 'b, 'c> {
         pipeline: Pipeline,
         progress: &'c mut dyn FnMut(&Figures),
     ) -> Result<Self, Error> {
-        let open = |id| object::cursor(store, id);
         let parent = upload.header.parent.map(|(id, _)| id);
         Ok(Self {
-            parent: parent.map(open).transpose()?,
-            origin: upload.origin.map(open).transpose()?,
+            parent: Other::new(store, parent),
+            origin: Other::new(store, upload.origin),
             source: upload.source,
             store,
             manifest: ManifestWriter::new(BufWriter::new(manifest), &upload.header)
@@ -168,8 +165,8 @@ impl<'a, 'b, 'c> Writing<'a, 'b, 'c> {
         let unread = |error| unread(index, error);
         let known = match self.source.share(index).map_err(unread)? {
             Share::Zero => None,
-            Share::Parent => taken_over(&mut self.parent, index)?,
-            Share::Origin => taken_over(&mut self.origin, index)?,
+            Share::Parent => self.parent.at(index)?,
+            Share::Origin => self.origin.at(index)?,
             Share::Data => match self.source.taken(index).map_err(unread)? {
                 Some(digest) => self.already_taken(digest)?,
                 None => {
@@ -242,25 +239,13 @@ impl<'a, 'b, 'c> Writing<'a, 'b, 'c> {
     /// Ends the manifest, once all that it was made from is known to be
     /// undamaged.
     fn finish(self) -> Result<Figures, Error> {
-        for other in [self.parent, self.origin].into_iter().flatten() {
-            let id = other.header().snapshot;
-            let end = other.finish();
-            end.map_err(|error| object::bad_manifest(id, error))?;
-        }
+        self.parent.finish()?;
+        self.origin.finish()?;
         let written = self.manifest.finish();
         let flushed = written.and_then(|mut file| file.flush());
         flushed.map_err(no_scratch)?;
         Ok(self.figures)
     }
-}
-
-fn taken_over(other: &mut Other<'_>, index: u32) -> Result<Option<Digest>, Error> {
-    let Some(other) = other else {
-        return Ok(None);
-    };
-    let id = other.header().snapshot;
-    let found = other.at(index);
-    found.map_err(|error| object::bad_manifest(id, error))
 }
 
 fn unread(index: u32, error: std::io::Error) -> Error {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use crate::snapshot::chunk;
 use crate::snapshot::collect::collect;
 use crate::snapshot::lock::Collecting;
+use crate::snapshot::object;
 use crate::snapshot::store::failing::Failing;
 use crate::snapshot::store::s3_server::Server;
 use crate::snapshot::store::{Directory, Kind, S3};
@@ -128,7 +129,7 @@ fn an_upload_that_is_killed_at_any_step_leaves_nothing_or_all_and_can_be_repeate
             volume.data.insert(*index, noise(*index));
         }
         let needed = volume.taken.borrow().values().copied().collect();
-        let lock = Collecting::now(data).unwrap();
+        let lock = Collecting::wait(data).unwrap();
         collect(&*fixture.store, needed, &lock, &mut |_| {}).unwrap();
         drop(lock);
         fixture.take(&mut volume, 1, None);

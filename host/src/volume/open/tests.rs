@@ -1,6 +1,7 @@
 use super::super::fixture::{Fixture, MIB, report};
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::thread;
 
 use devices::block::lock::{Access, is_locked};
 
@@ -19,6 +20,19 @@ fn a_writer_has_a_volume_alone_and_readers_share_it() {
     let another = volume.open(Access::Shared, false).unwrap();
     assert!(is_locked(&another).unwrap());
     report(volume.open(Access::Exclusive, false));
+}
+
+#[test]
+fn of_many_who_want_a_volume_at_once_one_gets_it() {
+    let f = Fixture::new();
+    let volume = f.make("root");
+    let open = || volume.clone().open(Access::Exclusive, false).ok();
+    let held: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+        let held = threads.into_iter().map(|thread| thread.join().unwrap());
+        held.collect()
+    });
+    assert_eq!(held.iter().flatten().count(), 1);
 }
 
 #[test]

@@ -181,3 +181,23 @@ fn a_volume_grows_as_a_volume_and_not_as_a_file() {
         &["is the volume 'data'", "plinth volume resize data SIZE"],
     );
 }
+
+#[test]
+fn a_volume_is_detached_by_its_own_name() {
+    let machines = Machines::new();
+    let serial = create(&machines, "data");
+    let file = path(&machines, "data", "data");
+    let record = Record {
+        disks: [(serial.clone(), file)].into(),
+        ..Record::default()
+    };
+    let web = machines.start("web", record, |_| DONE.into());
+    let log = machines.start("log", Record::default(), |_| DONE.into());
+    for machine in ["web", "log"] {
+        let run = plinth_in(machines.path(), &["vm", "detach", machine, "data"]);
+        assert_eq!(run.code, 0, "{}", run.err);
+    }
+    assert!(web.lines()[0].starts_with(&format!("POST /v1/devices/{serial}/detach")));
+    // A machine without that volume may have a device of that name.
+    assert!(log.lines()[0].starts_with("POST /v1/devices/data/detach"));
+}

@@ -1,0 +1,81 @@
+//! Volumes: disks that outlive their machines, and what they were at a moment.
+#![allow(clippy::unwrap_used)] // A test fails by panicking.
+
+use guest_tests::write_log::{acknowledgement, assert_holds_records, last_acknowledged, records};
+use guest_tests::{Guest, Tally, Volumes};
+use rustix::process::Signal;
+
+const LOG: &str = "guest disk log /dev/vda";
+
+/// How many machines are killed; `cargo xtask crash` says more.
+fn cycles() -> u64 {
+    let asked = std::env::var("PLINTH_KILL_CYCLES");
+    asked.map_or(3, |number| number.parse().unwrap())
+}
+
+/// Which records of the log `said` tells to be durable: their bytes and digest.
+fn tally(count: u64) -> String {
+    Tally::of(&*records(count)).to_string()
+}
+
+#[test]
+fn what_was_acknowledged_is_on_the_volume_though_its_machine_was_killed() {
+    let volumes = Volumes::new();
+    let id = volumes.plinth("volume create data --size 64MiB");
+    let (cycles, mut checked) = (cycles(), 0);
+    for cycle in 0..cycles {
+        let guest = Guest::new().volume(&volumes, "data").command(LOG).start();
+        guest.wait_for(&acknowledgement(17 + 23 * (cycle % 97)));
+        volumes.refuses("volume delete data", &["'data' is attached to machine"]);
+        guest.signal(Signal::KILL);
+        let count = last_acknowledged(&guest.end().console);
+        assert_holds_records(&volumes.data("data"), count);
+        volumes.plinth("volume check data");
+        checked += count;
+    }
+    println!("{cycles} machines killed, {checked} acknowledged records found");
+    let serial = id.replace('-', "");
+    let reading = "cat /sys/block/vda/serial";
+    let guest = Guest::new().volume(&volumes, "data").command(reading);
+    guest.run().succeeds().says(&serial);
+}
+
+#[test]
+fn a_snapshot_is_what_was_there_at_one_moment_and_makes_a_volume_at_once() {
+    let volumes = Volumes::new();
+    volumes.plinth("volume create data --size 64MiB");
+    let guest = Guest::new().volume(&volumes, "data").command(LOG).start();
+    guest.wait_for(&acknowledgement(20));
+    let before = last_acknowledged(&guest.said());
+    let first = volumes.plinth("snapshot create data --wait");
+    guest.wait_for(&acknowledgement(before + 150));
+    let later = last_acknowledged(&guest.said());
+    let second = volumes.plinth("snapshot create data --wait");
+    guest.wait_for(&acknowledgement(later + 20));
+    guest.signal(Signal::KILL);
+    guest.end();
+    volumes.plinth(&format!("snapshot verify {first}"));
+    volumes.plinth(&format!("snapshot verify {second}"));
+
+    for (name, snapshot, count) in [("old", &first, before), ("new", &second, later)] {
+        volumes.plinth(&format!("volume create {name} --from {snapshot}"));
+        volumes.refuses(
+            &format!("snapshot delete {snapshot}"),
+            &["in use", &format!("'{name}'")],
+        );
+        let reading = format!("guest disk hash /dev/vda {}", count * 4096);
+        let guest = Guest::new().volume(&volumes, name).command(&reading);
+        let outcome = guest.run().succeeds();
+        outcome.says(&format!("disk: holds /dev/vda {}", tally(count)));
+    }
+    // What was written to the one is in no other.
+    let guest = Guest::new().volume(&volumes, "old");
+    let outcome = guest.command("guest disk write /dev/vda 1M 7").run();
+    outcome.succeeds();
+    let reading = format!("guest disk hash /dev/vda {}", later * 4096);
+    let guest = Guest::new().volume(&volumes, "new").command(&reading);
+    guest.run().succeeds().says(&tally(later));
+    for name in ["old", "new", "data"] {
+        volumes.plinth(&format!("volume check {name}"));
+    }
+}
