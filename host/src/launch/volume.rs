@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use devices::block::lock::Access;
 use devices::block::mapped_disk::Mapping;
+use vmm::DiskId;
 use vmm::config::BlockConfig;
-use vmm::{DiskId, DiskKey};
 
 use crate::error::Error;
 use crate::option::volume::VolumeOption;
 use crate::snapshot::store::Location;
 use crate::volume::directory::{Volume, Volumes};
+use crate::volume::encryption::unlock;
 
 use super::loader;
 
@@ -76,19 +77,6 @@ fn check_twice(volume: &Volume, mut is_taken: impl FnMut(DiskId) -> bool) -> Res
     .remedy("naming each volume once"))
 }
 
-/// The key of the volume's data, if they are encrypted.
-fn key(volume: &Volume, option: &VolumeOption) -> Result<Option<DiskKey>, Error> {
-    let whose = format!("volume '{}'", volume.name());
-    match (&volume.record().encryption, &option.key) {
-        (Some(encryption), given) => encryption.unlock(whose, given.as_ref()).map(Some),
-        (None, None) => Ok(None),
-        (None, Some(_)) => Err(Error::configuration(format!(
-            "{whose} is not encrypted, and a key is given for it"
-        ))
-        .remedy("leaving out the key; a volume is encrypted when it is made, or never")),
-    }
-}
-
 fn open_volume(mut volume: Volume, option: &VolumeOption) -> Result<OpenVolume, Error> {
     let options = option.options;
     let access = if options.read_only {
@@ -106,7 +94,7 @@ fn open_volume(mut volume: Volume, option: &VolumeOption) -> Result<OpenVolume, 
         file: data,
         id: disk_id(&volume),
         options,
-        key: key(&volume, option)?,
+        key: unlock(volume.record(), option.key.as_ref())?,
         limits: Some(volume.record().speed.limits()),
         volume: mapping,
     };

@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
+use super::record::Record;
+
 use hex::Hex;
 use key_source::KeySource;
 use wrapping_key::{CHECK, WRAPPED};
@@ -108,6 +110,23 @@ impl Encryption {
             Error::configuration(format!("the wrapped key of {whose} is damaged"))
                 .remedy("the record from a backup: without this key its data cannot be read")
         })
+    }
+}
+
+/// The key of a volume's data, if they are encrypted. Its wrapping key is looked
+/// for at `given`, or else where it was.
+///
+/// # Errors
+/// It is not there, is another, or nothing is encrypted and a key is given.
+pub fn unlock(record: &Record, given: Option<&KeySource>) -> Result<Option<Key>, Error> {
+    let whose = format!("volume '{}'", record.name);
+    match (&record.encryption, given) {
+        (Some(encryption), given) => encryption.unlock(whose, given).map(Some),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Error::configuration(format!(
+            "{whose} is not encrypted, and a key is given for it"
+        ))
+        .remedy("leaving out the key; a volume is encrypted when it is made, or never")),
     }
 }
 

@@ -28,6 +28,7 @@ mod lock;
 pub mod name;
 pub mod new_volume;
 pub mod open;
+pub mod plaintext;
 pub mod qcow2;
 pub mod record;
 pub mod root;

@@ -129,10 +129,6 @@ impl Create {
                 image.display()
             ))
             .remedy("--format raw or --format qcow2")),
-            (Some(Source::Image(_)), Some(_), _) if self.encryption.is_asked_for() => Err(
-                Error::configuration("a volume that is made from an image cannot be encrypted yet")
-                    .remedy("making an encrypted one without it, and copying in a guest"),
-            ),
             (Some(Source::Image(image)), Some(format), size) => {
                 let image = Import {
                     name: self.name,
@@ -140,6 +136,7 @@ impl Create {
                     speed,
                     image: &image,
                     format,
+                    encryption: self.encryption.begin()?,
                 };
                 import(volumes, image)
             }

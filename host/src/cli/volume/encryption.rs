@@ -24,13 +24,13 @@ pub(super) struct EncryptionOptions {
 #[derive(Clone, Debug, Args)]
 #[group(id = "key", multiple = false)]
 pub(super) struct KeyOptions {
-    /// The key to wrap the volume's key with: a file of 32 bytes or 64
-    /// hexadecimal digits that nobody else may read
-    #[arg(long, value_name = "FILE", requires = "encrypted")]
+    /// The key that the volume's own key is wrapped with: a file of 32 bytes or
+    /// 64 hexadecimal digits that nobody else may read
+    #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
 
     /// The same in the kernel's keyring: the description of a key of type user
-    #[arg(long, value_name = "NAME", requires = "encrypted")]
+    #[arg(long, value_name = "NAME")]
     key_ring: Option<KeyName>,
 }
 
@@ -43,11 +43,16 @@ impl EncryptionOptions {
     /// The encryption of a new volume, if it is to have one.
     ///
     /// # Errors
-    /// There is no such key, or others may have it.
+    /// There is no such key, or others may have it; or one is given and nothing
+    /// is to be encrypted.
     pub(super) fn begin(&self) -> Result<Option<Encryption>, Error> {
-        match self.key.source()? {
-            Some(source) => Encryption::new(source).map(Some),
-            None => Ok(None),
+        match (self.encrypted, self.key.source()?) {
+            (true, Some(source)) => Encryption::new(source).map(Some),
+            (_, None) => Ok(None),
+            (false, Some(_)) => Err(
+                Error::configuration("a key is given, and --encrypted is not")
+                    .remedy("adding --encrypted, or leaving out the key"),
+            ),
         }
     }
 }

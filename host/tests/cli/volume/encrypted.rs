@@ -103,6 +103,41 @@ fn a_key_that_others_may_have_makes_no_volume() {
 }
 
 #[test]
+fn an_image_is_encrypted_on_its_way_in_and_decrypted_on_its_way_out() {
+    let machines = Machines::new();
+    let file = key_file(&machines, 7, 0o600);
+    let at = |name: &str| machines.path().join(name).to_str().unwrap().to_owned();
+    let mut content = vec![0; 2 << 20];
+    content[300_000..][..5000].fill(b'x');
+    fs::write(at("in.raw"), &content).unwrap();
+    let done = |arguments: &[&str]| {
+        let run = volume(&machines, arguments);
+        assert_eq!(run.code, 0, "{arguments:?}: {}", run.err);
+    };
+    let raw = ["import", "raw", "--format", "raw"];
+    let encrypted = ["--encrypted", "--key-file", &file];
+    done(&[&raw[..], &[&at("in.raw")], &encrypted].concat());
+    done(&["export", "raw", "--format", "qcow2", &at("out.qcow2")]);
+    let qcow2 = ["import", "qcow2", "--format", "qcow2"];
+    done(&[&qcow2[..], &[&at("out.qcow2")], &encrypted].concat());
+    done(&[
+        "export",
+        "qcow2",
+        "--format",
+        "raw",
+        &at("out.raw"),
+        "--key-file",
+        &file,
+    ]);
+    assert!(fs::read(at("out.raw")).unwrap() == content);
+    for name in ["raw", "qcow2"] {
+        let stored = fs::read(path(&machines, name, "data")).unwrap();
+        assert!(!stored.windows(16).any(|bytes| bytes == [b'x'; 16]));
+        assert!(stored[300_000..][..5000] != [0; 5000]);
+    }
+}
+
+#[test]
 fn encryption_and_a_key_come_together() {
     let machines = Machines::new();
     let file = key_file(&machines, 7, 0o600);
