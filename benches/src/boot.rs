@@ -95,6 +95,7 @@ impl BootBench {
                 initramfs: INITRAMFS,
                 command_line: peer.command_line(words),
                 memory_mib: self.memory_mib,
+                disk: None,
                 scratch,
             })
         };

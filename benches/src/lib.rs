@@ -6,9 +6,12 @@
 //! it, and [`table`] shows what was found. What the probe is told and what it
 //! answers is in [`sample`].
 //!
-//! [`limits`] measures plinth alone: how exact rate limits are.
+//! [`block`] has Debian's fio measure the peers' disks. [`limits`] measures
+//! plinth alone: how exact rate limits are.
 
+pub mod block;
 pub mod boot;
+mod fio;
 mod libraries;
 pub mod limits;
 pub mod peer;

@@ -10,6 +10,7 @@ use guest_images::{Kernel, run_word};
 use outer::{Command, Deterministic, Finished};
 use serde::Serialize;
 
+use crate::fio::{self, FIELDS, Report};
 use crate::{libraries, retry};
 
 const VMLINUX: &str = "/guest/vmlinux";
@@ -115,7 +116,7 @@ impl LimitBench {
             allowed,
             operations: bytes / f64::from(allowed.block_size()),
             bytes,
-            runtime_ms: report.runtime,
+            runtime_ms: report.runtime_ms,
             stalls,
         })
     }
@@ -152,7 +153,7 @@ impl LimitBench {
         let fio = format!(
             "fio --name=limit --filename=/dev/vda --rw=randread --bs={} --direct=1 \
              --ioengine=libaio --iodepth=32 --time_based --runtime={} \
-             --output-format=terse --terse-version=3 --eta=never | cut -d';' -f1-9",
+             --output-format=terse --terse-version=3 --eta=never | cut -d';' -f{FIELDS}",
             allowed.block_size(),
             self.seconds
         );
@@ -163,15 +164,8 @@ impl LimitBench {
     }
 
     fn files(&self, scratch: &Path) -> Result<Vec<(String, PathBuf)>> {
-        let initrd = scratch.join("initrd");
-        let parts = [&self.initramfs, &self.fio]
-            .map(|part| std::fs::read(part).with_context(|| format!("reading {}", part.display())));
-        let [initramfs, fio] = parts;
-        std::fs::write(&initrd, [initramfs?, fio?].concat()).context("writing an initrd")?;
-        let disk = scratch.join("disk");
-        std::fs::File::create(&disk)
-            .and_then(|file| file.set_len(DISK_SIZE))
-            .context("making a disk")?;
+        let initrd = fio::initrd(&self.initramfs, &self.fio, scratch)?;
+        let disk = fio::disk(DISK_SIZE, scratch)?;
         let vmm = self.plinth.with_file_name("plinth-vmm");
         let mut files = vec![
             (VMLINUX.to_owned(), self.kernel.vmlinux.clone()),
@@ -182,38 +176,6 @@ impl LimitBench {
         let programs = libraries.chain([self.plinth.clone(), vmm]);
         files.extend(programs.map(|path| (path.display().to_string(), path)));
         Ok(files)
-    }
-}
-
-/// What fio reports of its reads (fio(1), terse output, version 3): of all
-/// its fields the guest prints the first nine, since each character on the
-/// console is an exit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Report {
-    /// Bytes read.
-    bytes: u64,
-    /// In milliseconds, not 0.
-    runtime: u64,
-}
-
-impl Report {
-    fn parse(line: &str) -> Option<Self> {
-        let fields: Vec<&str> = line.trim_end().split(';').collect();
-        let ["3", _, "limit", _, "0", kib, _, _, runtime] = fields[..] else {
-            return None;
-        };
-        let kib: u64 = kib.parse().ok()?;
-        let runtime = runtime.parse().ok().filter(|&ms| ms > 0)?;
-        Some(Self {
-            bytes: kib.checked_mul(1024)?,
-            runtime,
-        })
-    }
-
-    fn bytes_per_second(self) -> f64 {
-        #[allow(clippy::cast_precision_loss)] // Both are far below 2⁵².
-        let (bytes, runtime) = (self.bytes as f64, self.runtime as f64);
-        bytes * 1000.0 / runtime
     }
 }
 
@@ -243,20 +205,14 @@ mod tests {
 
     #[test]
     fn a_report_is_found_on_the_console() {
-        let console = "plinth-init: up\r\n3;fio-3.33;limit;0;0;118800;11880;2970;10000\r\n";
-        let report = report(console).unwrap();
-        assert_eq!((report.bytes, report.runtime), (118_800 << 10, 10_000));
-        assert!((report.bytes_per_second() / 4096.0 - 2970.0).abs() < 1e-9);
+        let line = "3;fio-3.33;limit;0;0;118800;11880;2970;10000;330.1;0;0;0;0;0.0";
+        let report = report(&format!("plinth-init: up\r\n{line}\r\n")).unwrap();
+        assert_eq!((report.bytes, report.runtime_ms), (118_800 << 10, 10_000));
     }
 
     #[test]
     fn a_console_without_a_sound_report_is_an_error_that_shows_it() {
-        for console in [
-            "",
-            "panic",
-            "3;fio-3.33;limit;0;5;118800;11880;2970;10000",
-            "3;fio-3.33;limit;0;0;118800;11880;2970;0",
-        ] {
+        for console in ["", "panic", "3;fio-3.33;limit;0;5;118800;11880;2970;10000"] {
             let error = report(console).unwrap_err().to_string();
             assert!(error.contains(console), "{error}");
         }

@@ -102,7 +102,10 @@ fn assemble(init: &Path, busybox: &Path, modules: Option<&ModuleTree>) -> Result
 }
 
 /// A static busybox; any version will do, so one in the cache is not renewed.
-fn busybox(cache: &Cache) -> Result<PathBuf> {
+///
+/// # Errors
+/// There is none in the cache, and the package is not to be had.
+pub fn busybox(cache: &Cache) -> Result<PathBuf> {
     const NAME: &str = "busybox-static";
     let cached = fs::read_dir(cache.root().join("packages"))
         .into_iter()

@@ -24,7 +24,7 @@ pub use cache::Cache;
 pub use error::{Error, ErrorKind, Result};
 pub use fast_kernel::FastKernel;
 pub use fio::fio;
-pub use initramfs::{initramfs, run_word};
+pub use initramfs::{busybox, initramfs, run_word};
 pub use kernel::{DebianKernel, Kernel};
 pub use modules::{Module, ModuleTree};
 pub use package::Package;

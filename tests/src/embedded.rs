@@ -39,6 +39,7 @@ pub fn block(disk: &DiskFile, id: &str) -> DeviceConfig {
         file: file.unwrap(),
         id: id.parse().unwrap(),
         options: DiskOptions::default(),
+        key: None,
         limits: None,
         volume: None,
     })

@@ -152,6 +152,7 @@ fn a_disk_that_is_attached_twice_or_unknown_changes_nothing() {
             read_only: true,
             ..DiskOptions::default()
         },
+        key: None,
         limits: None,
         volume: None,
     }));

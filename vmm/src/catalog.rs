@@ -6,7 +6,7 @@ use devices::balloon::device::Balloon;
 use devices::balloon::handle::BalloonHandle;
 use devices::block::device::Block;
 use devices::block::handle::BlockHandle;
-use devices::block::open::{open_disk, open_volume};
+use devices::block::open::{encrypted, open_disk, open_volume};
 use devices::console::buffer::ConsoleBuffer;
 use devices::console::host::ConsoleHost;
 use devices::console::size::ConsoleSize;
@@ -124,8 +124,11 @@ fn block(config: BlockConfig, threads: &mut IoThreads) -> Result<Made> {
         Some(mapping) => open_volume(config.file, mapping, config.options),
         None => open_disk(config.file, config.options),
     };
-    let (disks, engine) = opened.map_err(Error::device(&name))?;
+    let (mut disks, engine) = opened.map_err(Error::device(&name))?;
     log::info!("{name} uses {engine}");
+    if let Some(key) = &config.key {
+        disks = encrypted(disks, key).map_err(Error::device(&name))?;
+    }
     let device = Block::new(disks, config.id, reactors).map_err(Error::device(&name))?;
     let handle = device.handle();
     handle.set_limits(config.limits);
@@ -245,6 +248,7 @@ mod tests {
                 engine: crate::EngineChoice::Sync,
                 ..crate::DiskOptions::default()
             },
+            key: None,
             limits: Limits::new(None, Limit::per_second(4096).ok()),
             volume: None,
         });

@@ -16,6 +16,7 @@ use devices::net::device::NetOptions;
 use devices::pci::SLOTS;
 use devices::rate_limit::Limits;
 use devices::vsock::{GuestCid, SocketStem};
+use volume::cipher::key::Key;
 
 use crate::description::{DeviceDescription, DeviceKind};
 use crate::device_name::{BadDeviceName, DeviceName};
@@ -167,6 +168,8 @@ pub struct BlockConfig {
     pub id: DiskId,
     /// How the file is used.
     pub options: DiskOptions,
+    /// What the file's contents are encrypted under, if they are.
+    pub key: Option<Key>,
     /// How much it may do to begin with.
     pub limits: Option<Limits>,
     /// If it is a volume: the other files that make it one.

@@ -8,7 +8,8 @@
 //! into the same validated types. Both ends are built together; a version
 //! number catches an installation that mixes two. Each descriptor has one
 //! owner: a number that is named twice, or belongs to standard input, output
-//! or error, is refused.
+//! or error, is refused. Keys are no part of the text: each is in a [memory file
+//! of its own](crate::sealed_key).
 
 mod inheritance;
 mod registration;
@@ -31,7 +32,7 @@ use wire::Wire;
 pub use registration::{End, Registration, now_ms};
 
 /// Changes with the format, [`wire`].
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// Configurations longer than this are not ours.
 const MAX_LEN: u64 = 1 << 20;

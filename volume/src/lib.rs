@@ -30,6 +30,7 @@
 //! - [`freeze`] and [`frozen`]: a volume as it was at a moment, while it goes
 //!   on changing: the writer's side and the reader's.
 //! - [`fetch`]: how a block that is still in a snapshot is asked for.
+//! - [`cipher`]: AES-256-XTS, which encrypts `data`.
 //! - [`check`]: what is wrong with a volume.
 //!
 //! # Who changes what
@@ -40,6 +41,7 @@
 //! (upload, copy) change nothing but the "taken" marks of its freeze.
 
 pub mod check;
+pub mod cipher;
 pub mod entry;
 pub mod fetch;
 pub mod freeze;

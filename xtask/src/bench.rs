@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measures. The crate benches does it; here is what it
 //! needs, and the output.
 
+mod block;
 mod boot;
 pub(crate) mod limits;
 
@@ -23,12 +24,13 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Block(block::Block),
     Boot(boot::Boot),
     Limits(limits::Limits),
     Emulator(Emulator),
 }
 
-/// Build an emulator for `boot` and `limits` that long runs do not hang in.
+/// Build an emulator for `block`, `boot` and `limits` that long runs do not hang in.
 ///
 /// It is Debian's QEMU with a mistake mended, see guest-images/src/emulator/mended.rs.
 /// Takes some minutes; from then on it is used.
@@ -45,6 +47,7 @@ impl Bench {
     /// Measures and prints.
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self.what {
+            What::Block(block) => block.run(),
             What::Boot(boot) => boot.run(),
             What::Limits(limits) => limits.run(),
             What::Emulator(Emulator {}) => {

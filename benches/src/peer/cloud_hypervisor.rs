@@ -7,13 +7,15 @@ use super::{Guest, Launch, Peer, argv};
 pub(super) const PEER: Peer = Peer {
     name: "cloud-hypervisor",
     programs: &["cloud-hypervisor", "cloud-hypervisor-static"],
-    settings: "--serial tty --console off, no devices else",
+    settings: "--serial tty --console off, no devices else but a disk where there is one",
     words: "pci=off reboot=k",
+    disk_words: "reboot=k",
     launch,
 };
 
 fn launch(guest: &Guest<'_>) -> Result<Launch> {
     let memory = format!("size={}M", guest.memory_mib);
+    let disk = guest.disk.map(|disk| format!("path={}", disk.image));
     let words = [
         guest.program,
         "--kernel",
@@ -31,8 +33,9 @@ fn launch(guest: &Guest<'_>) -> Result<Launch> {
         "--console",
         "off",
     ];
+    let disk = disk.iter().flat_map(|disk| ["--disk", disk]);
     Ok(Launch {
-        argv: argv(words),
+        argv: argv(words.into_iter().chain(disk)),
         files: Vec::new(),
     })
 }

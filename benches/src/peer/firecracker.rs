@@ -11,19 +11,30 @@ use super::{Guest, Launch, Peer, argv};
 pub(super) const PEER: Peer = Peer {
     name: "firecracker",
     programs: &["firecracker"],
-    settings: "--no-api --config-file; no devices but the serial port",
+    settings: "--no-api --config-file; no devices but the serial port, and a disk where there is one",
     words: "pci=off reboot=k",
+    disk_words: "pci=off reboot=k",
     launch,
 };
 
 fn launch(guest: &Guest<'_>) -> Result<Launch> {
+    let drives: Vec<_> = guest
+        .disk
+        .iter()
+        .map(|disk| {
+            json!({
+                "drive_id": "disk", "path_on_host": disk.image,
+                "is_root_device": false, "is_read_only": false,
+            })
+        })
+        .collect();
     let config = json!({
         "boot-source": {
             "kernel_image_path": guest.vmlinux,
             "initrd_path": guest.initramfs,
             "boot_args": guest.command_line,
         },
-        "drives": [],
+        "drives": drives,
         "machine-config": { "vcpu_count": 1, "mem_size_mib": guest.memory_mib },
     });
     // The boots of a run differ in their command line.

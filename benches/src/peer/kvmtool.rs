@@ -10,6 +10,7 @@ pub(super) const PEER: Peer = Peer {
     programs: &["lkvm", "kvmtool"],
     settings: "bzImage (it loads no ELF kernel); no network, serial console",
     words: "pci=off reboot=k",
+    disk_words: "reboot=k",
     launch,
 };
 
@@ -35,8 +36,9 @@ fn launch(guest: &Guest<'_>) -> Result<Launch> {
         "--console",
         "serial",
     ];
+    let disk = guest.disk.into_iter().flat_map(|disk| ["-d", disk.image]);
     Ok(Launch {
-        argv: argv(words),
+        argv: argv(words.into_iter().chain(disk)),
         files: Vec::new(),
     })
 }

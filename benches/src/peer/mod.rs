@@ -16,10 +16,13 @@ use std::process::Command;
 use anyhow::Result;
 
 /// Every peer, plinth first.
-pub const PEERS: [&Peer; 6] = [
+pub const PEERS: [&Peer; 9] = [
     &plinth::PEER,
     &plinth::MMIO,
+    &plinth::VOLUME,
+    &plinth::ENCRYPTED,
     &qemu::PEER,
+    &qemu::Q35,
     &firecracker::PEER,
     &cloud_hypervisor::PEER,
     &kvmtool::PEER,
@@ -38,6 +41,8 @@ pub struct Peer {
     /// machine, which is how a boot ends, and that there is no PCI where no
     /// guest here needs it; told so, Linux neither probes for it nor complains.
     words: &'static str,
+    /// The same for a guest with a disk: it may be where PCI is.
+    disk_words: &'static str,
     /// How it is started.
     launch: fn(&Guest<'_>) -> Result<Launch>,
 }
@@ -57,8 +62,21 @@ pub struct Guest<'a> {
     pub command_line: String,
     /// Guest memory in MiB.
     pub memory_mib: u32,
+    /// What it has for `/dev/vda`, if anything.
+    pub disk: Option<Disk<'a>>,
     /// A directory on the host to make files in.
     pub scratch: &'a Path,
+}
+
+/// A disk for a guest.
+#[derive(Clone, Copy, Debug)]
+pub struct Disk<'a> {
+    /// A raw image, as the deterministic machine has it.
+    pub image: &'a str,
+    /// Its size in MiB.
+    pub mib: u64,
+    /// A static busybox of the host, for who has to make a disk first.
+    pub busybox: &'a Path,
 }
 
 /// A command, and the files that it needs besides the guest's, the program
@@ -91,6 +109,11 @@ impl Peer {
     /// The kernel's command line with `words` for the guest's init.
     pub(crate) fn command_line(&self, words: &str) -> String {
         format!("console=ttyS0 quiet panic=-1 {} {words}", self.words)
+    }
+
+    /// The same for a guest with a disk.
+    pub(crate) fn disk_command_line(&self, words: &str) -> String {
+        format!("console=ttyS0 quiet panic=-1 {} {words}", self.disk_words)
     }
 }
 

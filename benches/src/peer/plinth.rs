@@ -1,6 +1,9 @@
-//! plinth itself: no settings but the guest's, and the transport.
+//! plinth itself: no settings but the guest's, the transport, and what its disk
+//! is: a file, a volume, or an encrypted one.
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
 
 use super::{Guest, Launch, Peer, argv};
 
@@ -9,7 +12,8 @@ pub(super) const PEER: Peer = Peer {
     programs: &["plinth"],
     settings: "plinth run --on-reset stop",
     words: "reboot=k",
-    launch: |guest| launch(guest, "pci"),
+    disk_words: "reboot=k",
+    launch: |guest| Ok(launch(guest, "pci")),
 };
 
 pub(super) const MMIO: Peer = Peer {
@@ -17,12 +21,61 @@ pub(super) const MMIO: Peer = Peer {
     programs: &["plinth"],
     settings: "plinth run --transport mmio --on-reset stop",
     words: "pci=off reboot=k",
-    launch: |guest| launch(guest, "mmio"),
+    disk_words: "pci=off reboot=k",
+    launch: |guest| Ok(launch(guest, "mmio")),
 };
 
-fn launch(guest: &Guest<'_>, transport: &str) -> Result<Launch> {
-    // The program that `plinth run` executes lies beside it.
-    let vmm = format!("{}-vmm", guest.program);
+pub(super) const VOLUME: Peer = Peer {
+    name: "plinth-volume",
+    programs: &["plinth"],
+    settings: "plinth run --volume --on-reset stop; a volume of the highest speed there is",
+    words: "reboot=k",
+    disk_words: "reboot=k",
+    launch: |guest| volume(guest, ""),
+};
+
+pub(super) const ENCRYPTED: Peer = Peer {
+    name: "plinth-encrypted",
+    programs: &["plinth"],
+    settings: "plinth run --volume --on-reset stop; the same, encrypted",
+    words: "reboot=k",
+    disk_words: "reboot=k",
+    launch: |guest| volume(guest, "--encrypted --key-file /guest/key"),
+};
+
+/// Where a volume is made, and how it is: as fast as volumes can be, so that it
+/// is not its limits that are measured.
+const DATA_DIR: &str = "/guest/volumes";
+const SPEED: &str = "--type provisioned --iops 256000 --throughput 4000";
+const BUSYBOX: &str = "/guest/busybox";
+
+fn launch(guest: &Guest<'_>, transport: &str) -> Launch {
+    let disk = guest.disk.map(|disk| ["--disk", disk.image]);
+    let argv = run(guest, transport, disk.iter().flatten().copied());
+    let files = vec![vmm(guest)];
+    Launch { argv, files }
+}
+
+/// Makes a volume, with `more` options, and runs the guest with it.
+fn volume(guest: &Guest<'_>, more: &str) -> Result<Launch> {
+    let disk = guest.disk.context("a volume is measured as a disk")?;
+    let (program, mib) = (guest.program, disk.mib);
+    let script = format!(
+        "umask 077; head -c 32 /dev/urandom > /guest/key; export PLINTH_DATA_DIR={DATA_DIR}; \
+         {program} volume create bench --size {mib}MiB {SPEED} {more} >/dev/null && exec \"$@\""
+    );
+    let mut argv = argv([BUSYBOX, "sh", "-c", &script, "sh"]);
+    argv.extend(run(guest, "pci", ["--volume", "bench"]));
+    let busybox = (BUSYBOX.to_owned(), disk.busybox.to_owned());
+    let files = vec![vmm(guest), busybox];
+    Ok(Launch { argv, files })
+}
+
+fn run<'a>(
+    guest: &Guest<'_>,
+    transport: &str,
+    disk: impl IntoIterator<Item = &'a str>,
+) -> Vec<String> {
     let memory = format!("{}M", guest.memory_mib);
     let words = [
         [guest.program, "run"],
@@ -35,8 +88,13 @@ fn launch(guest: &Guest<'_>, transport: &str) -> Result<Launch> {
         // A reset is the end of a measurement.
         ["--on-reset", "stop"],
     ];
-    Ok(Launch {
-        argv: argv(words.into_iter().flatten()),
-        files: vec![(vmm.clone(), vmm.into())],
-    })
+    let mut run = argv(words.into_iter().flatten());
+    run.extend(argv(disk));
+    run
+}
+
+/// The program that `plinth run` executes, which lies beside it.
+fn vmm(guest: &Guest<'_>) -> (String, PathBuf) {
+    let vmm = format!("{}-vmm", guest.program);
+    (vmm.clone(), vmm.into())
 }

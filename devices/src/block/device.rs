@@ -265,7 +265,9 @@ impl VirtioDevice for Block {
     fn sever(&mut self) -> LastAct {
         let handle = self.handle.clone();
         let severed = State::Stopped(self.severed());
-        match std::mem::replace(&mut *lock(&self.state), severed) {
+        // Bound, so that the lock is free again.
+        let before = std::mem::replace(&mut *lock(&self.state), severed);
+        match before {
             State::Stopped(mut disks) => LastAct::new(move || {
                 // All are the same file.
                 let synced = disks.first_mut().map_or(Ok(()), |disk| disk.sync());

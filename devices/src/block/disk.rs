@@ -1,9 +1,10 @@
 //! The seam between a block device and what holds its data.
 //!
 //! The worker submits operations and collects completions; engines
-//! (`file_disk`, `uring_disk`) carry them out, and wrappers (`aligned_disk`,
-//! limits, encryption) stand in between. An operation owns its buffers until its
-//! completion gives them back: a chain in flight cannot be refilled.
+//! (`file_disk`, `uring_disk`) carry them out, and wrappers (`limited_disk`,
+//! `encrypted_disk`, `aligned_disk`, from the guest inwards) stand in between.
+//! An operation owns its buffers until its completion gives them back: a chain
+//! in flight cannot be refilled.
 
 use std::io;
 use std::os::fd::RawFd;

@@ -33,6 +33,9 @@ pub enum BlockError {
         "the disk cannot be used without the page cache (O_DIRECT); attach it without direct I/O"
     )]
     NoDirect(#[source] io::Error),
+    /// Nothing is left for the buffers that data goes through.
+    #[error("there is no memory for the disk's buffers")]
+    NoMemory(#[source] io::Error),
     /// io_uring was asked for and is not to be had.
     #[error("io_uring cannot be used; choose another disk engine")]
     NoIoUring(#[source] io::Error),

@@ -29,7 +29,10 @@ pub mod open;
 
 mod aligned_disk;
 mod backing;
+mod bounce;
+mod bounced_disk;
 mod config;
+mod encrypted_disk;
 mod file_disk;
 mod limited_disk;
 mod loader;

@@ -3,14 +3,21 @@
 //!
 //! The disks of one device share the open file, with its lock and its size:
 //! a flush through any of them makes durable what was answered through all.
+//! What else stands between them and the device is put around them by whoever
+//! opens them: [`encrypted`].
 
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
-use super::aligned_disk::AlignedDisk;
+use volume::cipher::Cipher;
+use volume::cipher::key::Key;
+
+use super::aligned_disk::aligned_disk;
 use super::backing::Backing;
 use super::disk::Disk;
+use super::encrypted_disk::encrypted_disk;
 use super::error::BlockError;
 use super::file_disk::FileDisk;
 use super::mapped_disk::{MappedDisk, Mapping};
@@ -107,12 +114,22 @@ pub fn open_volume(
 /// A disk, once for each queue.
 pub type Disks = Vec<Box<dyn Disk>>;
 
+/// `disks`, which hold what was written encrypted under `key`.
+///
+/// # Errors
+/// There is no address space for the memory that data goes through.
+pub fn encrypted(disks: Disks, key: &Key) -> Result<Disks, BlockError> {
+    let cipher = Arc::new(Cipher::new(key));
+    let encrypted = |disk| encrypted_disk(disk, Arc::clone(&cipher));
+    let disks: io::Result<Disks> = disks.into_iter().map(encrypted).collect();
+    disks.map_err(BlockError::NoMemory)
+}
+
 fn aligned(disk: Box<dyn Disk>) -> Result<Box<dyn Disk>, BlockError> {
     if disk.info().buffer_alignment == 1 {
         return Ok(disk);
     }
-    let aligned = AlignedDisk::new(disk).map_err(BlockError::NoDirect)?;
-    Ok(Box::new(aligned))
+    aligned_disk(disk).map_err(BlockError::NoMemory)
 }
 
 /// All with the same engine: where one ring is not to be had, none is used.

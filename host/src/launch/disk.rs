@@ -65,6 +65,7 @@ fn open(option: DiskOption, id: DiskId, before: &[BlockConfig]) -> Result<BlockC
         file,
         id,
         options: option.options,
+        key: None,
         limits: option.limits,
         volume: None,
     })

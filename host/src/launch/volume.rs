@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::option::volume::VolumeOption;
 use crate::snapshot::store::Location;
 use crate::volume::directory::{Volume, Volumes};
+use crate::volume::encryption::unlock;
 
 use super::loader;
 
@@ -87,12 +88,13 @@ fn open_volume(mut volume: Volume, option: &VolumeOption) -> Result<OpenVolume, 
     let mapping = match access {
         Access::Exclusive => Some(mapping(&volume)?),
         // What nobody writes to is its data, and no more.
-        Access::Shared => volume.expect_plain().map(|()| None)?,
+        Access::Shared => volume.expect_loaded().map(|()| None)?,
     };
     let disk = BlockConfig {
         file: data,
         id: disk_id(&volume),
         options,
+        key: unlock(volume.record(), option.key.as_ref())?,
         limits: Some(volume.record().speed.limits()),
         volume: mapping,
     };

@@ -1,5 +1,6 @@
 //! A volume to be attached:
-//! `NAME[,readonly][,direct][,engine=ENGINE]`.
+//! `NAME[,readonly][,direct][,engine=ENGINE]`, and for an encrypted one whose
+//! key is not where it was, `,key-file=FILE` or `,key-ring=NAME`.
 //!
 //! It has one queue: the worker alone knows the state of its blocks.
 
@@ -7,6 +8,7 @@ use std::str::FromStr;
 
 use vmm::DiskOptions;
 
+use crate::volume::encryption::key_source::KeySource;
 use crate::volume::selector::Selector;
 
 use super::Invalid;
@@ -20,6 +22,8 @@ pub struct VolumeOption {
     pub volume: Selector,
     /// How it is used.
     pub options: DiskOptions,
+    /// Where its wrapping key is, if it is not where it was.
+    pub key: Option<KeySource>,
 }
 
 impl FromStr for VolumeOption {
@@ -30,15 +34,31 @@ impl FromStr for VolumeOption {
         let mut option = Self {
             volume: volume.parse().map_err(Invalid::because)?,
             options: DiskOptions::default(),
+            key: None,
         };
         if let Some(rest) = rest {
             let mut list = OptionList::parse(rest)?;
             option.options.read_only = list.flag("readonly")?;
             option.options.direct = list.flag("direct")?;
             option.options.engine = engine(list.value("engine")?.as_deref())?;
-            list.finish("readonly, direct and engine=ENGINE")?;
+            option.key = key(&mut list)?;
+            list.finish("readonly, direct, engine=ENGINE, key-file=FILE and key-ring=NAME")?;
         }
         Ok(option)
+    }
+}
+
+fn key(list: &mut OptionList) -> Result<Option<KeySource>, Invalid> {
+    match (list.value("key-file")?, list.value("key-ring")?) {
+        (None, None) => Ok(None),
+        (Some(path), None) => KeySource::file(path.as_ref())
+            .map(Some)
+            .map_err(Invalid::because),
+        (None, Some(name)) => match name.parse() {
+            Ok(name) => Ok(Some(KeySource::Keyring(name))),
+            Err(error) => Err(Invalid::because(error)),
+        },
+        _ => Err(Invalid::new("a key is in a key-file or in a key-ring")),
     }
 }
 
@@ -72,6 +92,16 @@ mod tests {
     }
 
     #[test]
+    fn the_key_of_an_encrypted_volume_can_be_elsewhere() {
+        let key = |text: &str| text.parse::<VolumeOption>().unwrap().key;
+        assert_eq!(key("root"), None);
+        let file = KeySource::file("/etc/a,b.key".as_ref()).unwrap();
+        assert_eq!(key("root,key-file=/etc/a,,b.key"), Some(file));
+        let ring = KeySource::Keyring("plinth:root".parse().unwrap());
+        assert_eq!(key("root,key-ring=plinth:root"), Some(ring));
+    }
+
+    #[test]
     fn mistakes_are_explained() {
         assert!(error("").contains("a volume's name has"));
         assert!(error("a/b").contains("a volume's name has"));
@@ -79,5 +109,7 @@ mod tests {
         assert!(error("root,queues=2").contains("'queues' is not known"));
         assert!(error("root,iops=5").contains("'iops' is not known"));
         assert!(error("root,engine=aio").contains("io-uring and sync"));
+        assert!(error("root,key-ring=").contains("needs a value"));
+        assert!(error("root,key-file=/a,key-ring=b").contains("or in a key-ring"));
     }
 }

@@ -19,15 +19,11 @@ impl Volume {
         map.map_err(|error| self.refused("is damaged").because(error))
     }
 
-    /// Refuses a volume whose `data` are not what its guest sees: they are
-    /// encrypted, or still in a snapshot in part.
+    /// Refuses a volume that is still in a snapshot in part.
     ///
     /// # Errors
-    /// They are not.
-    pub fn expect_plain(&self) -> Result<(), Error> {
-        if self.record().encryption.is_some() {
-            return Err(self.refused("is encrypted: its data can only be read with its key"));
-        }
+    /// It is.
+    pub fn expect_loaded(&self) -> Result<(), Error> {
         let mut map = self.read_map()?;
         let blocks = 0..self.record().size.blocks();
         let absent = match map.is_complete() {

@@ -12,22 +12,33 @@ use crate::error::Error;
 use crate::progress::Progress;
 
 use super::directory::Volume;
+use super::encryption::key_source::KeySource;
+use super::encryption::unlock;
 use super::image::Format;
-use super::{qcow2, transfer};
+use super::plaintext::Plaintext;
+use super::qcow2;
 
 /// Writes what `volume` holds to a new file at `path`, durably. Nobody writes
-/// to the volume meanwhile.
+/// to the volume meanwhile. An encrypted one is decrypted: its wrapping key is
+/// looked for at `key`, or else where it was.
 ///
 /// # Errors
 /// The volume is in use or not whole, there is something at `path`, or the
 /// file system refuses; there is no new file then.
-pub fn export(volume: &mut Volume, path: &Path, format: Format) -> Result<(), Error> {
+pub fn export(
+    volume: &mut Volume,
+    path: &Path,
+    format: Format,
+    key: Option<&KeySource>,
+) -> Result<(), Error> {
     let refused = |why: &str| Error::configuration(format!("image '{}' {why}", path.display()));
     if path.symlink_metadata().is_ok() {
         return Err(refused("is there already").remedy("another path, or removing it"));
     }
     let data = volume.open(Access::Shared, false)?;
-    volume.expect_plain()?;
+    volume.expect_loaded()?;
+    let key = unlock(volume.record(), key)?;
+    let data = Plaintext::new(&data, key.as_ref());
     let unfinished =
         Unfinished::new(path).map_err(|error| refused("cannot be written").because(error))?;
     let length = volume.record().size.bytes();
@@ -43,9 +54,9 @@ pub fn export(volume: &mut Volume, path: &Path, format: Format) -> Result<(), Er
     finished.map_err(|error| refused("cannot be written").because(error))
 }
 
-fn write_raw(data: &File, to: &File, length: u64, progress: &Progress) -> io::Result<()> {
+fn write_raw(data: &Plaintext<'_>, to: &File, length: u64, progress: &Progress) -> io::Result<()> {
     to.set_len(length)?;
-    transfer::copy(data, to, length, progress)
+    data.copy_to(to, length, progress)
 }
 
 /// A file that gets its name when it is whole.

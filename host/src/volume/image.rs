@@ -17,8 +17,8 @@ use crate::error::Error;
 use crate::holder;
 use crate::progress::Progress;
 
+use super::plaintext::Plaintext;
 use super::qcow2;
-use super::transfer;
 
 /// How a disk lies in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -98,9 +98,9 @@ impl Image {
     ///
     /// # Errors
     /// The image cannot be read, or `to` written.
-    pub fn copy_to(&self, to: &File, size: u64, progress: &Progress) -> io::Result<()> {
+    pub fn copy_to(&self, to: &Plaintext<'_>, size: u64, progress: &Progress) -> io::Result<()> {
         match self {
-            Self::Raw(file) => transfer::copy(file, to, size, progress),
+            Self::Raw(file) => to.fill_from(file, size, progress),
             Self::Qcow2(image) => image.copy_to(to, progress),
         }
     }

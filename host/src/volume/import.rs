@@ -9,9 +9,11 @@ use crate::error::Error;
 use crate::progress::Progress;
 
 use super::directory::{Volume, Volumes};
+use super::encryption::{Encryption, unlock};
 use super::image::{Format, Image};
 use super::name::VolumeName;
 use super::new_volume::NewVolume;
+use super::plaintext::Plaintext;
 use super::record::Record;
 use super::speed::Speed;
 
@@ -28,6 +30,8 @@ pub struct Import<'a> {
     pub image: &'a Path,
     /// The image's format.
     pub format: Format,
+    /// How it is encrypted, if it is to be.
+    pub encryption: Option<Encryption>,
 }
 
 /// Makes a volume from an image, which is read once and not needed any more.
@@ -46,18 +50,19 @@ pub fn import(volumes: &Volumes, import: Import<'_>) -> Result<Volume, Error> {
     })?;
     let size = size(&import, content)?;
     let name = import.name.clone();
-    let record = Record::new(import.name, size, import.speed)?;
+    let mut record = Record::new(import.name, size, import.speed)?;
+    record.encryption = import.encryption;
     let new = NewVolume::begin(volumes, record, State::Present)?;
+    let key = unlock(new.record(), None)?;
+    let data = Plaintext::new(new.data(), key.as_ref());
     let progress = Progress::new("importing", content);
-    image
-        .copy_to(new.data(), content, &progress)
-        .map_err(|error| {
-            Error::host(format!(
-                "image '{}' cannot be copied into volume '{name}'",
-                import.image.display()
-            ))
-            .because(error)
-        })?;
+    image.copy_to(&data, content, &progress).map_err(|error| {
+        Error::host(format!(
+            "image '{}' cannot be copied into volume '{name}'",
+            import.image.display()
+        ))
+        .because(error)
+    })?;
     new.finish()
 }
 

@@ -15,6 +15,7 @@ mod claim;
 pub mod copy;
 pub mod delete;
 pub mod directory;
+pub mod encryption;
 pub mod export;
 mod extents;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod lock;
 pub mod name;
 pub mod new_volume;
 pub mod open;
+pub mod plaintext;
 pub mod qcow2;
 pub mod record;
 pub mod root;

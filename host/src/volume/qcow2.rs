@@ -18,8 +18,7 @@ use imago::{
 
 use crate::progress::Progress;
 
-use super::extents::Extents;
-use super::transfer::write_sparse;
+use super::plaintext::Plaintext;
 
 /// The first bytes of an image (QEMU's docs/interop/qcow2.rst).
 const MAGIC: [u8; 4] = *b"QFI\xfb";
@@ -86,7 +85,7 @@ impl Image {
     ///
     /// # Errors
     /// The image is damaged, or one of the files cannot be read or written.
-    pub fn copy_to(&self, to: &File, progress: &Progress) -> io::Result<()> {
+    pub fn copy_to(&self, to: &Plaintext<'_>, progress: &Progress) -> io::Result<()> {
         let (mut at, end) = (0, self.size());
         let mut chunk = vec![0; usize::try_from(CHUNK).unwrap_or(usize::MAX)];
         while at < end {
@@ -101,7 +100,7 @@ impl Image {
             let length = length.min(CHUNK);
             let bytes = &mut chunk[..usize::try_from(length).unwrap_or(usize::MAX)];
             self.0.read(&mut *bytes, at)?;
-            write_sparse(to, bytes, at)?;
+            to.write_sparse(bytes, at)?;
             at += length;
             progress.reach(at);
         }
@@ -114,7 +113,7 @@ impl Image {
 ///
 /// # Errors
 /// One of the files cannot be read or written.
-pub fn write(from: &File, to: File, length: u64, progress: &Progress) -> io::Result<()> {
+pub fn write(from: &Plaintext<'_>, to: File, length: u64, progress: &Progress) -> io::Result<()> {
     let storage = Storage::from_open_file(to, StorageOpenOptions::new().write(true))?;
     let open = |storage| Ok(Qcow2::builder(storage).backing(None).write(true));
     let gate = DenyImplicitOpenGate::default();
@@ -123,7 +122,7 @@ pub fn write(from: &File, to: File, length: u64, progress: &Progress) -> io::Res
         .create_open(gate, open)?;
     let image = FormatAccess::new(image);
     let mut chunk = vec![0; usize::try_from(CHUNK).unwrap_or(usize::MAX)];
-    for extent in Extents::new(from, length) {
+    for extent in from.extents(length) {
         let mut rest = extent?;
         while !rest.is_empty() {
             let length = (rest.end - rest.start).min(CHUNK);

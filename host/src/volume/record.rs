@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::durable;
 use crate::error::Error;
 
+use super::encryption::Encryption;
 use super::name::{BadVolumeName, VolumeName};
 use super::speed::{Asked, BadSpeed, Speed};
 
@@ -57,14 +58,6 @@ pub struct Taken {
     pub snapshot: SnapshotId,
     /// The last generation that is in it.
     pub generation: Generation,
-}
-
-/// How an encrypted volume is encrypted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Encryption {
-    /// The volume's own key, wrapped by one that is kept elsewhere.
-    pub wrapped_key: String,
 }
 
 /// Why a file is no volume's record.

@@ -22,7 +22,7 @@ const CHUNK: usize = 1 << 20;
 
 /// Zeroes of as many bytes are not written: as large as any file system's
 /// blocks commonly are.
-const PIECE: usize = 64 << 10;
+pub(super) const PIECE: usize = 64 << 10;
 
 /// Copies the first `length` bytes of `from` into `to`, which is as long and
 /// all holes. Shares extents where the file system can.

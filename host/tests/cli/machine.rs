@@ -23,7 +23,7 @@ pub(crate) struct Asked {
     /// Method and path.
     pub(crate) line: String,
     pub(crate) body: String,
-    pub(crate) descriptor: Option<OwnedFd>,
+    pub(crate) descriptors: Vec<OwnedFd>,
 }
 
 /// The directory of the runtime directories, which plinth makes itself.
@@ -31,6 +31,9 @@ pub(crate) const RUNTIME: &str = "machines";
 
 /// The directory of volumes, which plinth makes itself.
 pub(crate) const DATA: &str = "data";
+
+/// Descriptors that come with a request at most.
+const MOST_DESCRIPTORS: usize = 4;
 
 /// Says yes, and no more.
 pub(crate) const DONE: &str = "HTTP/1.1 204 No Content\r\n\r\n";
@@ -125,7 +128,9 @@ impl Machine {
     /// The descriptors that came since the last time.
     pub(crate) fn descriptors(&self) -> Vec<File> {
         let mut asked = self.asked.lock().unwrap();
-        let descriptors = asked.iter_mut().filter_map(|asked| asked.descriptor.take());
+        let descriptors = asked
+            .iter_mut()
+            .flat_map(|asked| asked.descriptors.drain(..));
         descriptors.map(File::from).collect()
     }
 
@@ -156,7 +161,7 @@ fn serve(stream: UnixStream, log: &Mutex<Vec<Asked>>, answer: impl Fn(&str) -> S
 
 /// The next request; none at the end of the connection.
 fn request(reader: &mut BufReader<UnixStream>) -> Option<Asked> {
-    let (first, descriptor) = first_byte(reader.get_ref())?;
+    let (first, descriptors) = first_byte(reader.get_ref())?;
     let mut line = String::from(first);
     reader.read_line(&mut line).unwrap();
     let mut length = 0;
@@ -175,12 +180,12 @@ fn request(reader: &mut BufReader<UnixStream>) -> Option<Asked> {
     Some(Asked {
         line: line.trim_end().trim_end_matches(" HTTP/1.1").into(),
         body: String::from_utf8(body).unwrap(),
-        descriptor,
+        descriptors,
     })
 }
 
-fn first_byte(stream: &UnixStream) -> Option<(char, Option<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn first_byte(stream: &UnixStream) -> Option<(char, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     let received = recvmsg(
@@ -192,9 +197,9 @@ fn first_byte(stream: &UnixStream) -> Option<(char, Option<OwnedFd>)> {
     if received.ok()?.bytes == 0 {
         return None;
     }
-    let descriptor = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+    let messages = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
         _ => None,
     });
-    Some((char::from(byte[0]), descriptor))
+    Some((char::from(byte[0]), messages.flatten().collect()))
 }

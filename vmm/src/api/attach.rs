@@ -20,6 +20,7 @@ use super::limits::checked;
 use crate::config::{BlockConfig, DeviceConfig, NetConfig};
 use crate::description::LimitsDescription;
 use crate::device_name::DeviceName;
+use crate::sealed_key::{BadKey, unseal};
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -41,6 +42,9 @@ pub(super) struct NewDisk {
     engine: Engine,
     #[serde(default = "one")]
     queues: u64,
+    /// Its key comes behind all its files.
+    #[serde(default)]
+    encrypted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<LimitsDescription>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,13 +131,15 @@ pub(super) fn read(
         Kind::Disk => {
             let disk: NewDisk = body.read()?;
             let id: DiskId = disk.name.parse().map_err(bad("name"))?;
-            let count = 1 + disk.volume.map_or(0, NewVolume::descriptors);
+            let encrypted = usize::from(disk.encrypted);
+            let count = 1 + disk.volume.map_or(0, NewVolume::descriptors) + encrypted;
             let files = passed(descriptors, count, "disk's file")?;
             let mut files = files.into_iter();
             let file = files.next().map(File::from).ok_or_else(none_came)?;
             claim(&file, disk.readonly)?;
             let mapping = |volume: NewVolume| volume.mapping(&mut files).ok_or_else(none_came);
             let volume = disk.volume.map(mapping).transpose()?;
+            let key = files.next().map(unseal).transpose().map_err(bad_key)?;
             Ok(DeviceConfig::Block(BlockConfig {
                 file,
                 id,
@@ -147,6 +153,7 @@ pub(super) fn read(
                     read_only: disk.readonly,
                     queues: QueueCount::new(disk.queues).map_err(bad("queues"))?,
                 },
+                key,
                 limits: checked(disk.limits, "limits.")?,
                 volume,
             }))
@@ -169,6 +176,11 @@ pub(super) fn read(
 
 fn bad<E: std::fmt::Display>(field: &'static str) -> impl Fn(E) -> Failure {
     move |error| Failure::in_field(field, format!("field '{field}': {error}"))
+}
+
+fn bad_key(error: BadKey) -> Failure {
+    let message = format!("the last descriptor is not a disk's key: {error}");
+    Failure::new(Code::MalformedRequest, message)
 }
 
 /// The descriptors of `what`, of which there must be `count`.
@@ -213,7 +225,9 @@ fn claim(file: &File, read_only: bool) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sealed_key::seal;
     use devices::rate_limit::{Limit, Limits};
+    use volume::cipher::key::Key;
 
     fn parsed(text: &str, descriptors: &mut Vec<OwnedFd>) -> Result<DeviceConfig, Failure> {
         read(Body::parse(text.as_bytes())?, descriptors)
@@ -283,6 +297,25 @@ mod tests {
         let text = r#"{"kind":"disk","name":"a"}"#;
         let missing = parsed(text, &mut Vec::new()).unwrap_err();
         assert_eq!(missing.code, Code::MalformedRequest);
+    }
+
+    #[test]
+    fn a_key_comes_behind_the_disk_that_is_encrypted_under_it() {
+        let text = r#"{"kind":"disk","name":"data","encrypted":true}"#;
+        let key = Key::random().unwrap();
+        let with_key = || Vec::from_iter([file().remove(0), seal(&key).unwrap()]);
+        let Ok(DeviceConfig::Block(disk)) = parsed(text, &mut with_key()) else {
+            panic!("it is a disk");
+        };
+        assert_eq!(disk.key, Some(key.clone()));
+        let no_key = Vec::from_iter([file().remove(0), file().remove(0)]);
+        for mut came in [file(), no_key, Vec::new()] {
+            let failure = parsed(text, &mut came).unwrap_err();
+            assert_eq!(failure.code, Code::MalformedRequest);
+        }
+        let plain = r#"{"kind":"disk","name":"data"}"#;
+        let failure = parsed(plain, &mut with_key()).unwrap_err();
+        assert_eq!(failure.code, Code::MalformedRequest, "nobody wants the key");
     }
 
     #[test]

@@ -128,6 +128,7 @@ mod tests {
                 file: tempfile::tempfile().unwrap(),
                 id: id.parse().unwrap(),
                 options: crate::DiskOptions::default(),
+                key: None,
                 limits: None,
                 volume: None,
             })

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use volume::cipher::key::Key;
 
 /// A file that can be recognized when it comes back by another owner.
 fn file() -> File {
@@ -86,10 +87,10 @@ fn block() -> impl Strategy<Value = DeviceConfig> {
         EngineChoice::IoUring,
         EngineChoice::Sync,
     ]);
-    let flags = any::<(bool, bool)>();
+    let flags = any::<(bool, bool, bool)>();
     let volume = prop::option::of((0..3, any::<bool>()));
     ("[a-z0-9]{1,20}", engine, flags, 1u64..=16, limits(), volume).prop_map(
-        |(id, engine, (direct, read_only), queues, limits, volume)| {
+        |(id, engine, (direct, read_only, encrypted), queues, limits, volume)| {
             DeviceConfig::Block(BlockConfig {
                 file: file(),
                 id: id.parse::<DiskId>().unwrap(),
@@ -99,6 +100,7 @@ fn block() -> impl Strategy<Value = DeviceConfig> {
                     read_only,
                     queues: QueueCount::new(queues).unwrap(),
                 },
+                key: encrypted.then(|| Key::random().unwrap()),
                 limits,
                 volume: volume.map(|(freezes, loader)| mapping(freezes, loader)),
             })
@@ -259,6 +261,15 @@ fn files(config: &VmConfig) -> BTreeMap<RawFd, u64> {
     fds.into_iter().map(file).collect()
 }
 
+/// The disks' keys, of which no text says anything.
+fn keys(config: &VmConfig) -> Vec<Option<Key>> {
+    let blocks = config.devices.iter().filter_map(|device| match device {
+        DeviceConfig::Block(block) => Some(block.key.clone()),
+        _ => None,
+    });
+    blocks.collect()
+}
+
 fn inherited(fd: RawFd) -> bool {
     // SAFETY: a question only.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
@@ -286,7 +297,7 @@ proptest! {
         served in any::<bool>(),
         registered in any::<Option<bool>>(),
     ) {
-        let sent = (text(&config), files(&config));
+        let sent = (text(&config), files(&config), keys(&config));
         let asked = Instant::now() - Duration::from_secs(5);
         let report = reported.then(|| OwnedFd::from(file()));
         let report_number = report.as_ref().map(AsRawFd::as_raw_fd);
@@ -305,7 +316,7 @@ proptest! {
 
         // SAFETY: all descriptors were given up when they were sent.
         let received = unsafe { Handover::receive(memfd.into_raw_fd()) }.unwrap();
-        prop_assert_eq!((text(&received.config), files(&received.config)), sent);
+        prop_assert_eq!((text(&received.config), files(&received.config), keys(&received.config)), sent);
         prop_assert_eq!(received.report.as_ref().map(AsRawFd::as_raw_fd), report_number);
         prop_assert_eq!(text(&(&received.api, &received.console, &received.registration)), life);
         let late = received.asked.saturating_duration_since(asked);
@@ -346,7 +357,7 @@ fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
 fn block_json(queues: u16, limits: serde_json::Value) -> serde_json::Value {
     serde_json::json!({ "block": {
         "file": file().into_raw_fd(), "id": "a", "engine": "auto",
-        "direct": false, "read_only": false, "queues": queues, "limits": limits,
+        "direct": false, "read_only": false, "queues": queues, "key": null, "limits": limits,
     } })
 }
 
@@ -407,7 +418,7 @@ fn a_memfd_that_is_none_is_refused() {
 #[test]
 fn values_that_no_machine_can_have_are_refused_by_name() {
     type Edit = fn(&mut serde_json::Value);
-    let edits: [(&str, Edit); 10] = [
+    let edits: [(&str, Edit); 11] = [
         ("number of vCPUs", |value| value["cpus"] = 65.into()),
         ("largest number of vCPUs", |value| {
             value["max_cpus"] = 0.into();
@@ -421,6 +432,10 @@ fn values_that_no_machine_can_have_are_refused_by_name() {
         }),
         ("number of queues", |value| {
             value["devices"][0] = block_json(17, serde_json::Value::Null);
+        }),
+        ("disk key", |value| {
+            value["devices"][0] = block_json(1, serde_json::Value::Null);
+            value["devices"][0]["block"]["key"] = file().into_raw_fd().into();
         }),
         ("SMBIOS text", |value| {
             value["identity"]["serial"] = "\n".into();

@@ -15,7 +15,7 @@ fn direct(file: &File, engine: EngineChoice) -> Bench {
 }
 
 /// A buffer for the device to write, `shift` bytes off any alignment.
-fn shifted(bench: &mut Bench, len: u32, shift: u64) -> Buffer {
+pub(super) fn shifted(bench: &mut Bench, len: u32, shift: u64) -> Buffer {
     let start = bench.driver.allocate(len + 8192);
     Buffer::Writable {
         address: start.next_multiple_of(4096) + shift,
@@ -71,7 +71,7 @@ fn unaligned_buffers_are_written_all_the_same() {
 
 /// The same file through the page cache: the descriptor under test demands
 /// alignment of everybody.
-fn file_reader(file: &File) -> File {
+pub(super) fn file_reader(file: &File) -> File {
     use std::os::fd::AsRawFd;
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap()
 }

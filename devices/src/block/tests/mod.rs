@@ -4,6 +4,8 @@
 //! rather than passing them by.
 
 mod direct;
+mod encrypted;
+mod held_disk;
 mod hostile;
 mod limits;
 mod order;

@@ -1,145 +1,17 @@
 //! What the worker owes the driver whatever the disk does, on a disk that
 //! finishes operations when it is told to.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
 
 use virtio_bindings::virtio_blk::VIRTIO_BLK_T_FLUSH;
 use virtio_bindings::virtio_mmio::VIRTIO_MMIO_STATUS;
-use vmm_sys_util::eventfd::EventFd;
 
+use super::held_disk::held_disk;
 use super::*;
-use crate::block::capacity::Capacity;
-use crate::block::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
+use crate::block::disk::OperationKind;
 use crate::virtio::transport::RegisterMap;
-
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The disk's end that a test holds.
-struct Control {
-    shared: Arc<Shared>,
-    /// Operations, as they arrive.
-    arrivals: mpsc::Receiver<(Slot, OperationKind, u64)>,
-}
-
-struct Shared {
-    state: Mutex<State>,
-    ready: EventFd,
-    /// Names a descriptor that is not open instead of `ready`.
-    deaf: AtomicBool,
-}
-
-#[derive(Default)]
-struct State {
-    held: BTreeMap<Slot, Operation>,
-    done: Vec<Completion>,
-}
-
-struct HeldDisk {
-    shared: Arc<Shared>,
-    arrivals: mpsc::Sender<(Slot, OperationKind, u64)>,
-    depth: usize,
-    capacity: Arc<Capacity>,
-}
-
-fn held_disk(depth: usize) -> (Disks, Control) {
-    let shared = Arc::new(Shared {
-        state: Mutex::default(),
-        ready: EventFd::new(0).unwrap(),
-        deaf: AtomicBool::new(false),
-    });
-    let (arrivals, received) = mpsc::channel();
-    let disk = HeldDisk {
-        shared: Arc::clone(&shared),
-        arrivals,
-        depth,
-        // Of a disk that never grows.
-        capacity: Arc::new(Capacity::new(
-            1 << 20,
-            512,
-            &Arc::new(tempfile::tempfile().unwrap()),
-        )),
-    };
-    let control = Control {
-        shared,
-        arrivals: received,
-    };
-    (vec![Box::new(disk)], control)
-}
-
-impl Control {
-    fn next(&self) -> (Slot, OperationKind, u64) {
-        self.arrivals.recv_timeout(PATIENCE).expect("an operation")
-    }
-
-    fn finish(&self, slots: &[Slot], result: fn() -> io::Result<()>) {
-        let mut state = self.shared.state.lock().unwrap();
-        for slot in slots {
-            let mut operation = state.held.remove(slot).unwrap();
-            if operation.kind == OperationKind::Read {
-                let byte = u8::try_from(operation.offset / 512).unwrap();
-                operation.data.write(&[byte; 512]).unwrap();
-            }
-            state.done.push(Completion {
-                slot: *slot,
-                data: operation.data,
-                result: result(),
-            });
-        }
-        drop(state);
-        self.shared.ready.write(1).unwrap();
-    }
-}
-
-impl Disk for HeldDisk {
-    fn info(&self) -> DiskInfo {
-        DiskInfo {
-            capacity: self.capacity.get(),
-            logical_block: 512,
-            physical_block: 4096,
-            buffer_alignment: 1,
-            read_only: false,
-            can_discard: true,
-            depth: self.depth,
-        }
-    }
-    fn capacity(&self) -> Arc<Capacity> {
-        Arc::clone(&self.capacity)
-    }
-    fn submit(&mut self, slot: Slot, operation: Operation) {
-        let arrival = (slot, operation.kind, operation.offset);
-        let mut state = self.shared.state.lock().unwrap();
-        let before = state.held.insert(slot, operation);
-        assert!(before.is_none(), "slot {slot} is in use");
-        drop(state);
-        let _ = self.arrivals.send(arrival);
-    }
-    fn start(&mut self) {}
-    fn next_completion(&mut self) -> Option<Completion> {
-        self.shared.state.lock().unwrap().done.pop()
-    }
-    fn wakers(&self) -> Vec<RawFd> {
-        let deaf = self.shared.deaf.load(Ordering::Acquire);
-        vec![if deaf {
-            RawFd::MAX
-        } else {
-            self.shared.ready.as_raw_fd()
-        }]
-    }
-    fn wait(&mut self, _: Instant) {
-        std::thread::yield_now();
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 #[test]
 fn requests_are_answered_in_the_order_in_which_the_disk_finishes_them() {

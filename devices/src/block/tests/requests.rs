@@ -13,7 +13,7 @@ fn file_range(file: &File, sector: u64, len: usize) -> Vec<u8> {
 }
 
 /// The range of a discard or write-zeroes request.
-fn range(sector: u64, count: u32, flags: u32) -> Vec<u8> {
+pub(super) fn range(sector: u64, count: u32, flags: u32) -> Vec<u8> {
     let mut range = Vec::from(sector.to_le_bytes());
     range.extend(count.to_le_bytes());
     range.extend(flags.to_le_bytes());

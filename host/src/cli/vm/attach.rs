@@ -11,6 +11,7 @@ use std::path::{self, PathBuf};
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 use vmm::config::BlockConfig;
+use vmm::sealed_key::seal;
 use vmm::{DeviceName, EngineChoice, Limits};
 
 use crate::client::request::Request;
@@ -123,6 +124,7 @@ fn attach_disk(
         "direct": options.direct,
         "engine": engine(options.engine),
         "queues": options.queues.get(),
+        "encrypted": disk.key.is_some(),
     });
     add_limits(&mut body, "limits", disk.limits);
     let mut files = vec![disk.file.as_fd()];
@@ -136,6 +138,9 @@ fn attach_disk(
         files.extend(freezes.flat_map(|files| [files.freeze.as_fd(), files.kept.as_fd()]));
         files.extend(volume.loader.iter().map(AsFd::as_fd));
     }
+    let key = disk.key.as_ref().map(seal).transpose();
+    let key = key.map_err(|error| Error::host("cannot pass the disk's key").because(error))?;
+    files.extend(key.iter().map(AsFd::as_fd));
     let request = Request::post("/v1/devices").body(body).descriptors(files);
     connection.ask(&request)?;
     connection.registry.update(connection.name(), |record| {

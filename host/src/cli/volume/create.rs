@@ -25,6 +25,7 @@ use crate::volume::speed::Speed;
 
 use super::super::Outcome;
 use super::super::snapshot::store_option::StoreOption;
+use super::encryption::EncryptionOptions;
 use super::speed::{SpeedOptions, refused};
 
 /// Make a volume, and print its id
@@ -37,6 +38,7 @@ use super::speed::{SpeedOptions, refused};
 /// Examples:
 ///   plinth volume create data --size 20GiB
 ///   plinth volume create log --size 100GiB --type provisioned --iops 16000
+///   plinth volume create safe --size 1GiB --encrypted --key-file /etc/plinth.key
 ///   plinth volume create copy --from snap-0123456789abcdef0
 ///   plinth volume create root --from debian.qcow2 --format qcow2 --size 20GiB
 #[derive(Debug, Args)]
@@ -66,6 +68,9 @@ pub(super) struct Create {
 
     #[command(flatten)]
     speed: SpeedOptions,
+
+    #[command(flatten)]
+    encryption: EncryptionOptions,
 
     #[command(flatten)]
     store: StoreOption,
@@ -99,6 +104,12 @@ impl Create {
 
     fn make(self, volumes: &Volumes, speed: Speed) -> Result<Volume, Error> {
         match (self.from, self.format, self.size) {
+            (Some(Source::Snapshot(_)), ..) if self.encryption.is_asked_for() => {
+                Err(Error::configuration(
+                    "a volume is encrypted as the snapshot is that it is made from",
+                )
+                .remedy("leaving out --encrypted and its key"))
+            }
             (Some(Source::Snapshot(snapshot)), None, size) => {
                 let data = root::locate()?;
                 let store = self.store.open(&data)?;
@@ -125,11 +136,14 @@ impl Create {
                     speed,
                     image: &image,
                     format,
+                    encryption: self.encryption.begin()?,
                 };
                 import(volumes, image)
             }
             (None, _, Some(size)) => {
-                let record = Record::new(self.name, size, speed)?;
+                let encryption = self.encryption.begin()?;
+                let mut record = Record::new(self.name, size, speed)?;
+                record.encryption = encryption;
                 NewVolume::begin(volumes, record, State::Zero)?.finish()
             }
             _ => Err(Error::configuration("neither --size nor --from is given")),

@@ -39,6 +39,7 @@ fn whole(volume: &Volume) -> Value {
         "origin": record.origin.map(|origin| origin.to_string()),
         "snapshots": snapshots.collect::<Value>(),
         "encrypted": record.encryption.is_some(),
+        "encryption": record.encryption.as_ref().map(ToString::to_string),
         "directory": volume.directory(),
     });
     match Usage::of(volume) {

@@ -11,11 +11,13 @@ use crate::volume::image::Format;
 use crate::volume::selector::Selector;
 
 use super::super::Outcome;
+use super::encryption::KeyOptions;
 
 /// Write a volume to a new disk image
 ///
 /// The volume must not be attached to a machine that may write to it. A raw
-/// image is sparse.
+/// image is sparse. What is in an encrypted volume is decrypted: nobody needs a
+/// key for the image.
 ///
 /// Examples:
 ///   plinth volume export data --format raw data.img
@@ -33,12 +35,17 @@ pub(super) struct Export {
     /// The image's format
     #[arg(long)]
     format: Format,
+
+    /// Where the key of an encrypted volume is, if it is not where it was
+    #[command(flatten)]
+    key: KeyOptions,
 }
 
 impl Export {
     pub(super) fn execute(self) -> Outcome {
         let mut volume = Volumes::of_this_user()?.find(&self.volume)?;
-        export(&mut volume, &self.file, self.format)?;
+        let key = self.key.source()?;
+        export(&mut volume, &self.file, self.format, key.as_ref())?;
         Ok(ExitStatus::Success)
     }
 }

@@ -14,6 +14,7 @@ use crate::volume::name::VolumeName;
 use crate::volume::speed::Speed;
 
 use super::super::Outcome;
+use super::encryption::EncryptionOptions;
 use super::speed::{SpeedOptions, refused};
 
 /// Make a volume from a disk image, and print its id
@@ -44,6 +45,9 @@ pub(super) struct Import {
 
     #[command(flatten)]
     speed: SpeedOptions,
+
+    #[command(flatten)]
+    encryption: EncryptionOptions,
 }
 
 impl Import {
@@ -55,6 +59,7 @@ impl Import {
             speed,
             image: &self.file,
             format: self.format,
+            encryption: self.encryption.begin()?,
         };
         let volume = import::import(&Volumes::of_this_user()?, import)?;
         println!("{}", volume.record().id);

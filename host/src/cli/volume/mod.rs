@@ -5,6 +5,7 @@ mod copy;
 mod create;
 mod delete;
 mod describe;
+mod encryption;
 mod export;
 mod import;
 mod list;

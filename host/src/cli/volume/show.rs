@@ -52,7 +52,6 @@ fn rows(document: &Value) -> Vec<Vec<String>> {
         let throughput = number("throughput_mib")?;
         Some(format!("{kind}, {iops} IOPS, {throughput} MiB/s"))
     };
-    let encrypted = document["encrypted"] == true;
     let rows = [
         ("name", text("name")),
         ("id", text("id")),
@@ -63,7 +62,7 @@ fn rows(document: &Value) -> Vec<Vec<String>> {
         ("speed", speed()),
         ("made", number("created").and_then(age)),
         ("from", text("origin")),
-        ("encrypted", encrypted.then(|| "yes".into())),
+        ("encrypted", text("encryption")),
         ("directory", text("directory")),
     ];
     let rows = rows.into_iter();

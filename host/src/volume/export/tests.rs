@@ -10,11 +10,16 @@ fn an_image_never_takes_the_place_of_a_file() {
     let f = Fixture::new();
     let path = f.directory.path().join("precious");
     fs::write(&path, "precious").unwrap();
-    let refused = report(export(&mut f.make("root"), &path, Format::Raw));
+    let refused = report(export(&mut f.make("root"), &path, Format::Raw, None));
     assert!(refused.contains("is there already"), "{refused}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     let nowhere = f.directory.path().join("missing/disk.img");
-    let refused = report(export(&mut f.find("root").unwrap(), &nowhere, Format::Raw));
+    let refused = report(export(
+        &mut f.find("root").unwrap(),
+        &nowhere,
+        Format::Raw,
+        None,
+    ));
     assert!(
         refused.contains("cannot be written: No such file"),
         "{refused}"
@@ -27,7 +32,7 @@ fn what_a_guest_may_write_to_is_not_exported() {
     let mut volume = f.make("root");
     let _writer = volume.open(Access::Exclusive, false).unwrap();
     let path = f.directory.path().join("disk.img");
-    let refused = report(export(&mut volume, &path, Format::Raw));
+    let refused = report(export(&mut volume, &path, Format::Raw, None));
     assert!(refused.contains("is in use by process"), "{refused}");
     assert!(!path.exists());
 }
@@ -39,7 +44,7 @@ fn a_volume_that_is_not_loaded_yet_is_not_exported() {
     let record = Record::new("lazy".parse().unwrap(), like.size, like.speed).unwrap();
     let new = NewVolume::begin(&f.volumes, record, State::Absent).unwrap();
     let path = f.directory.path().join("disk.img");
-    let refused = report(export(&mut new.finish().unwrap(), &path, Format::Raw));
+    let refused = report(export(&mut new.finish().unwrap(), &path, Format::Raw, None));
     assert!(refused.contains("is still being loaded"), "{refused}");
     assert!(!path.exists());
 }

@@ -30,6 +30,7 @@ fn import_as(
         size: size.map(|size| VolumeSize::new(size).unwrap()),
         speed: Speed::new(Asked::default()).unwrap(),
         image,
+        encryption: None,
         format,
     };
     super::import(&f.volumes, import)
@@ -41,10 +42,10 @@ fn what_is_imported_is_exported_alike_in_either_format() {
     let image = raw(&f);
     let mut volume = import_as(&f, "first", &image, Format::Raw, None).unwrap();
     let qcow2 = f.directory.path().join("disk.qcow2");
-    export(&mut volume, &qcow2, Format::Qcow2).unwrap();
+    export(&mut volume, &qcow2, Format::Qcow2, None).unwrap();
     let mut again = import_as(&f, "again", &qcow2, Format::Qcow2, None).unwrap();
     let back = f.directory.path().join("back.img");
-    export(&mut again, &back, Format::Raw).unwrap();
+    export(&mut again, &back, Format::Raw, None).unwrap();
     assert!(fs::read(back).unwrap() == fs::read(image).unwrap());
     let entries = fs::read_dir(f.directory.path()).unwrap();
     assert_eq!(entries.count(), 4, "an unfinished image was left");
@@ -89,7 +90,7 @@ fn a_format_is_never_guessed() {
     );
     assert!(refused.contains("try: --format raw"), "{refused}");
     let qcow2 = f.directory.path().join("disk.qcow2");
-    export(&mut f.make("b"), &qcow2, Format::Qcow2).unwrap();
+    export(&mut f.make("b"), &qcow2, Format::Qcow2, None).unwrap();
     let size = Some(2 * MIB);
     let volume = import_as(&f, "c", &qcow2, Format::Raw, size).unwrap();
     assert!(fs::read(volume.data()).unwrap().starts_with(b"QFI\xfb"));

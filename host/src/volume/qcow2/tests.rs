@@ -33,7 +33,13 @@ fn progress() -> Progress {
 /// An image of [`disk`], as a file.
 fn image() -> File {
     let file = tempfile::tempfile().unwrap();
-    write(&disk(), file.try_clone().unwrap(), LENGTH, &progress()).unwrap();
+    write(
+        &Plaintext::new(&disk(), None),
+        file.try_clone().unwrap(),
+        LENGTH,
+        &progress(),
+    )
+    .unwrap();
     file
 }
 
@@ -44,7 +50,9 @@ fn an_image_holds_what_was_written_and_no_zeroes() {
     let image = Image::open(file).unwrap();
     assert_eq!(image.size(), LENGTH);
     let copy = sparse();
-    image.copy_to(&copy, &progress()).unwrap();
+    image
+        .copy_to(&Plaintext::new(&copy, None), &progress())
+        .unwrap();
     assert!(content(&copy) == content(&disk()));
     assert!(copy.metadata().unwrap().blocks() * 512 < LENGTH / 4);
 }
@@ -104,7 +112,7 @@ proptest! {
             }
         }
         if let Ok(image) = Image::open(file) {
-            let _ = image.copy_to(&sparse(), &progress());
+            let _ = image.copy_to(&Plaintext::new(&sparse(), None), &progress());
         }
     }
 }

@@ -4,6 +4,18 @@ use serde_json::{Value, json};
 use std::error::Error as _;
 use std::fs;
 
+/// As another command has written it.
+fn encryption() -> Encryption {
+    let saved = json!({
+        "cipher": "aes-256-xts",
+        "wrapping": "aes-256-key-wrap",
+        "wrapped_key": "0f".repeat(72),
+        "wrapping_key": { "file": "/etc/plinth.key" },
+        "wrapping_key_check": "f0".repeat(8),
+    });
+    serde_json::from_value(saved).unwrap()
+}
+
 fn record() -> Record {
     let size = VolumeSize::new(20 << 30).unwrap();
     let speed = Speed::new(Asked::default()).unwrap();
@@ -14,9 +26,7 @@ fn record() -> Record {
     Record {
         origin: Some(SnapshotId::random().unwrap()),
         snapshots: vec![taken(1), taken(2)],
-        encryption: Some(Encryption {
-            wrapped_key: "00ff".into(),
-        }),
+        encryption: Some(encryption()),
         ..Record::new("root".parse().unwrap(), size, speed).unwrap()
     }
 }

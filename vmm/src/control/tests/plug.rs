@@ -235,6 +235,7 @@ fn a_name_is_free_again_when_the_device_that_had_it_is_closed() {
             file: tempfile::tempfile().unwrap(),
             id: "data".parse().unwrap(),
             options: DiskOptions::default(),
+            key: None,
             limits: None,
             volume: None,
         };

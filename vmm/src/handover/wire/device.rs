@@ -16,6 +16,7 @@ use super::super::HandoverError;
 use super::super::inheritance::{Inheritance, bequeath};
 use super::{WireConsole, bad};
 use crate::config::{BlockConfig, DeviceConfig, NetConfig, VsockConfig};
+use crate::sealed_key::{seal, unseal};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -27,6 +28,7 @@ pub(super) enum WireDevice {
         direct: bool,
         read_only: bool,
         queues: u16,
+        key: Option<RawFd>,
         limits: Option<WireLimits>,
         volume: Option<WireMapping>,
     },
@@ -96,6 +98,10 @@ impl WireDevice {
                 direct: block.options.direct,
                 read_only: block.options.read_only,
                 queues: block.options.queues.get(),
+                key: match block.key {
+                    Some(key) => Some(bequeath(seal(&key)?)?),
+                    None => None,
+                },
                 limits: block.limits.map(WireLimits::from_limits),
                 volume: block.volume.map(WireMapping::bequeath).transpose()?,
             },
@@ -137,6 +143,7 @@ impl WireDevice {
                 direct,
                 read_only,
                 queues,
+                key,
                 limits,
                 volume,
             } => DeviceConfig::Block(BlockConfig {
@@ -151,6 +158,10 @@ impl WireDevice {
                     direct,
                     read_only,
                     queues: QueueCount::new(queues.into()).map_err(bad("number of queues"))?,
+                },
+                key: match key {
+                    Some(number) => Some(unseal(fd(number)?).map_err(bad("disk key"))?),
+                    None => None,
                 },
                 limits: read(limits)?,
                 volume: volume.map(|volume| volume.adopt(inheritance)).transpose()?,

@@ -1,0 +1,93 @@
+//! What fio is to do.
+
+/// A job of fio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it does.
+    pub pattern: Pattern,
+    /// Operations in flight at a time.
+    pub depth: u32,
+}
+
+/// What operations a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// Reads 4 KiB anywhere.
+    RandomRead,
+    /// Writes 4 KiB anywhere.
+    RandomWrite,
+    /// Reads 1 MiB after the other.
+    Read,
+    /// Writes 1 MiB after the other.
+    Write,
+}
+
+/// All jobs: small operations one by one and many at a time, and large ones.
+pub const JOBS: [Job; 8] = [
+    job("randread-1", Pattern::RandomRead, 1),
+    job("randread-4", Pattern::RandomRead, 4),
+    job("randread-32", Pattern::RandomRead, 32),
+    job("randwrite-1", Pattern::RandomWrite, 1),
+    job("randwrite-4", Pattern::RandomWrite, 4),
+    job("randwrite-32", Pattern::RandomWrite, 32),
+    job("read", Pattern::Read, 4),
+    job("write", Pattern::Write, 4),
+];
+
+const fn job(name: &'static str, pattern: Pattern, depth: u32) -> Job {
+    Job {
+        name,
+        pattern,
+        depth,
+    }
+}
+
+impl Job {
+    /// The job called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        JOBS.into_iter().find(|job| job.name == name)
+    }
+
+    /// Bytes of one operation.
+    pub(super) fn block_size(&self) -> u32 {
+        match self.pattern {
+            Pattern::RandomRead | Pattern::RandomWrite => 4 << 10,
+            Pattern::Read | Pattern::Write => 1 << 20,
+        }
+    }
+
+    /// Whether its figure is how many operations there are in a second, and not
+    /// how many bytes.
+    pub(super) fn counts_operations(&self) -> bool {
+        matches!(self.pattern, Pattern::RandomRead | Pattern::RandomWrite)
+    }
+
+    /// Name, pattern, block size and depth, as fio is told them.
+    pub(super) fn words(&self) -> String {
+        let pattern = match self.pattern {
+            Pattern::RandomRead => "randread",
+            Pattern::RandomWrite => "randwrite",
+            Pattern::Read => "read",
+            Pattern::Write => "write",
+        };
+        format!(
+            "{} {pattern} {} {}",
+            self.name,
+            self.block_size(),
+            self.depth
+        )
+    }
+
+    /// For people.
+    pub(super) fn title(&self) -> String {
+        let what = match self.pattern {
+            Pattern::RandomRead => "4 KiB random reads/s",
+            Pattern::RandomWrite => "4 KiB random writes/s",
+            Pattern::Read => "1 MiB reads, MiB/s",
+            Pattern::Write => "1 MiB writes, MiB/s",
+        };
+        format!("{what}, depth {}", self.depth)
+    }
+}
