@@ -26,7 +26,7 @@ use crate::registry::name::VmName;
 use crate::volume::directory::Volume;
 use crate::volume::freezes::PendingSnapshot;
 use crate::volume::record::Taken;
-use crate::volume::usage::{Usage, User};
+use crate::volume::usage::Usage;
 
 use super::lock::{Adding, Referring};
 use super::manifest::Header;
@@ -93,14 +93,9 @@ fn freeze_all(volumes: Vec<Volume>, store: &dyn Store, begun: &mut Begun) -> Res
 fn holder(volume: &Volume) -> Result<Option<VmName>, Error> {
     let name = volume.name();
     let unknown = || Error::host(format!("volume '{name}' cannot be looked at"));
-    match Usage::of(volume).map_err(|error| unknown().because(error))? {
-        Usage::InUse(users) => match users.as_slice() {
-            [User::Machine(machine)] => Ok(Some(machine.clone())),
-            // Who else has it is told when it cannot be opened.
-            _ => Ok(None),
-        },
-        Usage::Available => Ok(None),
-    }
+    let usage = Usage::of(volume).map_err(|error| unknown().because(error))?;
+    // Who else has it is told when it cannot be opened.
+    Ok(usage.machines().next().cloned())
 }
 
 /// Has `machine` freeze `volumes` at one moment. Returns how long their requests

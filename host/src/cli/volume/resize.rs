@@ -13,7 +13,7 @@ use crate::option::size;
 use crate::registry::name::VmName;
 use crate::volume::directory::{Volume, Volumes};
 use crate::volume::selector::Selector;
-use crate::volume::usage::{Usage, User};
+use crate::volume::usage::Usage;
 
 use super::super::Outcome;
 use super::super::connection::Connection;
@@ -56,14 +56,8 @@ fn writer(volume: &Volume) -> Result<Option<VmName>, Error> {
         Error::configuration(format!("volume '{}' cannot be looked at", volume.name()))
             .because(error)
     })?;
-    match usage {
-        Usage::InUse(users) => match users.as_slice() {
-            [User::Machine(machine)] => Ok(Some(machine.clone())),
-            // Who else has it is told when it cannot be opened.
-            _ => Ok(None),
-        },
-        Usage::Available => Ok(None),
-    }
+    // Who else has it is told when it cannot be opened.
+    Ok(usage.machines().next().cloned())
 }
 
 /// Grows the file, and has the machine that holds it tell its guest. The
