@@ -41,6 +41,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
 use crate::BLOCK;
 use crate::entry::{Entry, Generation, State};
 use crate::id::{SnapshotId, VolumeId};
@@ -254,21 +257,23 @@ impl Freeze {
     /// Returns whether the freeze is still needed.
     ///
     /// # Errors
-    /// The block's entry in `map` cannot be read.
+    /// The block's entry in `map` cannot be read; or it was not kept, and that
+    /// cannot be noted, either.
     pub fn before_change(&self, block: u32, map: &mut BlockMap, data: &File) -> io::Result<bool> {
         let (number, index) = position(block);
         let now = map.leaf(number)?.clone();
         if block >= self.moment.size.blocks() {
             return Ok(true);
         }
-        let kept = self.keep(block, number, index, &now, data);
-        Ok(kept.unwrap_or_else(|error| {
-            let _ = set_stage(&self.file, Stage::Broken);
-            // Whoever stores the snapshot says so; the space is needed.
-            let _ = self.kept.set_len(0);
-            debug_assert!(error.kind() != io::ErrorKind::InvalidInput);
-            false
-        }))
+        match self.keep(block, number, index, &now, data) {
+            Ok(needed) => Ok(needed),
+            // Whoever stores the snapshot must hear of it; the space is needed.
+            Err(_) => {
+                let told = set_stage(&self.file, Stage::Broken);
+                let freed = self.kept.set_len(0);
+                told.or(freed).map(|()| false)
+            }
+        }
     }
 
     fn keep(
@@ -334,6 +339,15 @@ pub(crate) fn stage(file: &File) -> io::Result<Option<Stage>> {
     Ok(Stage::from_number(u32::from_le_bytes(bytes)))
 }
 
+/// Ends the freeze in `file`, whatever its stage: its moment does not come any
+/// more, or is of no use.
+///
+/// # Errors
+/// It cannot be written.
+pub fn end(file: &File) -> io::Result<()> {
+    set_stage(file, Stage::Ended)
+}
+
 /// Changes how far the freeze in `file` is.
 pub(crate) fn set_stage(file: &File, stage: Stage) -> io::Result<()> {
     file.write_all_at(&stage.number().to_le_bytes(), STATE)
@@ -383,6 +397,13 @@ fn copy_block(from: &File, to: &File, block: u32, size: VolumeSize) -> io::Resul
     let mut source = u64::from(block) * BLOCK;
     let mut target = source;
     let end = size.bytes().min(source + BLOCK);
+    match rustix::fs::seek(from, SeekFrom::Data(source)) {
+        // There is none: a hole, as it is in the new file.
+        Err(Errno::NXIO) => return Ok(()),
+        Ok(next) if next >= end => return Ok(()),
+        // Not every file system tells.
+        _ => {}
+    }
     while source < end {
         let len = usize::try_from(end - source).map_err(io::Error::other)?;
         let copied =

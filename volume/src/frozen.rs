@@ -161,8 +161,10 @@ impl FrozenView {
         if self.parts.is_kept(&self.freeze, block)? {
             self.kept.read_exact_at(bytes, offset)?;
         }
+        // It is cut to nothing when a block could not be kept.
+        let whole = self.kept.metadata()?.len() == size;
         match freeze::stage(&self.freeze)? {
-            Some(Stage::Begun) => Ok(()),
+            Some(Stage::Begun) if whole => Ok(()),
             _ => Err(io::Error::other(
                 "there was no space to keep a block that the guest wrote to",
             )),

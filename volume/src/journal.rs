@@ -71,6 +71,11 @@ impl Journal {
         }
     }
 
+    /// Is full from now on.
+    pub fn seal(&mut self) {
+        self.used = SIZE;
+    }
+
     /// Whether a transaction of `leaves` leaves finds room.
     pub fn has_room(&self, leaves: usize) -> bool {
         self.used + (1 + leaves) * SECTOR <= SIZE
@@ -254,5 +259,8 @@ mod tests {
         assert_eq!(count, 8 * MOST);
         assert_eq!(replay(&file, 1).unwrap().len(), count);
         assert!(!journal.has_room(0) && !journal.is_empty());
+        let mut sealed = Journal::new(2);
+        sealed.seal();
+        assert!(!sealed.has_room(0));
     }
 }

@@ -358,6 +358,20 @@ impl BlockMap {
         }
         let leaves = leaf::count(size.blocks()) as usize;
         self.leaves.resize(leaves, None);
+        self.touch_up(before, size)
+    }
+
+    /// A leaf has entries beyond the volume's end, and they are as absent as all
+    /// were once, though what is added to a loaded volume is not.
+    fn touch_up(&mut self, before: VolumeSize, size: VolumeSize) -> io::Result<()> {
+        let old = before.blocks();
+        let end = old.next_multiple_of(BLOCKS).min(size.blocks());
+        let fresh = Entry::untouched(self.header.fresh);
+        for block in old..end {
+            if self.get(block)?.state == State::Absent {
+                self.set(block, fresh)?;
+            }
+        }
         Ok(())
     }
 
@@ -431,6 +445,9 @@ impl BlockMap {
         if !self.journaled.is_empty() {
             fdatasync(&self.file)?;
         }
+        // Whatever fails now: what is written next goes through here again, and
+        // not into an epoch that may be over.
+        self.journal.seal();
         self.header.epoch += 1;
         self.save_header()?;
         self.journal = Journal::new(self.header.epoch);

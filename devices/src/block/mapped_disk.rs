@@ -5,7 +5,7 @@
 //! operation goes to the engine as it is. Otherwise
 //!
 //! - an operation on a block that is still in a snapshot *waits* until the
-//!   loader has brought it (a discard does not: it spares the loading);
+//!   loader has brought it (a whole block that is discarded needs no loading);
 //! - the first write to a block in a generation has each freeze keep the block
 //!   first, by plain system calls, on the worker's thread: a bounded copy;
 //! - a flush that follows new states has the map made durable before it is
@@ -25,7 +25,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FallocateFlags, fallocate};
 use volume::BLOCK;
 use volume::entry::State;
-use volume::freeze::{Freeze, FreezeError};
+use volume::freeze::{Freeze, FreezeError, Stage};
 use volume::map::{Batch, BlockMap, MapError};
 use volume::size::VolumeSize;
 
@@ -44,6 +44,10 @@ const MOST_UNSETTLED: usize = 8192;
 
 /// Blocks looked at for one that is absent, in one go.
 const SEARCH: u32 = 1 << 20;
+
+/// What waits for a block when the disk is to come to rest is given up so long
+/// before it would count as stuck.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 /// How long to wait for either of two things that cannot be waited for
 /// together.
@@ -114,8 +118,8 @@ pub(super) struct MappedDisk {
     waiting_count: usize,
     /// What flushes under way will settle, by slot.
     settling: Vec<Option<Batch>>,
-    /// Operations that came to nothing.
-    failed: Vec<Completion>,
+    /// Operations that the engine has not seen.
+    done: Vec<Completion>,
 }
 
 impl MappedDisk {
@@ -140,6 +144,14 @@ impl MappedDisk {
         }
         let freezes = mapping.freezes.into_iter();
         let freezes = freezes.map(|files| Freeze::resume(files.freeze, files.kept, &map));
+        // It may have been stored, or given up, since it was opened.
+        let is_over = |freeze: &Result<Freeze, FreezeError>| {
+            matches!(
+                freeze,
+                Err(FreezeError::Stage(Stage::Ended | Stage::Broken))
+            )
+        };
+        let freezes = freezes.filter(|freeze| !is_over(freeze));
         let freezes = freezes.collect::<Result<Vec<_>, _>>()?;
         let depth = inner.info().depth;
         Ok(Self {
@@ -152,7 +164,7 @@ impl MappedDisk {
             waiting: (0..depth).map(|_| None).collect(),
             waiting_count: 0,
             settling: (0..depth).map(|_| None).collect(),
-            failed: Vec::with_capacity(depth),
+            done: Vec::with_capacity(depth),
         })
     }
 
@@ -162,6 +174,12 @@ impl MappedDisk {
 
     /// Hands `operation` on, now or when it can be done.
     fn begin(&mut self, slot: Slot, operation: Operation) {
+        if operation.kind == OperationKind::Discard && self.spares_discards() {
+            // The range holds anything then: also what it held.
+            let data = operation.data;
+            let result = Ok(());
+            return self.done.push(Completion { slot, data, result });
+        }
         match self.prepare(slot, &operation) {
             Ok(true) => self.inner.submit(slot, operation),
             Ok(false) => {
@@ -170,6 +188,13 @@ impl MappedDisk {
             }
             Err(error) => self.fail(slot, operation, error),
         }
+    }
+
+    /// Whether space is not worth what giving it back takes at the moment:
+    /// copies of blocks for snapshots under way, or more to be kept in mind
+    /// until a flush.
+    fn spares_discards(&mut self) -> bool {
+        !self.freezes.is_empty() || self.map().unsettled() >= MOST_UNSETTLED
     }
 
     /// Does what has to come before `operation`. Returns whether it can begin.
@@ -183,21 +208,15 @@ impl MappedDisk {
         let blocks = blocks_of(operation);
         match operation.kind {
             OperationKind::Read => return Ok(!self.ask_for(blocks)?),
-            // It then holds anything, also what it holds in the snapshot.
-            OperationKind::Discard => self.clear_absent(operation)?,
-            OperationKind::WriteZeroes { .. } => {
+            OperationKind::Discard | OperationKind::WriteZeroes { .. } => {
                 self.clear_absent(operation)?;
-                if self.ask_for(blocks.clone())? {
-                    return Ok(false);
-                }
             }
-            OperationKind::Write | OperationKind::Flush => {
-                if self.ask_for(blocks.clone())? {
-                    return Ok(false);
-                }
-            }
+            OperationKind::Write | OperationKind::Flush => {}
         }
-        self.touch(blocks)?;
+        if self.ask_for(blocks.clone())? {
+            return Ok(false);
+        }
+        self.touch(blocks, operation.kind == OperationKind::Write)?;
         Ok(true)
     }
 
@@ -258,12 +277,13 @@ impl MappedDisk {
         Ok(())
     }
 
-    /// Notes that `blocks` change now. Those that are absent stay so.
-    fn touch(&mut self, blocks: RangeInclusive<u32>) -> io::Result<()> {
+    /// Notes that `blocks`, of which none is absent, change now; with `data`
+    /// they may be other than zeroes from then on.
+    fn touch(&mut self, blocks: RangeInclusive<u32>, data: bool) -> io::Result<()> {
         let generation = self.map().header().generation;
         for block in blocks {
             let entry = self.map().get(block)?;
-            if entry.state != State::Absent && entry.generation < generation {
+            if entry.generation < generation || data && entry.state != State::Present {
                 self.keep(block)?;
                 self.map().touch(block)?;
             }
@@ -295,7 +315,7 @@ impl MappedDisk {
     }
 
     fn fail(&mut self, slot: Slot, operation: Operation, error: io::Error) {
-        self.failed.push(Completion {
+        self.done.push(Completion {
             slot,
             data: operation.data,
             result: Err(error),
@@ -340,6 +360,16 @@ impl MappedDisk {
             let waits = self.waiting[slot].as_ref();
             if waits.is_some_and(|operation| blocks_of(operation).contains(&block)) {
                 let operation = self.waiting[slot].take().expect("it was just seen");
+                self.waiting_count -= 1;
+                self.fail(slot, operation, not_loaded(false));
+            }
+        }
+    }
+
+    /// Fails all that waits for blocks.
+    fn give_up_waiting(&mut self) {
+        for slot in 0..self.waiting.len() {
+            if let Some(operation) = self.waiting[slot].take() {
                 self.waiting_count -= 1;
                 self.fail(slot, operation, not_loaded(false));
             }
@@ -441,8 +471,8 @@ impl Disk for MappedDisk {
     }
 
     fn next_completion(&mut self) -> Option<Completion> {
-        if let Some(failed) = self.failed.pop() {
-            return Some(failed);
+        if let Some(done) = self.done.pop() {
+            return Some(done);
         }
         let mut completion = self.inner.next_completion()?;
         if let Some(batch) = self.settling[completion.slot].take()
@@ -461,12 +491,16 @@ impl Disk for MappedDisk {
     }
 
     fn wait(&mut self, deadline: Instant) {
-        if !self.failed.is_empty() {
+        if !self.done.is_empty() {
             return;
         }
         let Some(loader) = self.loader.as_ref().filter(|_| self.waiting_count > 0) else {
             return self.inner.wait(deadline);
         };
+        if deadline.saturating_duration_since(Instant::now()) < LAST_MOMENT {
+            // A guest can do with an error, and not without its disk.
+            return self.give_up_waiting();
+        }
         // One of the two is waited for, the other looked at now and then.
         let glance = deadline.min(Instant::now() + GLANCE);
         let left = glance.saturating_duration_since(Instant::now());
@@ -487,6 +521,9 @@ impl Disk for MappedDisk {
         if self.freezes.len() == MOST_FREEZES {
             return Err(FreezeError::TooMany(MOST_FREEZES));
         }
+        // A guest may know of its new size already.
+        let capacity = self.inner.info().capacity;
+        self.follow_growth(capacity).map_err(FreezeError::Write)?;
         let freeze = Freeze::begin(files.freeze, files.kept, self.map())?;
         self.freezes.push(freeze);
         Ok(())

@@ -91,8 +91,23 @@ impl Connection {
     /// # Errors
     /// It was refused, or is none.
     pub fn document(&mut self, request: &Request<'_>) -> Result<Value, Error> {
-        let text = self.text(request)?;
-        serde_json::from_str(&text).map_err(|_| self.explain(Failure::Nonsense("it is not JSON")))
+        self.document_with_patience(request, PATIENCE)
+    }
+
+    /// Asks for a JSON document, which may take until `patience` ends.
+    ///
+    /// # Errors
+    /// It was refused, or is none.
+    pub fn document_with_patience(
+        &mut self,
+        request: &Request<'_>,
+        patience: Duration,
+    ) -> Result<Value, Error> {
+        let bytes = self
+            .try_ask(request, patience)
+            .map_err(|failure| self.explain(failure))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|_| self.explain(Failure::Nonsense("it is not JSON")))
     }
 
     /// Hands the connection over to who speaks another way on it.

@@ -4,10 +4,13 @@
 
 use std::env;
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::retry_on_intr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::error::Error;
@@ -20,6 +23,18 @@ pub const RATE: u64 = 300 << 20;
 
 /// Where, in the volume's directory, a loader says what went wrong.
 const LOG: &str = "load.log";
+
+/// The volume's log, locked: the loader inherits the lock, and with it the right
+/// to write into `data`. One that was there before has ended then; it does so as
+/// soon as its machine has.
+fn take_turn(volume: &Volume) -> io::Result<File> {
+    let mut options = File::options();
+    let options = options.write(true).create(true).truncate(false);
+    let log = options.open(volume.directory().join(LOG))?;
+    retry_on_intr(|| flock(&log, FlockOperation::LockExclusive))?;
+    log.set_len(0)?;
+    Ok(log)
+}
 
 /// Starts a loader for `volume` if some of it is still in its snapshot. Returns
 /// the socket on which blocks are asked for.
@@ -56,7 +71,7 @@ pub fn start(volume: &Volume, store: &Location, rate: u64) -> Result<Option<Owne
     .map_err(|errno| cannot(errno.into()))?;
     // Opened anew: the lock is the machine's, and ends with it.
     let data = File::options().read(true).write(true).open(volume.data());
-    let log = File::create(volume.directory().join(LOG));
+    let log = take_turn(volume).map_err(cannot)?;
     let program = env::current_exe().map_err(cannot)?;
     let mut command = Command::new(program);
     command
@@ -69,7 +84,7 @@ pub fn start(volume: &Volume, store: &Location, rate: u64) -> Result<Option<Owne
         .process_group(0)
         .stdin(Stdio::from(far))
         .stdout(Stdio::from(data.map_err(cannot)?))
-        .stderr(Stdio::from(log.map_err(cannot)?));
+        .stderr(Stdio::from(log));
     command.spawn().map_err(cannot)?;
     Ok(Some(near))
 }

@@ -15,10 +15,12 @@ use ::volume::freeze::Plan;
 use ::volume::id::SnapshotId;
 use devices::block::lock::Access;
 use devices::block::mapped_disk::FreezeFiles;
+use devices::virtio::device::STOP_PATIENCE;
 use rustix::fs::fdatasync;
 use serde_json::json;
 
 use crate::boot_id;
+use crate::client::PATIENCE;
 use crate::client::connection::Connection;
 use crate::client::request::Request;
 use crate::error::Error;
@@ -118,7 +120,10 @@ fn freeze_live<'a>(
     let request = Request::post("/v1/freeze")
         .body(json!({ "devices": devices }))
         .descriptors(descriptors);
-    let answer = Connection::open(machine)?.document(&request)?;
+    // Each disk may take as long to come to rest.
+    let count = u32::try_from(devices.len()).unwrap_or(u32::MAX);
+    let patience = PATIENCE.saturating_add(STOP_PATIENCE.saturating_mul(count));
+    let answer = Connection::open(machine)?.document_with_patience(&request, patience)?;
     for (volume, _) in volumes {
         // The machine writes there, and does not wait for the disk.
         let synced = File::open(volume.map()).and_then(|map| Ok(fdatasync(map)?));
@@ -169,6 +174,8 @@ pub fn store(
     lock: &Adding,
     progress: &mut dyn FnMut(&Figures),
 ) -> Result<Figures, Error> {
+    // Two who store one snapshot would take each other's manifest away.
+    let _exclusive = pending.lock()?;
     let mut view = pending.view()?;
     let (plan, moment) = (view.plan().clone(), *view.moment());
     let record = volume.record();

@@ -38,7 +38,8 @@ pub fn copy(volumes: &Volumes, source: &mut Volume, name: VolumeName) -> Result<
     };
     let (size, speed) = (source.record().size, source.record().speed);
     let record = Record {
-        origin: source.record().origin,
+        // What was loaded needs it no more; and it may have changed since.
+        origin: source.record().origin.filter(|_| !map.is_complete()),
         encryption: source.record().encryption.clone(),
         ..Record::new(name.clone(), size, speed)?
     };
@@ -61,11 +62,18 @@ pub fn copy(volumes: &Volumes, source: &mut Volume, name: VolumeName) -> Result<
 /// Blocks that are not absent in `from` are not in `to` either, whose data are
 /// durable.
 fn copy_states(from: &mut BlockMap, mut to: BlockMap) -> io::Result<()> {
+    let floor = from.header().floor;
     for block in 0..from.header().size.blocks() {
-        match from.get(block)?.state {
+        let entry = from.get(block)?;
+        match entry.state {
             State::Absent => continue,
-            State::Zero => to.cleared(block)?,
-            State::Present => to.loaded(block)?,
+            // The hint is good if it was written after the last doubt.
+            State::Zero if entry.generation >= floor => to.cleared(block)?,
+            State::Zero | State::Present => {
+                to.loaded(block)?;
+                // It may be other than in the snapshot.
+                to.touch(block)?;
+            }
         }
         if to.unsettled() >= BATCH {
             let batch = to.begin_settling();

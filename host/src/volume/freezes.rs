@@ -16,6 +16,9 @@ use ::volume::id::SnapshotId;
 use ::volume::map::BlockMap;
 use devices::block::mapped_disk::FreezeFiles;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
 use crate::boot_id;
 use crate::error::Error;
 
@@ -74,11 +77,16 @@ impl Volume {
         let mut open = Vec::new();
         for pending in self.pending_snapshots()? {
             match pending.is_under_way(boot) {
-                true => open.push(pending.open().map_err(|error| {
-                    let what = format!("has a snapshot under way, {}, which", pending.snapshot);
-                    self.refused(&format!("{what} cannot be opened"))
-                        .because(error)
-                })?),
+                true => match pending.open() {
+                    Ok(files) => open.push(files),
+                    // It was stored meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => {
+                        let what = format!("has a snapshot under way, {}, which", pending.snapshot);
+                        let refused = self.refused(&format!("{what} cannot be opened"));
+                        return Err(refused.because(error));
+                    }
+                },
                 // Nobody plans one without the lock, or the machine's help.
                 false if pending.is_over(boot) => pending.remove(),
                 false => {}
@@ -165,6 +173,25 @@ impl PendingSnapshot {
         map.close().map_err(|error| cannot().because(error))
     }
 
+    /// Keeps others from storing it at the same time, for as long as what is
+    /// returned is open.
+    ///
+    /// # Errors
+    /// Somebody does already, or its file cannot be locked.
+    pub fn lock(&self) -> Result<File, Error> {
+        let cannot = || Error::host(format!("snapshot {} cannot be stored", self.snapshot));
+        let file = open(&self.freeze()).map_err(|error| cannot().because(error))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
+            Errno::WOULDBLOCK => Error::configuration(format!(
+                "snapshot {} is being stored by another process",
+                self.snapshot
+            ))
+            .remedy("plinth snapshot list, which says how far it is"),
+            errno => cannot().because(io::Error::from(errno)),
+        })?;
+        Ok(file)
+    }
+
     /// The volume as it was at the moment.
     ///
     /// # Errors
@@ -183,9 +210,11 @@ impl PendingSnapshot {
     /// Removes its files: whoever writes to the volume keeps nothing for it any
     /// more.
     pub fn remove(&self) {
-        if let Ok(view) = self.view() {
-            // A machine that has the files open looks at this.
-            let _ = view.end();
+        if let Ok(files) = self.open() {
+            // A machine that has the files open looks at this, also one that has
+            // not begun yet.
+            let _ = freeze::end(&files.freeze);
+            let _ = files.kept.set_len(0);
         }
         for path in [self.kept(), self.freeze(), self.log()] {
             // What is left is removed by who opens the volume next.

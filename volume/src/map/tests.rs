@@ -217,6 +217,21 @@ fn a_loaded_volume_is_not_searched_again() {
     assert!(volume.open().is_complete());
 }
 
+#[test]
+fn what_is_added_to_a_loaded_volume_is_not_absent() {
+    let volume = Volume::new(130, State::Absent);
+    let mut map = volume.open();
+    for block in 0..130 {
+        map.loaded(block).unwrap();
+    }
+    settle(&mut map);
+    map.complete();
+    map.grow(blocks(400)).unwrap();
+    assert_eq!(map.absent_in(0..400).unwrap(), None);
+    map.close().unwrap();
+    assert_eq!(volume.open().absent_in(0..400).unwrap(), None);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Load(u32),

@@ -10,9 +10,9 @@ use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_WRITE_ZEROES,
 };
 use volume::BLOCK;
-use volume::entry::{Entry, State};
+use volume::entry::{Entry, Generation, State};
 use volume::fetch::{self, Answer, Request};
-use volume::freeze::{self, FreezeError, Plan};
+use volume::freeze::{self, FreezeError, Plan, Share};
 use volume::frozen::{Content, FrozenView};
 use volume::map::{self, BlockMap};
 use volume::size::VolumeSize;
@@ -367,6 +367,86 @@ fn a_volume_is_frozen_at_rest_and_goes_on() {
         assert_eq!(block[..512], [1; 512]);
         assert_eq!(view.read(2, &mut block).unwrap(), Content::Zero);
         assert_eq!(bench.read(SECTORS, 512).1, vec![2; 512]);
+    }
+}
+
+/// A freeze of a volume at rest.
+fn freeze(volume: &Volume, bench: &mut Bench) -> FrozenView {
+    let plan = Plan {
+        snapshot: "snap-0000000000000000b".parse().unwrap(),
+        volume: "vol-00000000000000001".parse().unwrap(),
+        created: 1,
+        boot: [0; 16],
+        parent: Some((
+            "snap-0000000000000000a".parse().unwrap(),
+            Generation::ORIGIN,
+        )),
+    };
+    freeze::plan(&volume.file("freeze-b"), &plan).unwrap();
+    bench.driver.transport.pause().unwrap();
+    bench.handle.freeze(volume.freeze_files("b")).unwrap();
+    bench.driver.transport.resume();
+    let files = volume.freeze_files("b");
+    let (map, data) = (volume.file("map"), volume.file("data"));
+    FrozenView::open(map, data, files.freeze, files.kept).unwrap()
+}
+
+#[test]
+fn what_is_written_where_a_block_was_discarded_is_in_the_snapshot() {
+    for engine in ENGINES {
+        let volume = Volume::new(State::Absent);
+        let (_snapshot, socket) = Snapshot::of(&volume);
+        let mut bench = volume.attach(engine, Some(socket));
+        assert_eq!(
+            bench.range(VIRTIO_BLK_T_DISCARD, 3 * SECTORS, 2 * SECTORS),
+            OK
+        );
+        assert_eq!(bench.write(3 * SECTORS, &[7; 512]), OK);
+        let mut view = freeze(&volume, &mut bench);
+        assert_eq!(view.share(3).unwrap(), Share::Data);
+        assert_eq!(view.share(4).unwrap(), Share::Zero);
+        assert_eq!(view.share(5).unwrap(), Share::Parent);
+    }
+}
+
+#[test]
+fn what_is_added_to_a_loaded_volume_is_in_its_snapshots() {
+    for engine in ENGINES {
+        let volume = Volume::new(State::Absent);
+        let (snapshot, socket) = Snapshot::of(&volume);
+        let mut bench = volume.attach(engine, Some(socket));
+        for _ in 0..BLOCKS {
+            snapshot.bring(snapshot.request().block);
+        }
+        for block in 0..BLOCKS {
+            assert_eq!(bench.read(block * SECTORS, 512).0, OK);
+        }
+        assert_eq!(bench.flush(), OK);
+        drop(bench);
+        let mut bench = volume.attach(engine, None);
+        volume.file("data").set_len(2 * SIZE).unwrap();
+        bench.handle.resize(None).unwrap();
+        assert_eq!(bench.write(9 * SECTORS, &[7; 512]), OK);
+        let mut view = freeze(&volume, &mut bench);
+        assert_eq!(view.share(9).unwrap(), Share::Data);
+    }
+}
+
+#[test]
+fn a_discard_costs_no_copies_while_a_snapshot_is_under_way() {
+    for engine in ENGINES {
+        let volume = Volume::new(State::Zero);
+        let mut bench = volume.attach(engine, None);
+        assert_eq!(bench.write(SECTORS, &[7; 512]), OK);
+        let mut view = freeze(&volume, &mut bench);
+        assert_eq!(bench.range(VIRTIO_BLK_T_DISCARD, SECTORS, SECTORS), OK);
+        assert_eq!(bench.read(SECTORS, 512), (OK, vec![7; 512]));
+        assert_eq!(view.share(1).unwrap(), Share::Data);
+        let zeroes = bench.range(VIRTIO_BLK_T_WRITE_ZEROES, SECTORS, SECTORS);
+        assert_eq!((zeroes, bench.read(SECTORS, 512)), (OK, (OK, vec![0; 512])));
+        let mut block = vec![0; usize::try_from(BLOCK).unwrap()];
+        assert_eq!(view.read(1, &mut block).unwrap(), Content::Data);
+        assert_eq!(block[..512], [7; 512]);
     }
 }
 

@@ -39,6 +39,8 @@ const THREADS: usize = 4;
 /// it has ceased to touch `data`.
 ///
 /// A block that cannot be had is answered so; whoever asked may ask again.
+/// `closed` is called as soon as the other side has closed the socket, while
+/// blocks may still be under way.
 ///
 /// # Errors
 /// Something came that is no request, or the socket failed.
@@ -47,6 +49,7 @@ pub fn serve(
     data: &File,
     reader: BlockReader,
     rate: Option<u64>,
+    closed: impl FnOnce(),
 ) -> Result<(), Error> {
     let loader = Loader {
         socket: socket.as_fd(),
@@ -66,6 +69,7 @@ pub fn serve(
             scope.spawn(|| loader.load(reader));
         }
         let result = loader.receive();
+        closed();
         loader.close();
         result
     })

@@ -53,7 +53,7 @@ impl Fixture {
         let data = self.data.try_clone().unwrap();
         let reader = self.reader();
         thread::scope(|scope| {
-            let loader = scope.spawn(move || serve(&theirs, &data, reader, rate));
+            let loader = scope.spawn(move || serve(&theirs, &data, reader, rate, || {}));
             client(&ours);
             drop(ours);
             loader.join().unwrap()

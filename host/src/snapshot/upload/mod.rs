@@ -69,6 +69,7 @@ pub fn upload(
 ) -> Result<Figures, Error> {
     let id = upload.header.snapshot;
     if store.exists(&Name::Record(id))? {
+        store.settle()?;
         return Ok(Figures::new(upload.header.size.blocks()));
     }
     let manifest = tempfile::tempfile().map_err(no_scratch)?;

@@ -1,5 +1,6 @@
 use super::super::fixture::{Fixture, MIB, report};
 use super::*;
+use ::volume::entry::Generation;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
@@ -57,7 +58,24 @@ fn a_copy_still_lacks_what_its_source_has_not_loaded() {
     let made = copy(&f, &mut source, "copy").unwrap();
     assert_eq!(made.record().origin, Some(origin));
     let mut map = made.read_map().unwrap();
+    // Its snapshots are to have what is in it, and not what the origin has.
+    let changed = map.get(1).unwrap().generation;
+    assert_eq!(changed, Generation::FIRST);
     let states = [0, 1, 2, 3].map(|block| map.get(block).unwrap().state);
     use State::{Absent, Present, Zero};
     assert_eq!(states, [Absent, Present, Zero, Absent]);
+}
+
+#[test]
+fn a_copy_of_a_volume_that_was_loaded_needs_no_snapshot() {
+    let f = Fixture::new();
+    let like = f.make("like").record().clone();
+    let record = Record {
+        origin: Some("snap-0123456789abcdef0".parse().unwrap()),
+        ..Record::new("loaded".parse().unwrap(), like.size, like.speed).unwrap()
+    };
+    let new = NewVolume::begin(&f.volumes, record, State::Present).unwrap();
+    let mut source = new.finish().unwrap();
+    let made = copy(&f, &mut source, "copy").unwrap();
+    assert_eq!(made.record().origin, None);
 }
