@@ -10,7 +10,7 @@ const LOG: &str = "guest disk log /dev/vda";
 /// How many machines are killed; `cargo xtask crash` says more.
 fn cycles() -> u64 {
     let asked = std::env::var("PLINTH_KILL_CYCLES");
-    asked.map_or(3, |number| number.parse().unwrap())
+    asked.map_or(2, |number| number.parse().unwrap())
 }
 
 /// Which records of the log `said` tells to be durable: their bytes and digest.

@@ -21,7 +21,7 @@ use crate::{check, crash, image, packages, workspace};
 const GUEST_TESTS: &str = "guest-tests";
 
 /// As many times is power cut; `cargo xtask crash` does it more often.
-const POWER_CUTS: u32 = 3;
+const POWER_CUTS: u32 = 2;
 const POWER_SEED: u64 = 1;
 
 /// No single test binary takes this long even where everything is emulated.
