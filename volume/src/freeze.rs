@@ -46,6 +46,7 @@ use rustix::io::Errno;
 
 use crate::BLOCK;
 use crate::entry::{Entry, Generation, State};
+use crate::field::{array, u32_at, u64_at};
 use crate::id::{SnapshotId, VolumeId};
 use crate::leaf::{self, Leaf, position};
 use crate::map::{BlockMap, MapError};
@@ -340,16 +341,18 @@ pub(crate) fn stage(file: &File) -> io::Result<Option<Stage>> {
 }
 
 /// Ends the freeze in `file`, whatever its stage: its moment does not come any
-/// more, or is of no use.
+/// more, or is of no use. What it `kept` is freed at once, though whoever writes
+/// the volume has the file open until the next block changes.
 ///
 /// # Errors
 /// It cannot be written.
-pub fn end(file: &File) -> io::Result<()> {
-    set_stage(file, Stage::Ended)
+pub fn end(file: &File, kept: &File) -> io::Result<()> {
+    set_stage(file, Stage::Ended)?;
+    kept.set_len(0)
 }
 
 /// Changes how far the freeze in `file` is.
-pub(crate) fn set_stage(file: &File, stage: Stage) -> io::Result<()> {
+fn set_stage(file: &File, stage: Stage) -> io::Result<()> {
     file.write_all_at(&stage.number().to_le_bytes(), STATE)
 }
 
@@ -484,8 +487,8 @@ impl Header {
     }
 
     fn decode(bytes: &[u8; SIZE]) -> Option<Self> {
-        let u32_at = |at: usize| u32::from_le_bytes(array(bytes, at));
-        let u64_at = |at: usize| u64::from_le_bytes(array(bytes, at));
+        let u32_at = |at: usize| u32_at(bytes, at);
+        let u64_at = |at: usize| u64_at(bytes, at);
         let whole = array(bytes, 0) == *MAGIC
             && u32_at(8) == VERSION
             && u32_at(SIZE - 4) == checksum(bytes);
@@ -531,11 +534,4 @@ fn checksum(bytes: &[u8; SIZE]) -> u32 {
     sum.update(&bytes[..12]);
     sum.update(&bytes[16..SIZE - 4]);
     sum.finalize()
-}
-
-/// The `N` bytes at `at`, which the caller knows to be there.
-fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut array = [0; N];
-    array.copy_from_slice(&bytes[at..at + N]);
-    array
 }

@@ -118,16 +118,6 @@ impl FrozenView {
         self.parts.take(&self.freeze, block, digest)
     }
 
-    /// Ends the freeze: nobody keeps anything for it any more.
-    ///
-    /// # Errors
-    /// It could not be ended.
-    pub fn end(self) -> io::Result<()> {
-        freeze::set_stage(&self.freeze, Stage::Ended)?;
-        // Whoever writes the volume has it open until the next block changes.
-        self.kept.set_len(0)
-    }
-
     fn entry(&mut self, block: u32) -> io::Result<Entry> {
         let (number, index) = position(block);
         match &self.leaf {

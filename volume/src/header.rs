@@ -27,6 +27,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::entry::{Entry, Generation, State};
+use crate::field::{array, u32_at, u64_at};
 use crate::id::VolumeId;
 use crate::size::VolumeSize;
 
@@ -154,8 +155,8 @@ impl Header {
     }
 
     fn decode(bytes: &[u8; SIZE]) -> Result<Self, BadHeader> {
-        let u32_at = |at: usize| u32::from_le_bytes(array(bytes, at));
-        let u64_at = |at: usize| u64::from_le_bytes(array(bytes, at));
+        let u32_at = |at: usize| u32_at(bytes, at);
+        let u64_at = |at: usize| u64_at(bytes, at);
         if array(bytes, 0) != *MAGIC {
             return Err(BadHeader::NotAMap);
         }
@@ -194,13 +195,6 @@ fn read_up_to(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> 
         }
     }
     Ok(())
-}
-
-/// The `N` bytes at `at`, which the caller knows to be there.
-fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut array = [0; N];
-    array.copy_from_slice(&bytes[at..at + N]);
-    array
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::field::u32_at;
 use crate::leaf;
 
 /// Where it begins in the file, in bytes.
@@ -176,10 +177,6 @@ fn checksum(head: &Sector, leaves: &[u8]) -> u32 {
     sum.update(&head[..24]);
     sum.update(leaves);
     sum.finalize()
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ pub mod check;
 pub mod cipher;
 pub mod entry;
 pub mod fetch;
+mod field;
 pub mod freeze;
 pub mod frozen;
 pub mod header;

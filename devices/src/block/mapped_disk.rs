@@ -339,7 +339,7 @@ impl MappedDisk {
                 // Its leaf is known, so this cannot fail.
                 let _ = self.map().loaded(answer.block);
             } else if absent {
-                self.give_up_on(answer.block);
+                self.give_up(|waits| blocks_of(waits).contains(&answer.block));
             }
         }
         if self.loader.as_ref().is_some_and(Loader::is_gone) {
@@ -354,22 +354,10 @@ impl MappedDisk {
         self.load_ahead();
     }
 
-    /// Fails what waits for `block`.
-    fn give_up_on(&mut self, block: u32) {
+    /// Fails those of the waiting operations that are `hopeless`.
+    fn give_up(&mut self, hopeless: impl Fn(&Operation) -> bool) {
         for slot in 0..self.waiting.len() {
-            let waits = self.waiting[slot].as_ref();
-            if waits.is_some_and(|operation| blocks_of(operation).contains(&block)) {
-                let operation = self.waiting[slot].take().expect("it was just seen");
-                self.waiting_count -= 1;
-                self.fail(slot, operation, not_loaded(false));
-            }
-        }
-    }
-
-    /// Fails all that waits for blocks.
-    fn give_up_waiting(&mut self) {
-        for slot in 0..self.waiting.len() {
-            if let Some(operation) = self.waiting[slot].take() {
+            if let Some(operation) = self.waiting[slot].take_if(|waits| hopeless(waits)) {
                 self.waiting_count -= 1;
                 self.fail(slot, operation, not_loaded(false));
             }
@@ -433,7 +421,7 @@ impl MappedDisk {
         };
         let idle = self.loader.as_ref().is_some_and(Loader::is_idle);
         let end = self.map().header().size.blocks();
-        if from < end || !idle || !self.map().begin_settling().is_empty() {
+        if from < end || !idle || self.map().unsettled() > 0 {
             return;
         }
         // Blocks that could not be loaded are looked for again.
@@ -499,7 +487,7 @@ impl Disk for MappedDisk {
         };
         if deadline.saturating_duration_since(Instant::now()) < LAST_MOMENT {
             // A guest can do with an error, and not without its disk.
-            return self.give_up_waiting();
+            return self.give_up(|_| true);
         }
         // One of the two is waited for, the other looked at now and then.
         let glance = deadline.min(Instant::now() + GLANCE);

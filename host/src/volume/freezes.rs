@@ -213,8 +213,7 @@ impl PendingSnapshot {
         if let Ok(files) = self.open() {
             // A machine that has the files open looks at this, also one that has
             // not begun yet.
-            let _ = freeze::end(&files.freeze);
-            let _ = files.kept.set_len(0);
+            let _ = freeze::end(&files.freeze, &files.kept);
         }
         for path in [self.kept(), self.freeze(), self.log()] {
             // What is left is removed by who opens the volume next.
