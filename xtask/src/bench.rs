@@ -4,6 +4,7 @@
 mod block;
 mod boot;
 pub(crate) mod limits;
+mod report;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

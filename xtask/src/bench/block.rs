@@ -11,9 +11,9 @@ use benches::peer::Peer;
 use clap::Args;
 use guest_images::Cache;
 use guest_images::emulator::mended;
-use serde::Serialize;
 use serde_json::json;
 
+use super::report::Report;
 use super::{Format, emulator_name, plinth};
 use crate::guest::outer_config;
 use crate::image;
@@ -51,30 +51,11 @@ pub(super) struct Block {
     output: Format,
 }
 
-/// What all monitors did.
-#[derive(Debug, Default, Serialize)]
-struct Report {
-    peers: Vec<Outcome>,
-    not_found: Vec<&'static str>,
-    failed: Vec<String>,
-}
-
 impl Block {
-    /// A monitor that fails is said and does not stop the others.
+    /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
         let bench = self.bench()?;
-        let mut report = Report::default();
-        for (peer, program) in self.peers()? {
-            let Some(program) = program else {
-                report.not_found.push(peer.name);
-                continue;
-            };
-            eprintln!("measuring {}", peer.name);
-            match bench.measure(peer, &program) {
-                Ok(outcome) => report.peers.push(outcome),
-                Err(error) => report.failed.push(format!("{}: {error:#}", peer.name)),
-            }
-        }
+        let report = Report::of(self.peers()?, |peer, program| bench.measure(peer, program));
         match self.output {
             Format::Text => {
                 report.print(&bench.jobs);
@@ -151,7 +132,7 @@ fn named(name: &str) -> Result<&'static Peer> {
     }
 }
 
-impl Report {
+impl Report<Outcome> {
     fn print(&self, jobs: &[Job]) {
         println!("{}\n", table(jobs, &self.peers));
         for outcome in &self.peers {
@@ -165,11 +146,6 @@ impl Report {
             println!("  mean latency in µs: {}", latencies.join(", "));
             println!("  {} outer machines stalled", outcome.stalls);
         }
-        for name in &self.not_found {
-            println!("{name}: not on PATH");
-        }
-        for failure in &self.failed {
-            println!("failed: {failure}");
-        }
+        self.print_unmeasured();
     }
 }

@@ -10,9 +10,9 @@ use benches::table;
 use clap::Args;
 use guest_images::Cache;
 use guest_images::emulator::mended;
-use serde::Serialize;
 use serde_json::json;
 
+use super::report::Report;
 use super::{Format, emulator_name, plinth};
 use crate::guest::outer_config;
 use crate::{image, workspace};
@@ -48,21 +48,10 @@ pub(super) struct Boot {
 }
 
 impl Boot {
-    /// A monitor that fails is said and does not stop the others.
+    /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
         let bench = self.bench()?;
-        let mut report = Report::default();
-        for (peer, program) in self.peers()? {
-            let Some(program) = program else {
-                report.not_found.push(peer.name);
-                continue;
-            };
-            eprintln!("measuring {}", peer.name);
-            match bench.measure(peer, &program) {
-                Ok(outcome) => report.peers.push(outcome),
-                Err(error) => report.failed.push(format!("{}: {error:#}", peer.name)),
-            }
-        }
+        let report = Report::of(self.peers()?, |peer, program| bench.measure(peer, program));
         match self.output {
             Format::Text => {
                 report.print();
@@ -119,15 +108,7 @@ impl Boot {
     }
 }
 
-/// What all monitors did.
-#[derive(Debug, Default, Serialize)]
-struct Report {
-    peers: Vec<Outcome>,
-    not_found: Vec<&'static str>,
-    failed: Vec<String>,
-}
-
-impl Report {
+impl Report<Outcome> {
     /// Whether every monitor that was found was measured, and repeatably.
     fn is_sound(&self) -> bool {
         let repeats = |peer: &Outcome| table::spread(peer) <= TOLERANCE;
@@ -149,11 +130,6 @@ impl Report {
                 outcome.stalls
             );
         }
-        for name in &self.not_found {
-            println!("{name}: not on PATH");
-        }
-        for failure in &self.failed {
-            println!("failed: {failure}");
-        }
+        self.print_unmeasured();
     }
 }
