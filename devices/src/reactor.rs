@@ -18,7 +18,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,6 +29,9 @@ use event_manager::{
 
 use crate::thread;
 
+use deference::Deference;
+
+mod deference;
 pub mod threads;
 
 /// How long a worker that is lost sleeps at a time, unless it finishes.
@@ -78,6 +81,12 @@ pub trait Worker: Any + Send {
 
     /// A descriptor changed. Handles what there is to do without blocking.
     fn ready(&mut self, token: Token);
+
+    /// Requests of its guest that it took on since it was last asked; asked
+    /// after each wake. Left out by a worker that has few.
+    fn taken(&mut self) -> u32 {
+        0
+    }
 
     /// Finishes or abandons what is in flight. Called once, just before the
     /// worker is moved back; no `ready` follows.
@@ -141,6 +150,8 @@ impl<W> From<Refused<W>> for ReactorError {
 /// What the event manager holds: a worker, erased.
 struct Slot {
     worker: Box<dyn Worker>,
+    /// Where its reactor counts requests.
+    taken: Arc<AtomicU32>,
     /// Why one of its descriptors is not watched.
     unwatched: Option<ReactorError>,
 }
@@ -157,6 +168,7 @@ impl Slot {
 impl MutEventSubscriber for Slot {
     fn process(&mut self, events: Events, _: &mut EventOps) {
         self.worker.ready(events.data());
+        self.taken.fetch_add(self.worker.taken(), Ordering::Relaxed);
     }
 
     fn init(&mut self, ops: &mut EventOps) {
@@ -189,14 +201,22 @@ impl Reactor {
     /// No descriptor or no thread is to be had.
     pub fn spawn(name: &str) -> io::Result<Self> {
         let mut manager = EventManager::<Slot>::new().map_err(io::Error::other)?;
-        let handle = ReactorHandle(manager.remote_endpoint());
+        let handle = ReactorHandle {
+            endpoint: manager.remote_endpoint(),
+            taken: Arc::default(),
+        };
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let (stopped, taken) = (Arc::clone(&stop), Arc::clone(&handle.taken));
         let thread = thread::builder(name).spawn(move || {
+            let mut deference = Deference::new();
             while !stopped.load(Ordering::Acquire) {
                 if let Err(error) = manager.run() {
                     log::error!("the I/O thread ends: {error}");
                     break;
+                }
+                if let Some(defers) = deference.woken(taken.swap(0, Ordering::Relaxed)) {
+                    // Without it the guest is only slower.
+                    let _ = deference::defer(defers);
                 }
             }
         })?;
@@ -217,7 +237,7 @@ impl Drop for Reactor {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         // The thread may have ended already; then there is nobody to wake.
-        let _ = self.handle.0.kick();
+        let _ = self.handle.endpoint.kick();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -226,7 +246,10 @@ impl Drop for Reactor {
 
 /// Attaches workers to a reactor. Never used from the reactor's own thread.
 #[derive(Clone)]
-pub struct ReactorHandle(RemoteEndpoint<Slot>);
+pub struct ReactorHandle {
+    endpoint: RemoteEndpoint<Slot>,
+    taken: Arc<AtomicU32>,
+}
 
 impl ReactorHandle {
     /// Moves `worker` into the reactor.
@@ -238,12 +261,13 @@ impl ReactorHandle {
     pub fn attach<W: Worker>(&self, worker: W) -> Result<Attached<W>, Refused<W>> {
         let slot = Slot {
             worker: Box::new(worker),
+            taken: Arc::clone(&self.taken),
             unwatched: None,
         };
         // What is sent to a reactor that ends is lost: send where it lies.
         let parcel = Arc::new(Mutex::new(Some(slot)));
         let sent = Arc::clone(&parcel);
-        let attached = self.0.call_blocking(move |ops| {
+        let attached = self.endpoint.call_blocking(move |ops| {
             let mut parcel = sent.lock().unwrap_or_else(PoisonError::into_inner);
             let slot = parcel.take().expect("a parcel is opened once");
             let id = ops.add_subscriber(slot);
@@ -288,7 +312,7 @@ impl<W: Worker> Attached<W> {
     /// request that the kernel still works on may write to its buffers.
     pub fn detach(self, patience: Duration) -> Result<W, ReactorError> {
         let id = self.id;
-        let slot = self.reactor.0.call_blocking(move |ops| {
+        let slot = self.reactor.endpoint.call_blocking(move |ops| {
             let mut slot = ops.remove_subscriber(id)?;
             if !slot.worker.drain(Instant::now() + patience) {
                 outlive(slot.worker);

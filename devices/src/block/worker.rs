@@ -56,6 +56,8 @@ pub(super) struct BlockWorker {
     writethrough: Arc<AtomicBool>,
     counters: Arc<Counters>,
     errors: LogLimit,
+    /// Requests taken on since the reactor last asked.
+    taken: u32,
     /// When the requests at hand were taken on, once there are any.
     accepting: Option<Nanos>,
     /// Requests were answered since the driver was last notified.
@@ -87,6 +89,7 @@ impl BlockWorker {
             writethrough,
             counters,
             errors: LogLimit::default(),
+            taken: 0,
             accepting: None,
             answered: false,
             broken: false,
@@ -143,6 +146,7 @@ impl BlockWorker {
                 return Ok(End::Empty);
             }
             self.slots.occupy();
+            self.taken += 1;
             self.begin(slot)?;
         }
     }
@@ -324,6 +328,10 @@ impl Worker for BlockWorker {
         if let Err(fault) = outcome {
             self.break_down(fault);
         }
+    }
+
+    fn taken(&mut self) -> u32 {
+        std::mem::take(&mut self.taken)
     }
 
     fn drain(&mut self, deadline: Instant) -> bool {
