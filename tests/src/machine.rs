@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::running::Running;
-use crate::{BOUND, Outcome, Terminal, images};
+use crate::{BOUND, Outcome, Terminal, images, volumes};
 
 /// What it is called.
 pub(crate) const NAME: &str = "web";
@@ -24,14 +24,16 @@ const RUNTIME: &str = "PLINTH_RUNTIME_DIR";
 #[derive(Debug)]
 pub struct Machine {
     directory: TempDir,
+    /// The data directory, if it has volumes.
+    data: Option<PathBuf>,
 }
 
 impl Machine {
     /// Has `run`, a `plinth run --detach`, start it.
     #[track_caller]
-    pub(crate) fn start(mut run: Command) -> Self {
+    pub(crate) fn start(mut run: Command, data: Option<PathBuf>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let machine = Self { directory };
+        let machine = Self { directory, data };
         run.env(RUNTIME, machine.runtime()).stdin(Stdio::null());
         let started = Running::spawn(run).end().ends_with(0);
         assert_eq!(started.console, format!("{NAME}\n"), "{started}");
@@ -43,6 +45,16 @@ impl Machine {
     #[track_caller]
     pub fn vm(&self, words: &str) -> String {
         self.asked(words).ends_with(0).console
+    }
+
+    /// Has `plinth` do what `words` say where this machine runs, such as
+    /// `snapshot create --vm web`, and gives what was printed.
+    #[track_caller]
+    pub fn host(&self, words: &str) -> String {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let mut command = self.plinth(&words);
+        command.stdin(Stdio::null());
+        Running::spawn(command).end().ends_with(0).console
     }
 
     /// Asserts that what `words` say is refused with exit status `code` and a
@@ -153,6 +165,7 @@ impl Machine {
     fn plinth(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(images::program("plinth"));
         command.args(arguments).env(RUNTIME, self.runtime());
+        command.envs(self.data.as_ref().map(|data| (volumes::DATA, data)));
         command
     }
 }

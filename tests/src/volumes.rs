@@ -1,5 +1,8 @@
 //! Volumes of a test's own: a data directory, and `plinth` that uses it.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -42,6 +45,17 @@ impl Volumes {
         for part in parts {
             outcome.complains(part);
         }
+    }
+
+    /// A new key for encrypted volumes, in a file.
+    #[track_caller]
+    pub fn key(&self) -> PathBuf {
+        let key = self.directory.path().join("key");
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&key);
+        let bytes: Vec<u8> = (0..32).collect();
+        file.unwrap().write_all(&bytes).unwrap();
+        key
     }
 
     /// The file with what the guest of volume `name` sees.

@@ -79,3 +79,70 @@ fn a_snapshot_is_what_was_there_at_one_moment_and_makes_a_volume_at_once() {
         volumes.plinth(&format!("volume check {name}"));
     }
 }
+
+#[test]
+fn snapshots_of_all_volumes_of_a_machine_are_of_one_moment() {
+    let volumes = Volumes::new();
+    let key = volumes.key();
+    volumes.plinth("volume create plain --size 64MiB");
+    volumes.plinth(&format!(
+        "volume create secret --size 64MiB --encrypted --key-file {}",
+        key.display()
+    ));
+    let web = Guest::new().volume(&volumes, "plain").detach();
+    let mut console = web.console();
+    console.wait_for("plinth-init: shell");
+    web.vm("attach --volume secret");
+    console.type_in(
+        "until [ -b /dev/vdb ]; do sleep 0.1; done; guest disk log-both /dev/vda /dev/vdb\n",
+    );
+    console.wait_for(&acknowledgement(20));
+    let before = last_acknowledged(&console.said());
+    let snapshots = web.host("snapshot create --vm web --wait");
+    let told: Vec<&str> = snapshots.lines().collect();
+    assert_eq!(told.len(), 2, "{snapshots}");
+    console.wait_for(&acknowledgement(before + 10));
+    web.vm("kill");
+
+    let of = |name: &str| {
+        let list = volumes.plinth("snapshot list --output json");
+        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+        let mut list = list.as_array().unwrap().iter();
+        let one = list.find(|one| one["volume_name"] == name).unwrap();
+        one["id"].as_str().unwrap().to_owned()
+    };
+    volumes.plinth(&format!("volume create old --from {}", of("plain")));
+    volumes.plinth(&format!("volume create older --from {}", of("secret")));
+    let outcome = Guest::new()
+        .volume(&volumes, "old")
+        .volume(&volumes, "older")
+        .command("guest disk count /dev/vda; guest disk count /dev/vdb")
+        .run()
+        .succeeds();
+    let counted = |device: &str| {
+        let said = outcome.console.lines().map(str::trim_end);
+        let mut counts = said.filter_map(|line| {
+            let (count, of) = line.strip_prefix("disk: counted ")?.split_once(" of ")?;
+            (of == device).then(|| count.parse::<u64>().unwrap())
+        });
+        counts.next().unwrap()
+    };
+    let (plain, secret) = (counted("/dev/vda"), counted("/dev/vdb"));
+    // Each record was durable on the one before it was written to the other.
+    assert!(
+        plain == secret || plain == secret + 1,
+        "{plain} and {secret}"
+    );
+    assert!(secret + 1 >= before, "{secret} of {before}");
+    // What is encrypted is nowhere to be read, and nothing is without its key.
+    let data = std::fs::read(volumes.data("secret")).unwrap();
+    let record = &records(7)[6 * 4096..];
+    assert!(!data.chunks(record.len()).any(|bytes| bytes == record));
+    std::fs::write(&key, [7; 32]).unwrap();
+    for name in ["secret", "older"] {
+        let guest = Guest::new().volume(&volumes, name);
+        let refused = guest.run().ends_with(2);
+        refused.complains("key");
+        assert_eq!(refused.console, "", "the guest has not started");
+    }
+}

@@ -148,7 +148,7 @@ fn setup(config: &OuterConfig) -> Result<Setup> {
     }
     // One processor until the devices are found; the agent starts the others.
     let append = format!(
-        "maxcpus=1 nokaslr mitigations=off tsc=reliable tsc_early_khz={} quiet loglevel=4",
+        "maxcpus=1 nokaslr mitigations=off cryptomgr.notests tsc=reliable tsc_early_khz={} quiet loglevel=4",
         tsc::khz()
     );
     let program = config.emulator.as_deref();

@@ -1,7 +1,7 @@
 //! `guest disk`: writes a known stream to a block device, digests what a
 //! device holds, or checks it against the stream; or writes a log that tells
-//! what is durable. Reads see the device, not
-//! this kernel's cache.
+//! what is durable, and counts its records. Reads see the device, not this
+//! kernel's cache.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -14,8 +14,10 @@ use super::{Outcome, print, size, usage};
 pub(super) fn run(words: &[&str]) -> Outcome {
     match *words {
         ["write", device, bytes, seed] => write(device, size::parse(bytes)?, seed.parse()?),
-        ["log", device] => log(device, 1),
-        ["log", device, first] => log(device, first.parse()?),
+        ["log", device] => log(&[device], 1),
+        ["log", device, first] => log(&[device], first.parse()?),
+        ["log-both", first, second] => log(&[first, second], 1),
+        ["count", device] => count(device),
         ["hash", device, bytes] => hash(device, size::parse(bytes)?),
         ["verify", device, bytes, seed] => verify(device, size::parse(bytes)?, seed.parse()?),
         _ => usage(),
@@ -44,21 +46,45 @@ fn write(device: &str, bytes: u64, seed: u64) -> Outcome {
 const RECORD: usize = 4096;
 
 /// Writes one record after another, each full of its number, from `first` on,
-/// which is at least 1, and says of each when it is durable. Ends when the
-/// device fails or is full.
-fn log(device: &str, first: u64) -> Outcome {
-    let mut file = OpenOptions::new().write(true).open(device)?;
+/// which is at least 1, and says of each when it is durable. With several
+/// devices, each record goes to one after the other, and is durable on the one
+/// before it is written to the next. Ends when a device fails or is full.
+fn log(devices: &[&str], first: u64) -> Outcome {
     let before = first.checked_sub(1).ok_or("records are counted from 1")?;
-    file.seek(SeekFrom::Start(before * RECORD as u64))?;
-    for number in first.. {
-        let record = number.to_le_bytes().repeat(RECORD / 8);
-        let written = file.write_all(&record).and_then(|()| file.sync_data());
-        if let Err(error) = written {
-            print(format_args!("disk: log ends {error}"))?;
-            return Ok(());
-        }
-        print(format_args!("disk: acknowledged {number} of {device}"))?;
+    let mut files = Vec::with_capacity(devices.len());
+    for device in devices {
+        let mut file = OpenOptions::new().write(true).open(device)?;
+        file.seek(SeekFrom::Start(before * RECORD as u64))?;
+        files.push((device, file));
     }
+    for number in first.. {
+        let record = record(number);
+        for (device, file) in &mut files {
+            let written = file.write_all(&record).and_then(|()| file.sync_data());
+            if let Err(error) = written {
+                print(format_args!("disk: log ends {error}"))?;
+                return Ok(());
+            }
+            print(format_args!("disk: acknowledged {number} of {device}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn record(number: u64) -> Vec<u8> {
+    number.to_le_bytes().repeat(RECORD / 8)
+}
+
+/// Says how many records there are from the first on, each whole.
+fn count(device: &str) -> Outcome {
+    let mut file = File::open(device)?;
+    fadvise(&file, 0, None, Advice::DontNeed)?;
+    let mut found = vec![0; RECORD];
+    let mut count = 0;
+    while file.read_exact(&mut found).is_ok() && found == record(count + 1) {
+        count += 1;
+    }
+    print(format_args!("disk: counted {count} of {device}"))?;
     Ok(())
 }
 

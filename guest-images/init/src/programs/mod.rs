@@ -24,6 +24,8 @@ type Outcome = Result<(), Box<dyn Error>>;
 const USAGE: &str = "usage: guest report
        guest disk write DEVICE BYTES SEED | hash DEVICE BYTES | verify DEVICE BYTES SEED
        guest disk log DEVICE [FIRST]
+       guest disk log-both FIRST SECOND
+       guest disk count DEVICE
        guest discard DEVICE OFFSET BYTES
        guest zero DEVICE OFFSET BYTES
        guest net send ADDRESS:PORT BYTES SEED | receive ADDRESS:PORT | echo PORT
