@@ -111,6 +111,8 @@ fn snapshots_of_all_volumes_of_a_machine_are_of_one_moment() {
         let one = list.find(|one| one["volume_name"] == name).unwrap();
         one["id"].as_str().unwrap().to_owned()
     };
+    let shown = volumes.plinth(&format!("snapshot show {}", of("secret")));
+    assert!(shown.contains(&*key.to_string_lossy()), "{shown}");
     volumes.plinth(&format!("volume create old --from {}", of("plain")));
     volumes.plinth(&format!("volume create older --from {}", of("secret")));
     let outcome = Guest::new()

@@ -10,6 +10,7 @@ use crate::option::duration::for_a_person;
 use crate::snapshot::manifest::Header;
 use crate::snapshot::record::Record;
 use crate::snapshot::under_way::UnderWay;
+use crate::volume::encryption::Encryption;
 
 /// Snapshot `id`, or why it is damaged.
 pub(super) fn describe(id: SnapshotId, record: &Result<Record, Error>) -> Value {
@@ -25,6 +26,7 @@ pub(super) fn describe(id: SnapshotId, record: &Result<Record, Error>) -> Value 
             "created": record.created,
             "description": record.description,
             "encrypted": record.encryption.is_some(),
+            "encryption": encryption(record),
         }),
         Err(error) => json!({
             "id": id.to_string(),
@@ -32,6 +34,15 @@ pub(super) fn describe(id: SnapshotId, record: &Result<Record, Error>) -> Value 
             "reason": error.report(),
         }),
     }
+}
+
+/// With what it is encrypted, and where the key was.
+fn encryption(record: &Record) -> Option<String> {
+    let encryption = serde_json::from_value::<Encryption>(record.encryption.clone()?);
+    Some(encryption.map_or_else(
+        |_| "in a way that this plinth does not know".to_owned(),
+        |encryption| encryption.to_string(),
+    ))
 }
 
 /// The same, with what its manifest says.
@@ -56,6 +67,7 @@ pub(super) fn describe_under_way(snapshot: &UnderWay) -> Value {
         "volume_name": record.name,
         "created": plan.map(|plan| plan.created),
         "encrypted": record.encryption.is_some(),
+        "encryption": record.encryption.as_ref().map(ToString::to_string),
     });
     if let Ok(progress) = snapshot.progress() {
         document["blocks"] = progress.blocks.into();

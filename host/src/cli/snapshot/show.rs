@@ -63,7 +63,6 @@ fn rows(document: &Value) -> Vec<Vec<String>> {
     let amount = |field: &str| number(field).map(|bytes| BinaryBytes(bytes).to_string());
     let taken = age(document).map(|age| format!("{age} ago"));
     let volume = || Some(format!("{}, {}", text("volume_name")?, text("volume")?));
-    let encrypted = document["encrypted"] == true;
     let rows = [
         ("id", text("id")),
         ("state", Some(state(document))),
@@ -74,7 +73,7 @@ fn rows(document: &Value) -> Vec<Vec<String>> {
         ("stored", amount("stored_bytes")),
         ("taken", taken),
         ("parent", text("parent")),
-        ("encrypted", encrypted.then(|| "yes".into())),
+        ("encrypted", text("encryption")),
         ("description", some_text("description")),
     ];
     let row = |(title, value): (&str, Option<String>)| Some(vec![title.into(), value?]);
