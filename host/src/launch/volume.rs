@@ -84,11 +84,15 @@ fn open_volume(mut volume: Volume, option: &VolumeOption) -> Result<OpenVolume, 
     } else {
         Access::Exclusive
     };
+    if access == Access::Shared {
+        // Before who loads it is asked to make way.
+        volume.expect_loaded()?;
+    }
     let data = volume.open(access, options.direct)?;
     let mapping = match access {
         Access::Exclusive => Some(mapping(&volume)?),
         // What nobody writes to is its data, and no more.
-        Access::Shared => volume.expect_loaded().map(|()| None)?,
+        Access::Shared => None,
     };
     let disk = BlockConfig {
         file: data,

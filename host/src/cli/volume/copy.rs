@@ -11,7 +11,7 @@ use crate::volume::root;
 use crate::volume::selector::Selector;
 
 use super::super::Outcome;
-use super::load::load_behind;
+use super::load::go_on;
 
 /// Make a volume that holds what another does, and print its id
 ///
@@ -57,10 +57,7 @@ impl Copy {
             );
         }
         println!("{}", copied.volume.record().id);
-        // That of a copy from a snapshot is left to who needs it.
-        if copied.volume.record().copy_of.is_some() {
-            load_behind(&copied.volume)?;
-        }
+        go_on(&copied.volume)?;
         Ok(ExitStatus::Success)
     }
 }

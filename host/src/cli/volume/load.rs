@@ -82,6 +82,14 @@ impl Load {
     }
 }
 
+/// Goes on to fill a copy: who did so has made way for this command.
+pub(super) fn go_on(volume: &Volume) -> Result<(), Error> {
+    match volume.record().copy_of {
+        Some(_) if !volume.is_loaded()? => load_behind(volume),
+        _ => Ok(()),
+    }
+}
+
 /// Loads what `volume` lacks in another process, which this one does not wait
 /// for.
 pub(super) fn load_behind(volume: &Volume) -> Result<(), Error> {
