@@ -275,28 +275,35 @@ impl Freeze {
         Ok(Self::new(file, kept, header.plan, moment))
     }
 
-    /// Goes on with one that a former writer of the volume began.
+    /// Goes on with one that a former writer of the volume began. `None` if it is
+    /// over: it may have come to its end since it was opened.
     ///
     /// # Errors
-    /// It is damaged, of another volume, or not under way.
-    pub fn resume(file: File, kept: File, map: &BlockMap) -> Result<Self, FreezeError> {
+    /// It is damaged, of another volume, or has not begun.
+    pub fn resume(file: File, kept: File, map: &BlockMap) -> Result<Option<Self>, FreezeError> {
         let header = Header::read(&file)?;
         check_volume(&header, map)?;
-        let (Stage::Begun, Some(moment)) = (header.stage, header.moment) else {
-            return Err(FreezeError::Stage(header.stage));
+        let moment = match (header.stage, header.moment) {
+            (Stage::Begun, Some(moment)) => moment,
+            (Stage::Ended | Stage::Broken, _) => return Ok(None),
+            (stage, _) => return Err(FreezeError::Stage(stage)),
         };
         let freeze = Self::new(file, kept, header.plan, moment);
         if freeze.is_durable() {
             // The former writer may have been killed before it had waited.
             let len = freeze.kept.metadata().map_err(FreezeError::Read)?.len();
             if len != moment.size.bytes() {
-                return Err(FreezeError::Damaged);
+                // It is cut to nothing after its end.
+                return match freeze.is_over() {
+                    true => Ok(None),
+                    false => Err(FreezeError::Damaged),
+                };
             }
             for file in [&freeze.kept, &freeze.file] {
                 fdatasync(file).map_err(|errno| FreezeError::Write(errno.into()))?;
             }
         }
-        Ok(freeze)
+        Ok(Some(freeze))
     }
 
     fn new(file: File, kept: File, plan: Plan, moment: Moment) -> Self {

@@ -26,7 +26,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FallocateFlags, fallocate};
 use volume::BLOCK;
 use volume::entry::State;
-use volume::freeze::{Freeze, FreezeError, Stage};
+use volume::freeze::{Freeze, FreezeError};
 use volume::map::{Batch, BlockMap, MapError};
 use volume::size::VolumeSize;
 
@@ -36,7 +36,7 @@ use super::loader::{Loader, not_loaded};
 
 /// Snapshots and copies under way at a time: as many snapshots as on EBS (5 for
 /// each volume), and as many copies.
-const MOST_FREEZES: usize = 10;
+pub const MOST_FREEZES: usize = 10;
 
 /// Blocks that are loaded at a time though nobody waits for them.
 const BACKGROUND: usize = 2;
@@ -145,15 +145,8 @@ impl MappedDisk {
             map.grow(grown).map_err(MappingError::Grow)?;
         }
         let freezes = mapping.freezes.into_iter();
-        let freezes = freezes.map(|files| Freeze::resume(files.freeze, files.kept, &map));
-        // It may have been stored, or given up, since it was opened.
-        let is_over = |freeze: &Result<Freeze, FreezeError>| {
-            matches!(
-                freeze,
-                Err(FreezeError::Stage(Stage::Ended | Stage::Broken))
-            )
-        };
-        let freezes = freezes.filter(|freeze| !is_over(freeze));
+        let freezes =
+            freezes.filter_map(|files| Freeze::resume(files.freeze, files.kept, &map).transpose());
         let freezes = freezes.collect::<Result<Vec<_>, _>>()?;
         let depth = inner.info().depth;
         Ok(Self {

@@ -48,6 +48,23 @@ pub(super) enum Unclaimed {
 /// # Errors
 /// It is in use, was deleted meanwhile, or cannot be opened.
 pub(super) fn claim(directory: &Path, access: Access, direct: bool) -> Result<File, Unclaimed> {
+    claim_by(directory, access, direct, true)
+}
+
+/// The same, for writing, but leaves the volume to who fills it already.
+///
+/// # Errors
+/// As for [`claim`].
+pub(super) fn claim_to_fill(directory: &Path) -> Result<File, Unclaimed> {
+    claim_by(directory, Access::Exclusive, false, false)
+}
+
+fn claim_by(
+    directory: &Path,
+    access: Access,
+    direct: bool,
+    ends_loaders: bool,
+) -> Result<File, Unclaimed> {
     let path = directory.join("data");
     let data = open(&path, access, direct).map_err(|why| {
         if directory.exists() {
@@ -56,7 +73,7 @@ pub(super) fn claim(directory: &Path, access: Access, direct: bool) -> Result<Fi
             Unclaimed::Deleted
         }
     })?;
-    take(&data, access)?;
+    take(&data, access, ends_loaders)?;
     match is_named(&data, &path) {
         Ok(true) => Ok(data),
         Ok(false) => Err(Unclaimed::Deleted),
@@ -64,8 +81,8 @@ pub(super) fn claim(directory: &Path, access: Access, direct: bool) -> Result<Fi
     }
 }
 
-/// Locks `data`. Who only fills the volume makes way.
-fn take(data: &File, access: Access) -> Result<(), Unclaimed> {
+/// Locks `data`. Who only fills the volume is ended, or left alone.
+fn take(data: &File, access: Access, ends_loaders: bool) -> Result<(), Unclaimed> {
     for _ in 0..ATTEMPTS {
         match lock(data, access) {
             Ok(()) => return Ok(()),
@@ -78,10 +95,10 @@ fn take(data: &File, access: Access) -> Result<(), Unclaimed> {
             User::Machine(_) | User::Process(_) => None,
         });
         match loaders.next() {
-            Some(pid) => end_loader(pid),
+            Some(pid) if ends_loaders => end_loader(pid),
             // It has just been let go of, or one may not look.
             None if users.is_empty() => {}
-            None => return Err(Unclaimed::InUse(Usage::InUse(users))),
+            _ => return Err(Unclaimed::InUse(Usage::InUse(users))),
         }
     }
     Err(Unclaimed::InUse(Usage::InUse(users_of(data))))

@@ -54,6 +54,12 @@ impl Usage {
         Ok(Self::InUse(users(&data.metadata()?)))
     }
 
+    /// Whether nobody is known to use it but who fills it, and makes way.
+    pub fn is_loading(&self) -> bool {
+        let is_loader = |user: &User| matches!(user, User::Loader(_));
+        matches!(self, Self::InUse(users) if !users.is_empty() && users.iter().all(is_loader))
+    }
+
     /// The machines that it is attached to.
     pub fn machines(&self) -> impl Iterator<Item = &VmName> {
         let users = match self {

@@ -104,10 +104,12 @@ fn what_was_kept_for_a_copy_must_be_all_there() {
     let volume = frozen(id(2).into());
     let (file, kept) = (volume.freeze.file, volume.freeze.kept);
     let resume = |map| Freeze::resume(file.try_clone().unwrap(), kept.try_clone().unwrap(), map);
-    assert!(resume(&volume.map).unwrap().is_durable());
+    assert!(resume(&volume.map).unwrap().unwrap().is_durable());
     kept.set_len(BLOCK).unwrap();
     let refused = resume(&volume.map);
     assert!(matches!(refused, Err(FreezeError::Damaged)), "{refused:?}");
+    end(&file, &kept).unwrap();
+    assert!(resume(&volume.map).unwrap().is_none());
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Volume {
             .filter_map(|number| {
                 let file = self.file(&format!("freeze-{number}"));
                 let kept = self.file(&format!("kept-{number}"));
-                Freeze::resume(file, kept, self.map.as_ref().unwrap()).ok()
+                Freeze::resume(file, kept, self.map.as_ref().unwrap()).unwrap()
             })
             .collect();
     }
@@ -201,7 +201,7 @@ fn a_freeze_that_cannot_keep_a_block_is_broken_and_the_write_goes_on() {
     let kept = File::open(volume.directory.path().join("kept-1")).unwrap();
     let file = volume.file("freeze-1");
     let map = volume.map.as_ref().unwrap();
-    volume.freezes = vec![Freeze::resume(file, kept, map).unwrap()];
+    volume.freezes = vec![Freeze::resume(file, kept, map).unwrap().unwrap()];
     let mut view = volume.view(1);
     volume.write(1, 12);
     assert!(volume.freezes.is_empty());

@@ -10,8 +10,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 
-use devices::block::lock::Access;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
@@ -27,6 +26,7 @@ use super::turn::take_turn;
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::snapshot::store::Location;
+use crate::volume::blocks::Loaded;
 use crate::volume::directory::Volume;
 
 /// Blocks that are being loaded at a time.
@@ -34,6 +34,12 @@ const WINDOW: u32 = 8;
 
 /// Blocks that are loaded before they are made durable: 64 MiB of them.
 const BATCH: usize = 128;
+
+/// How long to wait before looking again whether somebody fills the volume.
+const GLANCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +51,7 @@ pub enum Filled {
 }
 
 /// Loads what `volume` lacks, at `rate` bytes in a second, until `stop` is
-/// readable. Snapshots are in `store`.
+/// readable; or waits until who does so already has. Snapshots are in `store`.
 ///
 /// # Errors
 /// The volume is in use, or a block cannot be had or written; what was loaded
@@ -56,7 +62,9 @@ pub fn fill(
     rate: Option<u64>,
     stop: BorrowedFd<'_>,
 ) -> Result<Filled, Error> {
-    let data = volume.open(Access::Exclusive, false)?;
+    let Some(data) = wait_for(volume, stop)? else {
+        return Ok(Filled::Stopped);
+    };
     if volume.is_loaded()? {
         volume.let_source_go()?;
         return Ok(Filled::Whole);
@@ -88,6 +96,26 @@ pub fn fill(
     Ok(filled)
 }
 
+/// Has `volume` to fill it, once nobody else does. `None` if `stop` is readable
+/// before.
+fn wait_for(volume: &mut Volume, stop: BorrowedFd<'_>) -> Result<Option<File>, Error> {
+    let progress = Progress::new("loading", volume.record().size.bytes());
+    loop {
+        if let Some(data) = volume.open_to_fill()? {
+            return Ok(Some(data));
+        }
+        // Its map may be being written to.
+        if let Ok(Loaded { blocks, absent }) = volume.loaded() {
+            progress.reach(u64::from(blocks - absent) * BLOCK);
+        }
+        let mut sources = [PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+        let stopped = retry_on_intr(|| poll(&mut sources, Some(&GLANCE)));
+        if stopped.map_err(|errno| failed(volume, errno.into()))? > 0 {
+            return Ok(None);
+        }
+    }
+}
+
 fn failed(volume: &Volume, error: io::Error) -> Error {
     Error::host(format!("volume '{}' cannot be filled", volume.name())).because(error)
 }
@@ -115,7 +143,8 @@ impl<'a> Filling<'a> {
         };
         let map = BlockMap::open(volume.open_map()?).map_err(|error| cannot(error.into()))?;
         let freezes = volume.open_freezes()?.into_iter();
-        let freezes = freezes.map(|files| Freeze::resume(files.freeze, files.kept, &map));
+        let freezes =
+            freezes.filter_map(|files| Freeze::resume(files.freeze, files.kept, &map).transpose());
         let freezes = freezes.collect::<Result<Vec<_>, _>>();
         let freezes = freezes.map_err(|error| cannot(error.into()))?;
         let (size, loaded) = (map.header().size, volume.loaded()?);

@@ -25,7 +25,9 @@ fn write(volume: &mut Volume, block: u32, byte: u8) {
     let data = open(volume.data());
     let mut map = BlockMap::open(open(volume.map())).unwrap();
     for files in volume.open_freezes().unwrap() {
-        let freeze = Freeze::resume(files.freeze, files.kept, &map).unwrap();
+        let freeze = Freeze::resume(files.freeze, files.kept, &map)
+            .unwrap()
+            .unwrap();
         assert!(freeze.before_change(&[block], &mut map, &data).unwrap());
     }
     map.touch(block).unwrap();
