@@ -148,3 +148,27 @@ fn snapshots_of_all_volumes_of_a_machine_are_of_one_moment() {
         assert_eq!(refused.console, "", "the guest has not started");
     }
 }
+
+#[test]
+fn a_copy_is_what_was_there_at_one_moment_and_a_machine_has_it_at_once() {
+    let volumes = Volumes::new();
+    volumes.plinth("volume create data --size 64MiB");
+    let guest = Guest::new().volume(&volumes, "data").command(LOG).start();
+    guest.wait_for(&acknowledgement(150));
+    let before = last_acknowledged(&guest.said());
+    volumes.plinth("volume copy data copy");
+    let reading = format!("guest disk hash /dev/vda {}", before * 4096);
+    let reader = Guest::new().volume(&volumes, "copy").command(&reading);
+    let outcome = reader.run().succeeds();
+    outcome.says(&format!("disk: holds /dev/vda {}", tally(before)));
+    // Its source has gone on meanwhile.
+    guest.wait_for(&acknowledgement(before + 50));
+    guest.signal(Signal::KILL);
+    let last = last_acknowledged(&guest.end().console);
+    volumes.plinth("volume load copy");
+    volumes.plinth("volume check data");
+    assert_holds_records(&volumes.data("data"), last);
+    volumes.plinth("volume delete data");
+    volumes.plinth("volume check copy");
+    assert_holds_records(&volumes.data("copy"), before);
+}

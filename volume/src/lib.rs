@@ -13,9 +13,9 @@
 //!              data          what the guest sees, byte for byte (or its
 //!                            ciphertext): a plain sparse file
 //!              map           state and generation of each block
-//!              freeze-SNAP   for a snapshot under way: what entries of the map
-//!                            were when it was taken
-//!              kept-SNAP     and what the blocks held that changed since
+//!              freeze-ID     for a snapshot under way, or a copy that lacks
+//!                            blocks: what entries of the map were at the moment
+//!              kept-ID       and what the blocks held that changed since
 //! ```
 //!
 //! An offset in the guest's disk is the same offset in `data`, always: nothing
@@ -35,10 +35,12 @@
 //!
 //! # Who changes what
 //!
-//! While a volume is attached, the process of the virtual machine alone changes
-//! `map` and `freeze-*`; the loader writes into `data` only the block that it
-//! was asked for, and only until it has answered. Readers of a frozen state
-//! (upload, copy) change nothing but the "taken" marks of its freeze.
+//! Whoever has locked `data` for writing alone changes `map` and `freeze-*`: the
+//! process of the virtual machine that the volume is attached to, or a command,
+//! such as the one that fills it. The loader writes into `data` only the block
+//! that it was asked for, and only until it has answered. Readers of a frozen
+//! state change nothing but the "taken" marks of its freeze, and its state when it
+//! is over.
 
 pub mod check;
 pub mod cipher;

@@ -84,11 +84,15 @@ fn open_volume(mut volume: Volume, option: &VolumeOption) -> Result<OpenVolume, 
     } else {
         Access::Exclusive
     };
+    if access == Access::Shared {
+        // Before who loads it is asked to make way.
+        volume.expect_loaded()?;
+    }
     let data = volume.open(access, options.direct)?;
     let mapping = match access {
         Access::Exclusive => Some(mapping(&volume)?),
         // What nobody writes to is its data, and no more.
-        Access::Shared => volume.expect_loaded().map(|()| None)?,
+        Access::Shared => None,
     };
     let disk = BlockConfig {
         file: data,
@@ -113,10 +117,9 @@ fn mapping(volume: &Volume) -> Result<Mapping, Error> {
     })
 }
 
-/// A connection to who loads what is still in the snapshot that the volume was
-/// made from; none if nothing is.
+/// A connection to who loads what the volume lacks; none if that is nothing.
 fn loader(volume: &Volume) -> Result<Option<OwnedFd>, Error> {
-    let store = Location::of_this_user()?;
+    let store = Location::of_volume(volume, None)?;
     loader::start(volume, &store, loader::RATE)
 }
 

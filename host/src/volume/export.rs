@@ -35,8 +35,9 @@ pub fn export(
     if path.symlink_metadata().is_ok() {
         return Err(refused("is there already").remedy("another path, or removing it"));
     }
-    let data = volume.open(Access::Shared, false)?;
+    // Before who loads it is asked to make way.
     volume.expect_loaded()?;
+    let data = volume.open(Access::Shared, false)?;
     let key = unlock(volume.record(), key)?;
     let data = Plaintext::new(&data, key.as_ref());
     let unfinished =

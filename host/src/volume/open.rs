@@ -12,7 +12,7 @@ use crate::amount::Amount;
 use crate::error::Error;
 use crate::shell::quoted;
 
-use super::claim::claim;
+use super::claim::{Unclaimed, claim, claim_to_fill};
 use super::directory::Volume;
 
 impl Volume {
@@ -50,6 +50,24 @@ impl Volume {
         // What was read before it was locked may have changed since.
         self.refresh()?;
         Ok(data)
+    }
+
+    /// Opens and locks `data` to fill the volume. `None` if somebody fills it
+    /// already.
+    ///
+    /// # Errors
+    /// It is in use otherwise, was deleted meanwhile, or is not as plinth left it.
+    pub fn open_to_fill(&mut self) -> Result<Option<File>, Error> {
+        let data = match claim_to_fill(self.directory()) {
+            Ok(data) => data,
+            Err(Unclaimed::InUse(usage)) if usage.is_loading() => return Ok(None),
+            Err(why) => return Err(why.explain(self.name(), Some(self.record().id))),
+        };
+        self.refresh()?;
+        if let Some(size) = self.interrupted_grow(&data)? {
+            self.complete_grow(size)?;
+        }
+        Ok(Some(data))
     }
 
     /// Opens the map for writing. The caller has locked `data` for that.

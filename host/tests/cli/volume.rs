@@ -1,6 +1,7 @@
 //! `plinth volume`, and volumes of machines that answer what a test says.
 
 mod attached;
+mod copies;
 mod encrypted;
 mod images;
 

@@ -21,15 +21,22 @@ use guest_tests::write_log::{assert_holds_records, last_acknowledged, records};
 use guest_tests::{Guest, images};
 use host::snapshot::block_reader::BlockReader;
 use host::snapshot::chunk;
+use host::snapshot::loader::source::Source;
 use host::snapshot::store::Location;
+use host::volume::copy::copy;
+use host::volume::directory::Volumes;
 use outer::Dice;
 use serde_json::Value;
+use volume::entry::State;
 
 const MOUNT: &str = "/mnt/crash";
 const DATA: &str = "/mnt/crash/plinth";
 
 /// The volume that a guest writes its log to.
 const LOG: &str = "log";
+
+/// What names of its copies begin with.
+const LIVE: &str = "live";
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -90,6 +97,8 @@ struct Ledger {
     volumes: BTreeMap<String, u64>,
     /// Snapshots of the log, with the records that each has at least.
     snapshots: BTreeMap<String, u64>,
+    /// Copies of the log, with the records that each has at least.
+    copies: BTreeMap<String, u64>,
 }
 
 impl Ledger {
@@ -106,10 +115,14 @@ impl Ledger {
                 ["ack", "snapshot", id, count] => {
                     ledger.snapshots.insert(id.to_owned(), number(count));
                 }
+                ["ack", "copy", name, count] => {
+                    ledger.copies.insert(name.to_owned(), number(count));
+                }
                 // From here on it may be there or not.
                 ["ack", "deleting", name] => {
                     ledger.volumes.remove(name);
                     ledger.snapshots.remove(name);
+                    ledger.copies.remove(name);
                 }
                 _ => {}
             }
@@ -126,6 +139,14 @@ fn verify(ledger: &Ledger) {
     let volumes = list.as_array().unwrap();
     for volume in volumes {
         let name = volume["name"].as_str().unwrap();
+        if ledger.copies.contains_key(name) {
+            // Whoever checks it has it filled afterwards.
+            continue;
+        }
+        if name.starts_with(LIVE) {
+            plinth(&format!("volume delete {name}")).unwrap();
+            continue;
+        }
         // A grow that was interrupted is completed; nothing else needs it.
         plinth(&format!("volume check {name} --repair")).unwrap();
         plinth(&format!("volume check {name}")).unwrap();
@@ -151,6 +172,9 @@ fn verify(ledger: &Ledger) {
         assert!(found.contains(&**id), "snapshot {id} is lost");
         assert_snapshot_holds(id, *count);
     }
+    for (name, count) in &ledger.copies {
+        assert_copy_holds(name, *count);
+    }
     plinth("snapshot collect").unwrap();
     println!(
         "verified {} records {} volumes {} snapshots",
@@ -158,6 +182,42 @@ fn verify(ledger: &Ledger) {
         volumes.len(),
         found.len()
     );
+}
+
+/// Asserts that the first `count` records are in copy `name` of the log: in its
+/// own data, or where it has its blocks from. Some are filled then, others stay as
+/// they are.
+fn assert_copy_holds(name: &str, count: u64) {
+    let volumes = Volumes::at(&PathBuf::from(DATA));
+    let copy = volumes.find(&name.parse().unwrap()).unwrap();
+    let store = Location::Directory(PathBuf::from(DATA).join("snapshots"));
+    let loaded = copy.is_loaded().unwrap();
+    let mut source = (!loaded).then(|| Source::open(&copy, &store).unwrap());
+    let mut map = copy.read_map().unwrap();
+    let data = File::open(copy.data()).unwrap();
+    let expected = records(count);
+    let mut block = chunk::empty();
+    for (index, expected) in (0..).zip(expected.chunks(block.len())) {
+        match &mut source {
+            Some(source) if map.get(index).unwrap().state == State::Absent => {
+                source.read(index, &mut block).unwrap();
+            }
+            _ => {
+                let at = u64::from(index) * block.len() as u64;
+                data.read_exact_at(&mut block[..], at).unwrap();
+            }
+        }
+        assert_eq!(
+            block[..expected.len()],
+            *expected,
+            "block {index} of {name}"
+        );
+    }
+    if name.ends_with(['0', '2', '4', '6', '8']) {
+        plinth(&format!("volume load {name}")).unwrap();
+        assert_holds_records(&copy.data(), count);
+        plinth(&format!("volume check {name}")).unwrap();
+    }
 }
 
 fn json(words: &str) -> Value {
@@ -183,9 +243,10 @@ fn work(ledger: &Ledger, seed: u64) {
     let writer = thread::spawn(move || write_log(&guest));
     let mut dice = Dice::new(seed);
     let mut snapshots: Vec<String> = ledger.snapshots.keys().cloned().collect();
+    let mut copies: Vec<String> = ledger.copies.keys().cloned().collect();
     while !writer.is_finished() {
         let first = ledger.records;
-        if let Err(refused) = keep_busy(&mut dice, first, &count, &mut snapshots) {
+        if let Err(refused) = keep_busy(&mut dice, first, &count, &mut snapshots, &mut copies) {
             panic!("{refused}");
         }
     }
@@ -211,16 +272,26 @@ fn write_log(count: &AtomicU64) {
     panic!("the guest ended: {}", child.wait().unwrap());
 }
 
+/// Copies the log, and has nobody fill the copy.
+fn copy_and_leave(name: &str) -> Result<(), String> {
+    let volumes = Volumes::at(&PathBuf::from(DATA));
+    let mut log = volumes.find(&LOG.parse().unwrap()).unwrap();
+    let copied = copy(&volumes, &mut log, name.parse().unwrap());
+    copied.map(drop).map_err(|error| error.report())
+}
+
 /// Does one thing that changes what is on the disk.
 fn keep_busy(
     dice: &mut Dice,
     first: u64,
     count: &AtomicU64,
     snapshots: &mut Vec<String>,
+    copies: &mut Vec<String>,
 ) -> Result<(), String> {
-    match dice.below(6) {
+    let runs = count.load(Ordering::SeqCst) > first;
+    match dice.below(9) {
         // Until its guest runs, plinth itself has the volume now and then.
-        0 | 1 if count.load(Ordering::SeqCst) > first => {
+        0 | 1 if runs => {
             let before = count.load(Ordering::SeqCst);
             let id = plinth("snapshot create log --wait")?;
             println!("ack snapshot {id} {before}");
@@ -238,9 +309,28 @@ fn keep_busy(
             println!("ack deleting {id}");
             plinth(&format!("snapshot delete {id}"))?;
         }
+        5 | 6 if runs && copies.len() < 4 => {
+            let before = count.load(Ordering::SeqCst);
+            let name = format!("{LIVE}{}", dice.below(1 << 32));
+            match dice.chance(50) {
+                true => plinth(&format!("volume copy log {name}")).map(drop)?,
+                false => copy_and_leave(&name)?,
+            }
+            println!("ack copy {name} {before}");
+            copies.push(name);
+        }
+        7 if copies.len() > 1 => {
+            let at = dice.below(copies.len() as u64);
+            let name = copies.swap_remove(usize::try_from(at).unwrap());
+            plinth(&format!("volume load {name}"))?;
+            println!("ack deleting {name}");
+            plinth(&format!("volume delete {name}"))?;
+        }
         4 => {
             let name = format!("copy{}", dice.below(1 << 32));
             plinth(&format!("volume copy still {name}"))?;
+            // Another of its kind may be made before this one is filled.
+            plinth(&format!("volume load {name}"))?;
             let data = PathBuf::from(DATA).join("volumes").join(&name).join("data");
             println!("ack volume {name} {}", fs::metadata(data).unwrap().len());
             if dice.chance(80) {

@@ -5,6 +5,7 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use devices::block::mapped_disk::MOST_FREEZES;
 use devices::virtio::queue_count::QueueCount;
 use rustix::io::Errno;
 use rustix::net::{
@@ -15,8 +16,11 @@ use rustix::net::{
 /// Most bytes taken in one go: other clients want their turn.
 const TRANSFER: usize = 16 << 10;
 
-/// Most descriptors that come with a request: one for each queue of a tap.
-const MAX_DESCRIPTORS: usize = QueueCount::MAX.get() as usize;
+/// Most descriptors that come with a request: those of a volume with as many
+/// freezes as it can have, two for each; more than a tap has queues.
+const MAX_DESCRIPTORS: usize = 32;
+const _: () = assert!(MAX_DESCRIPTORS >= QueueCount::MAX.get() as usize);
+const _: () = assert!(MAX_DESCRIPTORS >= 4 + 2 * MOST_FREEZES);
 
 /// One end of a connected Unix stream socket.
 #[derive(Debug)]

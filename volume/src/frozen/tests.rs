@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::entry::{Generation, State};
-use crate::freeze::Freeze;
+use crate::freeze::{Freeze, Purpose};
 use crate::id::SnapshotId;
 use crate::map::BlockMap;
 use crate::size::VolumeSize;
@@ -56,7 +56,7 @@ impl Volume {
         let data = self.file("data");
         let map = self.map.as_mut().unwrap();
         self.freezes
-            .retain(|freeze| freeze.before_change(block, map, &data).unwrap());
+            .retain(|freeze| freeze.before_change(&[block], map, &data).unwrap());
         if map.get(block).unwrap().state == State::Absent {
             map.loaded(block).unwrap();
         }
@@ -68,7 +68,7 @@ impl Volume {
     fn freeze(&mut self, number: u32, parent: Option<(u32, Generation)>) {
         self.map();
         let plan = Plan {
-            snapshot: snapshot(number),
+            purpose: purpose(number),
             volume: "vol-00000000000000001".parse().unwrap(),
             created: 1,
             boot: [7; 16],
@@ -101,9 +101,17 @@ impl Volume {
             .filter_map(|number| {
                 let file = self.file(&format!("freeze-{number}"));
                 let kept = self.file(&format!("kept-{number}"));
-                Freeze::resume(file, kept, self.map.as_ref().unwrap()).ok()
+                Freeze::resume(file, kept, self.map.as_ref().unwrap()).unwrap()
             })
             .collect();
+    }
+}
+
+/// Freezes from 100 on are for copies.
+fn purpose(number: u32) -> Purpose {
+    match number {
+        ..100 => Purpose::Snapshot(snapshot(number)),
+        _ => Purpose::Copy(format!("vol-{number:017x}").parse().unwrap()),
     }
 }
 
@@ -193,7 +201,7 @@ fn a_freeze_that_cannot_keep_a_block_is_broken_and_the_write_goes_on() {
     let kept = File::open(volume.directory.path().join("kept-1")).unwrap();
     let file = volume.file("freeze-1");
     let map = volume.map.as_ref().unwrap();
-    volume.freezes = vec![Freeze::resume(file, kept, map).unwrap()];
+    volume.freezes = vec![Freeze::resume(file, kept, map).unwrap().unwrap()];
     let mut view = volume.view(1);
     volume.write(1, 12);
     assert!(volume.freezes.is_empty());
@@ -261,15 +269,17 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever is written, taken or killed in between: each snapshot has what
-    /// the volume held at its moment.
+    /// Whatever is written, taken or killed in between: each snapshot, or copy, has
+    /// what the volume held at its moment.
     #[test]
     fn every_moment_stays_as_it_was(
         lazy: bool,
+        copies: bool,
         steps in prop::collection::vec(step(), 1..24),
     ) {
         let fresh = if lazy { State::Absent } else { State::Zero };
         let origin = if lazy { [201, 202, 203, 204, 205, 206] } else { [0; 6] };
+        let base = if copies { 100 } else { 0 };
         let mut volume = Volume::new(fresh);
         let mut now = origin;
         let mut moments: Vec<([u8; 6], Option<u32>)> = Vec::new();
@@ -283,14 +293,14 @@ proptest! {
                 }
                 Step::Freeze => {
                     let number = u32::try_from(moments.len()).unwrap();
-                    let parent = number.checked_sub(1);
-                    volume.freeze(number, parent.map(|parent| (parent, generations[&parent])));
-                    generations.insert(number, volume.view(number).moment().generation);
+                    let parent = number.checked_sub(1).filter(|_| !copies);
+                    volume.freeze(base + number, parent.map(|parent| (parent, generations[&parent])));
+                    generations.insert(number, volume.view(base + number).moment().generation);
                     moments.push((now, parent));
                 }
                 Step::Take(block) => {
                     if let Some(number) = u32::try_from(moments.len()).unwrap().checked_sub(1) {
-                        let mut view = volume.view(number);
+                        let mut view = volume.view(base + number);
                         if view.share(block).unwrap() == Share::Data {
                             let byte = byte_of(&mut view, block, &[], &[]);
                             view.take(block, &[1; 32]).unwrap();
@@ -301,7 +311,7 @@ proptest! {
                 Step::Kill => {
                     // Nothing was synced: what was absent is so again.
                     let count = u32::try_from(moments.len()).unwrap();
-                    volume.restart(0..count);
+                    volume.restart(base..base + count);
                     if lazy {
                         now = origin;
                     }
@@ -310,7 +320,7 @@ proptest! {
         }
         for (number, (moment, parent)) in (0u32..).zip(&moments) {
             let parent = parent.map_or([0; 6], |parent| moments[parent as usize].0);
-            let mut view = volume.view(number);
+            let mut view = volume.view(base + number);
             for block in 0..BLOCKS {
                 let byte = match taken.get(&(number, block)) {
                     Some(byte) => *byte,

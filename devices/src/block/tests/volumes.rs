@@ -12,7 +12,7 @@ use virtio_bindings::virtio_blk::{
 use volume::BLOCK;
 use volume::entry::{Entry, Generation, State};
 use volume::fetch::{self, Answer, Request};
-use volume::freeze::{self, FreezeError, Plan, Share};
+use volume::freeze::{self, FreezeError, Plan, Purpose, Share};
 use volume::frozen::{Content, FrozenView};
 use volume::map::{self, BlockMap};
 use volume::size::VolumeSize;
@@ -57,9 +57,19 @@ impl Volume {
 
     /// Attached to a driver, with a loader's end if there is to be one.
     fn attach(&self, engine: EngineChoice, loader: Option<OwnedFd>) -> Bench {
+        self.attach_frozen(engine, loader, Vec::new())
+    }
+
+    /// The same, with freezes that are under way.
+    fn attach_frozen(
+        &self,
+        engine: EngineChoice,
+        loader: Option<OwnedFd>,
+        freezes: Vec<FreezeFiles>,
+    ) -> Bench {
         let mapping = Mapping {
             map: self.file("map"),
-            freezes: Vec::new(),
+            freezes,
             loader,
         };
         let options = DiskOptions {
@@ -344,7 +354,7 @@ fn a_volume_is_frozen_at_rest_and_goes_on() {
         let mut bench = volume.attach(engine, None);
         assert_eq!(bench.write(SECTORS, &[1; 512]), OK);
         let plan = Plan {
-            snapshot: "snap-0000000000000000a".parse().unwrap(),
+            purpose: Purpose::Snapshot("snap-0000000000000000a".parse().unwrap()),
             volume: "vol-00000000000000001".parse().unwrap(),
             created: 1,
             boot: [0; 16],
@@ -373,7 +383,7 @@ fn a_volume_is_frozen_at_rest_and_goes_on() {
 /// A freeze of a volume at rest.
 fn freeze(volume: &Volume, bench: &mut Bench) -> FrozenView {
     let plan = Plan {
-        snapshot: "snap-0000000000000000b".parse().unwrap(),
+        purpose: Purpose::Snapshot("snap-0000000000000000b".parse().unwrap()),
         volume: "vol-00000000000000001".parse().unwrap(),
         created: 1,
         boot: [0; 16],
@@ -447,6 +457,46 @@ fn a_discard_costs_no_copies_while_a_snapshot_is_under_way() {
         let mut block = vec![0; usize::try_from(BLOCK).unwrap()];
         assert_eq!(view.read(1, &mut block).unwrap(), Content::Data);
         assert_eq!(block[..512], [7; 512]);
+    }
+}
+
+#[test]
+fn a_write_fails_rather_than_that_a_copy_of_the_volume_loses_what_it_overwrites() {
+    for engine in ENGINES {
+        let volume = Volume::new(State::Zero);
+        let mut bench = volume.attach(engine, None);
+        assert_eq!(bench.write(SECTORS, &[1; 512]), OK);
+        let plan = Plan {
+            purpose: Purpose::Copy("vol-00000000000000002".parse().unwrap()),
+            volume: "vol-00000000000000001".parse().unwrap(),
+            created: 1,
+            boot: [0; 16],
+            parent: None,
+        };
+        freeze::plan(&volume.file("freeze-c"), &plan).unwrap();
+        bench.driver.transport.pause().unwrap();
+        bench.handle.freeze(volume.freeze_files("c")).unwrap();
+        drop(bench);
+
+        // Opened for reading, it takes nothing.
+        let mut files = volume.freeze_files("c");
+        files.kept = File::open(volume.directory.path().join("kept-c")).unwrap();
+        let mut bench = volume.attach_frozen(engine, None, vec![files]);
+        assert_eq!(bench.write(SECTORS, &[2; 512]), IOERR);
+        assert_eq!(bench.read(SECTORS, 512), (OK, vec![1; 512]));
+        // What was zeroes need not be kept.
+        assert_eq!(bench.write(2 * SECTORS, &[2; 512]), OK);
+        drop(bench);
+
+        let mut bench = volume.attach_frozen(engine, None, vec![volume.freeze_files("c")]);
+        assert_eq!(bench.write(SECTORS, &[3; 512]), OK);
+        let files = volume.freeze_files("c");
+        let (map, data) = (volume.file("map"), volume.file("data"));
+        let mut view = FrozenView::open(map, data, files.freeze, files.kept).unwrap();
+        let mut block = vec![0; usize::try_from(BLOCK).unwrap()];
+        assert_eq!(view.read(1, &mut block).unwrap(), Content::Data);
+        assert_eq!(block[..512], [1; 512]);
+        assert_eq!(view.read(2, &mut block).unwrap(), Content::Zero);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::volume::selector::Selector;
 
 use super::super::Outcome;
 use super::super::output::print_on;
+use super::load::go_on;
 
 /// Check a volume's files against each other
 ///
@@ -37,6 +38,9 @@ impl Check {
         let mut volume = Volumes::of_this_user()?.find(&self.volume)?;
         let checked = check(&mut volume, self.repair)?;
         print_on(&text(&volume, &checked))?;
+        if checked.gravity().is_none() {
+            go_on(&volume)?;
+        }
         Ok(match checked.gravity() {
             None => ExitStatus::Success,
             Some(_) => ExitStatus::Unexpected,
@@ -52,6 +56,9 @@ fn text(volume: &Volume, checked: &Checked) -> String {
     }
     if let Some(size) = checked.size {
         text += &format!("{name}: {size}\n");
+    }
+    if let Some(lost) = &checked.lost {
+        text += &format!("{name}: {lost}\n");
     }
     let blocks = format!(
         "{} blocks with data, {} of zeroes, {} to be loaded",

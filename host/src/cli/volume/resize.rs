@@ -12,11 +12,12 @@ use crate::exit::ExitStatus;
 use crate::option::size;
 use crate::registry::name::VmName;
 use crate::volume::directory::{Volume, Volumes};
+use crate::volume::freezing::machine_of;
 use crate::volume::selector::Selector;
-use crate::volume::usage::Usage;
 
 use super::super::Outcome;
 use super::super::connection::Connection;
+use super::load::go_on;
 
 /// Make a volume larger
 ///
@@ -41,23 +42,16 @@ pub(super) struct Resize {
 impl Resize {
     pub(super) fn execute(self) -> Outcome {
         let mut volume = Volumes::of_this_user()?.find(&self.volume)?;
-        match writer(&volume)? {
+        match machine_of(&volume)? {
             Some(machine) => resize_live(&mut volume, &machine, self.size)?,
-            None => volume.grow(self.size)?,
+            None => {
+                volume.grow(self.size)?;
+                go_on(&volume)?;
+            }
         }
         println!("{}", volume.record().size);
         Ok(ExitStatus::Success)
     }
-}
-
-/// The machine that may write to `volume`, if one has it.
-fn writer(volume: &Volume) -> Result<Option<VmName>, Error> {
-    let usage = Usage::of(volume).map_err(|error| {
-        Error::configuration(format!("volume '{}' cannot be looked at", volume.name()))
-            .because(error)
-    })?;
-    // Who else has it is told when it cannot be opened.
-    Ok(usage.machines().next().cloned())
 }
 
 /// Grows the file, and has the machine that holds it tell its guest. The

@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 fn copy(f: &Fixture, source: &mut Volume, name: &str) -> Result<Volume, Error> {
-    super::copy(&f.volumes, source, name.parse().unwrap())
+    super::copy(&f.volumes, source, name.parse().unwrap()).map(|copied| copied.volume)
 }
 
 #[test]
@@ -14,7 +14,10 @@ fn a_copy_is_another_volume_with_the_same_content() {
     let mut source = f.make("root");
     let data = OpenOptions::new().write(true).open(source.data()).unwrap();
     data.write_all_at(b"guest", MIB).unwrap();
+    // Others read it: it can note nothing, and all of it is copied.
+    let reader = f.find("root").unwrap().open(Access::Shared, false).unwrap();
     let made = copy(&f, &mut source, "copy").unwrap();
+    drop(reader);
     assert!(fs::read(made.data()).unwrap() == fs::read(source.data()).unwrap());
     assert!(fs::metadata(made.data()).unwrap().blocks() * 512 < MIB);
     assert_ne!(made.record().id, source.record().id);
@@ -55,6 +58,7 @@ fn a_copy_still_lacks_what_its_source_has_not_loaded() {
     map.cleared(2).unwrap();
     map.close().unwrap();
 
+    let _reader = f.find("lazy").unwrap().open(Access::Shared, false).unwrap();
     let made = copy(&f, &mut source, "copy").unwrap();
     assert_eq!(made.record().origin, Some(origin));
     let mut map = made.read_map().unwrap();

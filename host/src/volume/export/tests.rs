@@ -45,6 +45,9 @@ fn a_volume_that_is_not_loaded_yet_is_not_exported() {
     let new = NewVolume::begin(&f.volumes, record, State::Absent).unwrap();
     let path = f.directory.path().join("disk.img");
     let refused = report(export(&mut new.finish().unwrap(), &path, Format::Raw, None));
-    assert!(refused.contains("is still being loaded"), "{refused}");
+    assert!(
+        refused.contains("is not loaded from its snapshot yet"),
+        "{refused}"
+    );
     assert!(!path.exists());
 }

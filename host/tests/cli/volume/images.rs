@@ -19,6 +19,7 @@ fn an_image_becomes_a_volume_and_a_volume_an_image() {
     };
     done(&["import", "one", "--format", "raw", image]);
     done(&["copy", "one", "two"]);
+    done(&["load", "two"]);
     done(&["export", "two", "--format", "qcow2", qcow2]);
     done(&[
         "create", "three", "--from", qcow2, "--format", "qcow2", "--iops", "5000",
