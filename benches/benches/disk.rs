@@ -2,9 +2,8 @@
 //! own time: `cargo bench -p benches --bench disk`.
 //!
 //! It is the real path of a guest's request but for the guest, whose driver is
-//! in miniature and never sleeps: queue, worker on its reactor, encryption,
-//! io_uring, a file of this host's disk beside the program, by way of the page
-//! cache and past it. Instructions, which other benchmarks count, would say
+//! in miniature: queue, worker on its reactor, encryption, io_uring, a file of
+//! this host's disk beside the program, by way of the page cache and past it. Instructions, which other benchmarks count, would say
 //! nothing here: AES takes few, and long ones.
 
 #![allow(missing_docs)] // Of what criterion's macros make.
@@ -12,7 +11,6 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::thread;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -136,7 +134,7 @@ impl Guest {
             if let Some(used) = self.driver.used(0) {
                 return used.head;
             }
-            thread::yield_now();
+            self.driver.wait_for_interrupt();
         }
     }
 }

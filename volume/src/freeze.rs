@@ -39,6 +39,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::SeekFrom;
@@ -395,27 +396,43 @@ impl Parts {
     }
 }
 
-/// Copies a block, or what there is of the last, to the same place.
+/// Copies a block, or what there is of the last, to the same place. What is a hole
+/// there is one in the new file already.
 fn copy_block(from: &File, to: &File, block: u32, size: VolumeSize) -> io::Result<()> {
-    let mut source = u64::from(block) * BLOCK;
-    let mut target = source;
-    let end = size.bytes().min(source + BLOCK);
-    match rustix::fs::seek(from, SeekFrom::Data(source)) {
-        // There is none: a hole, as it is in the new file.
-        Err(Errno::NXIO) => return Ok(()),
-        Ok(next) if next >= end => return Ok(()),
-        // Not every file system tells.
-        _ => {}
-    }
-    while source < end {
-        let len = usize::try_from(end - source).map_err(io::Error::other)?;
-        let copied =
-            rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), len)?;
-        if copied == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+    let start = u64::from(block) * BLOCK;
+    let end = size.bytes().min(start + BLOCK);
+    let mut source = start;
+    while let Some(data) = next_data(from, source..end)? {
+        source = data.start;
+        let mut target = data.start;
+        while source < data.end {
+            let len = usize::try_from(data.end - source).map_err(io::Error::other)?;
+            let copied =
+                rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), len)?;
+            if copied == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         }
     }
     Ok(())
+}
+
+/// The first part of `range` that is not a hole. Not every file system tells:
+/// then it is all of it.
+fn next_data(file: &File, range: Range<u64>) -> io::Result<Option<Range<u64>>> {
+    if range.is_empty() {
+        return Ok(None);
+    }
+    let start = match rustix::fs::seek(file, SeekFrom::Data(range.start)) {
+        Ok(start) => start,
+        Err(Errno::NXIO) => return Ok(None),
+        Err(_) => return Ok(Some(range)),
+    };
+    if start >= range.end {
+        return Ok(None);
+    }
+    let end = rustix::fs::seek(file, SeekFrom::Hole(start))?;
+    Ok(Some(start..end.min(range.end)))
 }
 
 fn check_volume(header: &Header, map: &BlockMap) -> Result<(), FreezeError> {

@@ -133,6 +133,36 @@ fn byte_of(view: &mut FrozenView, block: u32, parent: &[u8], origin: &[u8]) -> u
     }
 }
 
+/// An imported volume is like that: nobody knows of its blocks.
+#[test]
+fn holes_need_not_be_read() {
+    let mut volume = Volume::new(State::Present);
+    volume.write(0, 1);
+    volume.write(2, 2);
+    volume.freeze(1, None);
+    let mut view = volume.view(1);
+    let shares = |view: &mut FrozenView| (0..4).map(|n| view.share(n).unwrap()).collect::<Vec<_>>();
+    let (data, zero) = (Share::Data, Share::Zero);
+    assert_eq!(shares(&mut view), [data, zero, data, zero]);
+    // What is written to later was kept, and is read.
+    volume.write(3, 3);
+    assert_eq!(shares(&mut view), [data, zero, data, data]);
+    assert_eq!(byte_of(&mut view, 3, &[], &[]), 0);
+    // A hole that was data at the moment is none.
+    volume.write(2, 4);
+    volume.file("data").set_len(BLOCK).unwrap();
+    volume.file("data").set_len(size().bytes()).unwrap();
+    let mut view = volume.view(1);
+    assert_eq!(shares(&mut view), [data, zero, data, data]);
+    assert_eq!(byte_of(&mut view, 2, &[], &[]), 2);
+    // So is what was stored already.
+    view.take(0, &[9; 32]).unwrap();
+    volume.write(0, 5);
+    volume.file("data").set_len(0).unwrap();
+    volume.file("data").set_len(size().bytes()).unwrap();
+    assert_eq!(shares(&mut volume.view(1)), [data, zero, data, data]);
+}
+
 #[test]
 fn a_freeze_is_what_was_there_at_its_moment() {
     let mut volume = Volume::new(State::Zero);
