@@ -1,33 +1,44 @@
 //! A freeze: what a volume was at a moment, kept while it goes on changing, for
-//! as long as a snapshot of that moment is stored.
+//! as long as a snapshot of that moment is stored, or a copy of it is filled.
 //!
 //! At the moment nothing is copied but leaves that the file `map` does not have
 //! yet. Later, before a block changes for the first time, its leaf is saved in
-//! the file `freeze-SNAP`; and the block itself, if the snapshot is to store it
-//! and has not taken it yet, is copied to `kept-SNAP`, at the same offset. So
+//! the file `freeze-ID`; and the block itself, if the snapshot is to store it
+//! and has not taken it yet, is copied to `kept-ID`, at the same offset. So
 //! what a snapshot costs the guest is at most one copy of each block that it
 //! writes to in the meantime. copy_file_range(2) shares extents instead where
 //! the file system can.
 //!
+//! What it is for decides who loses if a block cannot be kept, and what power
+//! may take:
+//!
+//! - A **snapshot** is whole or absent. It is given up: the guest's write goes
+//!   on. Nothing is synced for it, so it does not outlive the host's boot.
+//! - A **copy** is a volume that has its own data soon, and acknowledges them;
+//!   giving it up would lose these. The guest's write fails. And what is kept is
+//!   durable before the guest's write begins: first the block, then its mark and
+//!   its leaf. So its freeze outlives the boot, until the copy has all blocks.
+//!
 //! ```text
 //! byte     0   8  "PLINVFRZ"
-//!          8   4  version of the format: 1
+//!          8   4  version of the format: 2 (1 was the same, without copies)
 //!         12   4  state: 0 not begun, 1 begun, 2 broken, 3 ended
-//!         16  16  the snapshot's id
+//!         16  16  id of the snapshot, or of the volume that is the copy
 //!         32  16  the volume's id
 //!         48   8  when it was asked for, in seconds since 1970
-//!         56  16  the host's boot: a freeze does not outlive it
+//!         56  16  the host's boot: a snapshot's freeze does not outlive it
 //!         72  16  the snapshot that this one differs from (all ones: none)
 //!         88   4  and its generation
 //!         92   4  generation of what was written last before the moment
 //!         96   4  floor, as in the map's header
 //!        100   4  state of blocks that nobody had touched
 //!        104   8  the volume's size
-//!        112 396  zeroes
+//!        112   4  what it is for: 0 a snapshot, 1 a copy
+//!        116 392  zeroes
 //!        508   4  CRC-32 of the bytes before, but for the state
 //!       4096      leaves, 512 bytes each: as they were; zeroes for one that did
 //!                 not change and is in the map
-//!          …      kept: a byte for each block, 1 if `kept-SNAP` has it
+//!          …      kept: a byte for each block, 1 if `kept-ID` has it
 //!          …      taken: 32 bytes for each block, the digest of what the
 //!                 snapshot stores of it, zeroes until it does
 //! ```
@@ -37,12 +48,14 @@
 //! snapshot writes taken. Each publishes by order alone: x86-64 neither reorders
 //! stores nor loads, and both go through the page cache of one host.
 
+use std::cell::Cell;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::SeekFrom;
+use rustix::fs::{SeekFrom, fdatasync};
 use rustix::io::Errno;
 
 use crate::BLOCK;
@@ -55,7 +68,10 @@ use crate::size::VolumeSize;
 
 const SIZE: usize = 512;
 const MAGIC: &[u8; 8] = b"PLINVFRZ";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// The version before there were copies.
+const FIRST_VERSION: u32 = 1;
 
 /// Where the state is.
 const STATE: u64 = 12;
@@ -73,17 +89,47 @@ pub enum Stage {
     Planned,
     /// Its moment has come.
     Begun,
-    /// A block could not be kept: the snapshot cannot be had.
+    /// A block could not be kept: the snapshot cannot be had. No copy's.
     Broken,
     /// It is not needed any more.
     Ended,
+}
+
+/// What a freeze is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A snapshot, for as long as it is stored.
+    Snapshot(SnapshotId),
+    /// A volume that is a copy, for as long as it lacks blocks.
+    Copy(VolumeId),
+}
+
+impl From<SnapshotId> for Purpose {
+    fn from(id: SnapshotId) -> Self {
+        Self::Snapshot(id)
+    }
+}
+
+impl From<VolumeId> for Purpose {
+    fn from(id: VolumeId) -> Self {
+        Self::Copy(id)
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Snapshot(id) => write!(f, "snapshot {id}"),
+            Self::Copy(id) => write!(f, "copy {id}"),
+        }
+    }
 }
 
 /// What is known of a freeze before its moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// What it is for.
-    pub snapshot: SnapshotId,
+    pub purpose: Purpose,
     /// Of which volume.
     pub volume: VolumeId,
     /// When it was asked for, in seconds since 1970.
@@ -112,22 +158,24 @@ pub struct Moment {
 #[derive(Debug, thiserror::Error)]
 pub enum FreezeError {
     /// Its file cannot be read.
-    #[error("the file of a snapshot under way cannot be read")]
+    #[error("the file of a snapshot or copy under way cannot be read")]
     Read(#[source] io::Error),
     /// Its file cannot be written.
-    #[error("the file of a snapshot under way cannot be written")]
+    #[error("the file of a snapshot or copy under way cannot be written")]
     Write(#[source] io::Error),
     /// Its file holds something else.
-    #[error("the file of a snapshot under way is damaged")]
+    #[error("the file of a snapshot or copy under way is damaged")]
     Damaged,
     /// It is of another volume.
     #[error("it is of volume {0}")]
     OtherVolume(VolumeId),
     /// It is not at the stage for this.
-    #[error("the snapshot is {0:?} already")]
+    #[error("the snapshot or copy is {0:?} already")]
     Stage(Stage),
     /// The volume has so many already.
-    #[error("{0} snapshots of the volume are under way, which is as many as there can be")]
+    #[error(
+        "{0} snapshots and copies of the volume are under way, which is as many as there can be"
+    )]
     TooMany(usize),
     /// What is to be frozen has no map.
     #[error("it is not a volume, or it is in use by a guest at this moment")]
@@ -168,6 +216,10 @@ pub struct Freeze {
     kept: File,
     plan: Plan,
     moment: Moment,
+    /// `file` has what may not be durable, and has to be.
+    unsynced: Cell<bool>,
+    /// A sync failed: what is durable is not known any more.
+    doubtful: Cell<bool>,
 }
 
 /// Makes `file`, which must be empty, a freeze whose moment is to come.
@@ -187,10 +239,10 @@ impl Freeze {
     /// The moment: what `map` says now is what the freeze keeps. Its volume must
     /// have no write under way. `kept` must be an empty file.
     ///
-    /// The file `map` is to be synced before anybody relies on the snapshot; the
-    /// volume may go on meanwhile. A writer that is killed in between loses one
-    /// generation at most, which the one that opening the volume begins makes up
-    /// for.
+    /// The file `map` is to be synced before anybody relies on the snapshot; for a
+    /// copy also `data` and the files of the freeze. The volume may go on
+    /// meanwhile. A writer that is killed in between loses one generation at most,
+    /// which the one that opening the volume begins makes up for.
     ///
     /// # Errors
     /// There is no freeze: the volume has only begun a generation.
@@ -221,12 +273,7 @@ impl Freeze {
         };
         begun().map_err(FreezeError::Write)?;
         map.write_header().map_err(FreezeError::Write)?;
-        Ok(Self {
-            file,
-            kept,
-            plan: header.plan,
-            moment,
-        })
+        Ok(Self::new(file, kept, header.plan, moment))
     }
 
     /// Goes on with one that a former writer of the volume began.
@@ -239,74 +286,136 @@ impl Freeze {
         let (Stage::Begun, Some(moment)) = (header.stage, header.moment) else {
             return Err(FreezeError::Stage(header.stage));
         };
-        Ok(Self {
+        let freeze = Self::new(file, kept, header.plan, moment);
+        if freeze.is_durable() {
+            // The former writer may have been killed before it had waited.
+            let len = freeze.kept.metadata().map_err(FreezeError::Read)?.len();
+            if len != moment.size.bytes() {
+                return Err(FreezeError::Damaged);
+            }
+            for file in [&freeze.kept, &freeze.file] {
+                fdatasync(file).map_err(|errno| FreezeError::Write(errno.into()))?;
+            }
+        }
+        Ok(freeze)
+    }
+
+    fn new(file: File, kept: File, plan: Plan, moment: Moment) -> Self {
+        Self {
             file,
             kept,
-            plan: header.plan,
+            plan,
             moment,
-        })
+            unsynced: Cell::new(false),
+            doubtful: Cell::new(false),
+        }
     }
 
     /// Whether nobody needs it any more.
     pub fn is_over(&self) -> bool {
-        !matches!(stage(&self.file), Ok(Some(Stage::Begun)))
+        match stage(&self.file) {
+            Ok(stage) => stage != Some(Stage::Begun),
+            Err(_) => !self.is_durable(),
+        }
     }
 
-    /// Sees to it that the snapshot can still be had when `block` changes in
-    /// `map` or in `data`. If that cannot be, the snapshot is given up: it is no
-    /// reason for a guest to wait, or to lose a write.
+    /// Whether power may go, and blocks must not be lost.
+    fn is_durable(&self) -> bool {
+        matches!(self.plan.purpose, Purpose::Copy(_))
+    }
+
+    /// Sees to it that what the freeze is for can still be had when `blocks`
+    /// change in `map` or in `data`. If that cannot be, a snapshot is given up: it
+    /// is no reason for a guest to wait, or to lose a write. A copy is none that
+    /// is given up, and the blocks must not change.
     ///
     /// Returns whether the freeze is still needed.
     ///
     /// # Errors
-    /// The block's entry in `map` cannot be read; or it was not kept, and that
-    /// cannot be noted, either.
-    pub fn before_change(&self, block: u32, map: &mut BlockMap, data: &File) -> io::Result<bool> {
-        let (number, index) = position(block);
-        let now = map.leaf(number)?.clone();
-        if block >= self.moment.size.blocks() {
-            return Ok(true);
+    /// The blocks' entries in `map` cannot be read; or they were not kept for a
+    /// copy; or not for a snapshot, and that cannot be noted, either.
+    pub fn before_change(
+        &self,
+        blocks: &[u32],
+        map: &mut BlockMap,
+        data: &File,
+    ) -> io::Result<bool> {
+        // A map that cannot be read is no reason to give a snapshot up.
+        for block in blocks {
+            map.leaf(position(*block).0)?;
         }
-        match self.keep(block, number, index, &now, data) {
-            Ok(needed) => Ok(needed),
+        match self.keep(blocks, map, data) {
             // Whoever stores the snapshot must hear of it; the space is needed.
-            Err(_) => {
+            Err(_) if !self.is_durable() => {
                 let told = set_stage(&self.file, Stage::Broken);
                 let freed = self.kept.set_len(0);
                 told.or(freed).map(|()| false)
             }
+            kept => kept,
         }
     }
 
-    fn keep(
-        &self,
-        block: u32,
-        number: u32,
-        index: usize,
-        now: &Leaf,
-        data: &File,
-    ) -> io::Result<bool> {
+    fn keep(&self, blocks: &[u32], map: &mut BlockMap, data: &File) -> io::Result<bool> {
         if stage(&self.file)? != Some(Stage::Begun) {
             return Ok(false);
         }
-        let id = self.plan.volume;
-        let frozen = match saved_leaf(&self.file, id, number)? {
-            Some(leaf) => leaf.get(index),
-            None => {
-                self.file
-                    .write_all_at(&now.encode(id, number), place(number))?;
-                now.get(index)
-            }
-        };
         let parts = Parts::of(self.moment.size);
-        let wanted = share(frozen, &self.plan, &self.moment) == Share::Data;
-        if wanted && !parts.is_kept(&self.file, block)? && parts.taken(&self.file, block)?.is_none()
-        {
-            copy_block(data, &self.kept, block, self.moment.size)?;
+        let mut copied = Vec::new();
+        let own = |block: &&u32| **block < self.moment.size.blocks();
+        for block in blocks.iter().filter(own) {
+            let frozen = self.save_leaf(*block, map)?;
+            let wanted = share(frozen, &self.plan, &self.moment) == Share::Data;
+            if wanted
+                && !parts.is_kept(&self.file, *block)?
+                && parts.taken(&self.file, *block)?.is_none()
+            {
+                copy_block(data, &self.kept, *block, self.moment.size)?;
+                copied.push(*block);
+            }
+        }
+        if !copied.is_empty() {
+            self.sync(&self.kept)?;
+            self.unsynced.set(true);
+        }
+        for block in copied {
             self.file
                 .write_all_at(&[1], parts.kept + u64::from(block))?;
         }
+        if self.unsynced.get() {
+            self.sync(&self.file)?;
+            self.unsynced.set(false);
+        }
         Ok(true)
+    }
+
+    /// Saves the leaf of `block` unless that was done. Gives the block's entry at
+    /// the moment.
+    fn save_leaf(&self, block: u32, map: &mut BlockMap) -> io::Result<Entry> {
+        let ((number, index), id) = (position(block), self.plan.volume);
+        if let Some(leaf) = saved_leaf(&self.file, id, number)? {
+            return Ok(leaf.get(index));
+        }
+        let now = map.leaf(number)?;
+        self.unsynced.set(true);
+        self.file
+            .write_all_at(&now.encode(id, number), place(number))?;
+        Ok(now.get(index))
+    }
+
+    /// Makes durable what one of its files has, if that has to be.
+    fn sync(&self, file: &File) -> io::Result<()> {
+        if !self.is_durable() {
+            return Ok(());
+        }
+        // The kernel says it once, and forgets what it could not write.
+        if self.doubtful.get() {
+            return Err(io::Error::other(
+                "what was kept for a copy could not be made durable",
+            ));
+        }
+        let synced = fdatasync(file);
+        self.doubtful.set(synced.is_err());
+        Ok(synced?)
     }
 }
 
@@ -483,7 +592,12 @@ impl Header {
         put(0, MAGIC);
         put(8, &VERSION.to_le_bytes());
         put(12, &self.stage.number().to_le_bytes());
-        put(16, &self.plan.snapshot.to_bytes());
+        let (id, kind) = match self.plan.purpose {
+            Purpose::Snapshot(id) => (id.to_bytes(), 0u32),
+            Purpose::Copy(id) => (id.to_bytes(), 1),
+        };
+        put(16, &id);
+        put(112, &kind.to_le_bytes());
         put(32, &self.plan.volume.to_bytes());
         put(48, &self.plan.created.to_le_bytes());
         put(56, &self.plan.boot);
@@ -507,7 +621,7 @@ impl Header {
         let u32_at = |at: usize| u32_at(bytes, at);
         let u64_at = |at: usize| u64_at(bytes, at);
         let whole = array(bytes, 0) == *MAGIC
-            && u32_at(8) == VERSION
+            && [FIRST_VERSION, VERSION].contains(&u32_at(8))
             && u32_at(SIZE - 4) == checksum(bytes);
         if !whole {
             return None;
@@ -530,8 +644,14 @@ impl Header {
                 size: VolumeSize::new(size).ok()?,
             }),
         };
+        let id = array(bytes, 16);
+        let purpose = match u32_at(112) {
+            0 => Purpose::Snapshot(SnapshotId::from_bytes(id)?),
+            1 => Purpose::Copy(VolumeId::from_bytes(id)?),
+            _ => return None,
+        };
         let plan = Plan {
-            snapshot: SnapshotId::from_bytes(array(bytes, 16))?,
+            purpose,
             volume: VolumeId::from_bytes(array(bytes, 32))?,
             created: u64_at(48),
             boot: array(bytes, 56),
@@ -552,3 +672,6 @@ fn checksum(bytes: &[u8; SIZE]) -> u32 {
     sum.update(&bytes[16..SIZE - 4]);
     sum.finalize()
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,24 @@ impl FrozenView {
         })
     }
 
+    /// One more view of the same, for another thread.
+    ///
+    /// # Errors
+    /// There are no more descriptors.
+    pub fn another(&self) -> io::Result<Self> {
+        Ok(Self {
+            map: self.map.try_clone()?,
+            data: self.data.try_clone()?,
+            freeze: self.freeze.try_clone()?,
+            kept: self.kept.try_clone()?,
+            plan: self.plan.clone(),
+            moment: self.moment,
+            parts: self.parts,
+            leaf: None,
+            hole: 0..0,
+        })
+    }
+
     /// What was known of it before its moment.
     pub fn plan(&self) -> &Plan {
         &self.plan

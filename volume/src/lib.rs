@@ -13,9 +13,9 @@
 //!              data          what the guest sees, byte for byte (or its
 //!                            ciphertext): a plain sparse file
 //!              map           state and generation of each block
-//!              freeze-SNAP   for a snapshot under way: what entries of the map
-//!                            were when it was taken
-//!              kept-SNAP     and what the blocks held that changed since
+//!              freeze-ID     for a snapshot under way, or a copy that lacks
+//!                            blocks: what entries of the map were at the moment
+//!              kept-ID       and what the blocks held that changed since
 //! ```
 //!
 //! An offset in the guest's disk is the same offset in `data`, always: nothing

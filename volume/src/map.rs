@@ -259,12 +259,16 @@ impl BlockMap {
         Ok(None)
     }
 
-    /// Nobody found an absent block: none will be looked for again, once the
-    /// volume is closed. That they are settled is the caller's to see to.
-    pub fn complete(&mut self) {
+    /// Nobody found an absent block: none will be looked for again. That they are
+    /// settled is the caller's to see to.
+    ///
+    /// # Errors
+    /// It may not be durable; it is once the volume is closed.
+    pub fn complete(&mut self) -> io::Result<()> {
         debug_assert!(self.unsettled.is_empty());
         // All leaves were written, since all blocks were absent once.
         self.header.fresh = State::Zero;
+        self.save_header()
     }
 
     /// What a sync of `data` that begins now makes durable.

@@ -7,7 +7,8 @@
 //! - an operation on a block that is still in a snapshot *waits* until the
 //!   loader has brought it (a whole block that is discarded needs no loading);
 //! - the first write to a block in a generation has each freeze keep the block
-//!   first, by plain system calls, on the worker's thread: a bounded copy;
+//!   first, by plain system calls, on the worker's thread: a bounded copy, which
+//!   is waited for where it is for a copy of the volume;
 //! - a flush that follows new states has the map made durable before it is
 //!   answered.
 //!
@@ -33,8 +34,9 @@ use super::capacity::Capacity;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
 use super::loader::{Loader, not_loaded};
 
-/// Snapshots under way at a time, as on EBS (5 for each volume).
-const MOST_FREEZES: usize = 5;
+/// Snapshots and copies under way at a time: as many snapshots as on EBS (5 for
+/// each volume), and as many copies.
+const MOST_FREEZES: usize = 10;
 
 /// Blocks that are loaded at a time though nobody waits for them.
 const BACKGROUND: usize = 2;
@@ -67,9 +69,9 @@ pub struct Mapping {
 /// The files of a freeze, open for writing.
 #[derive(Debug)]
 pub struct FreezeFiles {
-    /// `freeze-SNAP`.
+    /// `freeze-ID`.
     pub freeze: File,
-    /// `kept-SNAP`.
+    /// `kept-ID`.
     pub kept: File,
 }
 
@@ -257,19 +259,19 @@ impl MappedDisk {
         if self.loader.as_ref().is_none_or(Loader::is_gone) {
             return Err(not_loaded(true));
         }
-        self.keep(block)?;
+        self.keep(&[block])?;
         if let Some(loader) = &mut self.loader {
             loader.ask(block, urgent);
         }
         Ok(())
     }
 
-    /// Has freezes keep `block`, which is about to change.
-    fn keep(&mut self, block: u32) -> io::Result<()> {
+    /// Has freezes keep `blocks`, which are about to change.
+    fn keep(&mut self, blocks: &[u32]) -> io::Result<()> {
         let map = self.map.as_mut().expect("it is taken when the disk goes");
         let mut at = 0;
         while let Some(freeze) = self.freezes.get(at) {
-            match freeze.before_change(block, map, &self.data)? {
+            match freeze.before_change(blocks, map, &self.data)? {
                 true => at += 1,
                 false => drop(self.freezes.swap_remove(at)),
             }
@@ -281,12 +283,20 @@ impl MappedDisk {
     /// they may be other than zeroes from then on.
     fn touch(&mut self, blocks: RangeInclusive<u32>, data: bool) -> io::Result<()> {
         let generation = self.map().header().generation;
+        let mut changing = Vec::new();
         for block in blocks {
             let entry = self.map().get(block)?;
             if entry.generation < generation || data && entry.state != State::Present {
-                self.keep(block)?;
-                self.map().touch(block)?;
+                changing.push(block);
             }
+        }
+        if changing.is_empty() {
+            return Ok(());
+        }
+        // Together: what is kept for a copy is synced.
+        self.keep(&changing)?;
+        for block in changing {
+            self.map().touch(block)?;
         }
         Ok(())
     }
@@ -305,7 +315,7 @@ impl MappedDisk {
             let absent = self.map().get(block)?.state == State::Absent;
             // Whoever loads it may be writing to it.
             if absent && !self.loader.as_ref().is_some_and(asked) {
-                self.keep(block)?;
+                self.keep(&[block])?;
                 let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
                 fallocate(&self.data, hole, u64::from(block) * BLOCK, BLOCK)?;
                 self.map().cleared(block)?;
@@ -427,7 +437,8 @@ impl MappedDisk {
         // Blocks that could not be loaded are looked for again.
         match self.map().absent_in(0..end) {
             Ok(None) => {
-                self.map().complete();
+                // If that is not durable, it is looked for again later.
+                let _ = self.map().complete();
                 self.search = None;
                 if let Some(loader) = &self.loader {
                     loader.dismiss();

@@ -45,9 +45,7 @@ impl StoreSnapshot {
         let data = root::locate()?;
         let mut volume = Volumes::of_this_user()?.find(&self.volume)?;
         let pending = volume.pending_snapshots()?;
-        let pending = pending
-            .into_iter()
-            .find(|one| one.snapshot == self.snapshot);
+        let pending = pending.into_iter().find(|one| one.id == self.snapshot);
         let pending = pending.ok_or_else(|| {
             Error::configuration(format!(
                 "volume '{}' has no snapshot {} that is not stored yet",

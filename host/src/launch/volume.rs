@@ -113,10 +113,9 @@ fn mapping(volume: &Volume, load_rate: Option<u64>) -> Result<Mapping, Error> {
     })
 }
 
-/// A connection to who loads what is still in the snapshot that the volume was
-/// made from; none if nothing is.
+/// A connection to who loads what the volume lacks; none if that is nothing.
 fn loader(volume: &Volume, rate: Option<u64>) -> Result<Option<OwnedFd>, Error> {
-    let store = Location::of_this_user()?;
+    let store = Location::of_volume(volume, None)?;
     loader::start(volume, &store, rate.unwrap_or(loader::RATE))
 }
 

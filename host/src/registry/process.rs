@@ -19,7 +19,7 @@ impl Process {
     ///
     /// # Errors
     /// There is none, or no descriptor is left.
-    pub(super) fn open(pid: u32) -> io::Result<Self> {
+    pub fn open(pid: u32) -> io::Result<Self> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::NotFound)?;
         Ok(Self(pidfd_open(pid, PidfdFlags::empty())?))
@@ -33,6 +33,14 @@ impl Process {
         let patience = Timespec::try_from(patience).ok();
         let mut events = [PollFd::new(&self.0, PollFlags::IN)];
         Ok(retry_on_intr(|| poll(&mut events, patience.as_ref()))? > 0)
+    }
+
+    /// Asks the process to end (SIGTERM).
+    ///
+    /// # Errors
+    /// It has ended, or belongs to somebody else.
+    pub fn terminate(&self) -> io::Result<()> {
+        Ok(pidfd_send_signal(&self.0, Signal::TERM)?)
     }
 
     /// Ends the process as it is, whatever it is doing (SIGKILL).

@@ -6,29 +6,21 @@
 //! be done again if it was interrupted.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::fd::AsFd;
+use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::volume::entry::Generation;
 use ::volume::freeze::Plan;
 use ::volume::id::SnapshotId;
 use devices::block::lock::Access;
-use devices::block::mapped_disk::FreezeFiles;
-use devices::virtio::device::STOP_PATIENCE;
-use rustix::fs::fdatasync;
-use serde_json::json;
 
 use crate::boot_id;
-use crate::client::PATIENCE;
-use crate::client::connection::Connection;
-use crate::client::request::Request;
 use crate::error::Error;
 use crate::registry::name::VmName;
 use crate::volume::directory::Volume;
 use crate::volume::freezes::PendingSnapshot;
+use crate::volume::freezing::{freeze_at_rest, freeze_live, machine_of};
 use crate::volume::record::Taken;
-use crate::volume::usage::Usage;
 
 use super::lock::{Adding, Referring};
 use super::manifest::Header;
@@ -69,88 +61,57 @@ fn freeze_all(volumes: Vec<Volume>, store: &dyn Store, begun: &mut Begun) -> Res
     let mut machines: BTreeMap<VmName, Vec<usize>> = BTreeMap::new();
     let mut free = Vec::new();
     for volume in volumes {
-        let plan = plan(&volume, store)?;
+        // Its first snapshot would need blocks that another volume keeps.
+        volume.expect_filled()?;
+        let id = new_id()?;
+        let plan = plan(&volume, id, store)?;
         let at = begun.pending.len();
-        match holder(&volume)? {
+        match machine_of(&volume)? {
             Some(machine) => machines.entry(machine).or_default().push(at),
             None => free.push(at),
         }
-        let pending = volume.plan_freeze(&plan)?;
+        let pending = volume.plan_freeze(id, &plan)?;
         begun.pending.push((volume, pending));
     }
     for at in free {
         let (volume, pending) = &mut begun.pending[at];
         let _data = volume.open(Access::Exclusive, false)?;
-        pending.begin(volume)?;
+        freeze_at_rest(volume, pending)?;
     }
     for (machine, volumes) in machines {
         let volumes = volumes.into_iter().map(|at| &begun.pending[at]);
+        let volumes = volumes.map(|(volume, pending)| (volume, pending));
         let pause = freeze_live(&machine, volumes)?;
         begun.pauses.insert(machine, pause);
     }
     Ok(())
 }
 
-/// The machine that writes to `volume`, if one has it.
-fn holder(volume: &Volume) -> Result<Option<VmName>, Error> {
-    let name = volume.name();
-    let unknown = || Error::host(format!("volume '{name}' cannot be looked at"));
-    let usage = Usage::of(volume).map_err(|error| unknown().because(error))?;
-    // Who else has it is told when it cannot be opened.
-    Ok(usage.machines().next().cloned())
+fn cannot_begin(error: io::Error) -> Error {
+    Error::host("a snapshot cannot be begun").because(error)
 }
 
-/// Has `machine` freeze `volumes` at one moment. Returns how long their requests
-/// were held back.
-fn freeze_live<'a>(
-    machine: &VmName,
-    volumes: impl Iterator<Item = &'a (Volume, PendingSnapshot)> + Clone,
-) -> Result<Duration, Error> {
-    let devices = volumes
-        .clone()
-        .map(|(volume, _)| volume.record().id.serial());
-    let devices: Vec<String> = devices.collect();
-    let files = volumes.clone().map(|(_, pending)| pending.open());
-    let files: Vec<FreezeFiles> = files
-        .collect::<Result<_, _>>()
-        .map_err(|error| Error::host("a volume cannot be frozen").because(error))?;
-    let descriptors = files
-        .iter()
-        .flat_map(|f| [f.freeze.as_fd(), f.kept.as_fd()]);
-    let request = Request::post("/v1/freeze")
-        .body(json!({ "devices": devices }))
-        .descriptors(descriptors);
-    // Each disk may take as long to come to rest.
-    let count = u32::try_from(devices.len()).unwrap_or(u32::MAX);
-    let patience = PATIENCE.saturating_add(STOP_PATIENCE.saturating_mul(count));
-    let answer = Connection::open(machine)?.document_with_patience(&request, patience)?;
-    for (volume, _) in volumes {
-        // The machine writes there, and does not wait for the disk.
-        let synced = File::open(volume.map()).and_then(|map| Ok(fdatasync(map)?));
-        synced.map_err(|error| Error::host("a freeze is not durable").because(error))?;
-    }
-    Ok(Duration::from_micros(
-        answer["pause_us"].as_u64().unwrap_or_default(),
-    ))
+fn new_id() -> Result<SnapshotId, Error> {
+    SnapshotId::random().map_err(cannot_begin)
 }
 
-fn plan(volume: &Volume, store: &dyn Store) -> Result<Plan, Error> {
-    let cannot = |error| Error::host("a snapshot cannot be begun").because(error);
+fn plan(volume: &Volume, id: SnapshotId, store: &dyn Store) -> Result<Plan, Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     Ok(Plan {
-        snapshot: SnapshotId::random().map_err(cannot)?,
+        purpose: id.into(),
         volume: volume.record().id,
         created: now.map_or(0, |now| now.as_secs()),
-        boot: boot_id::read().map_err(cannot)?,
+        boot: boot_id::read().map_err(cannot_begin)?,
         parent: parent(volume, store)?,
     })
 }
 
 /// The newest snapshot of the volume that is still there; else that which it was
-/// made from.
+/// made from, unless it is a copy: its source had changed since.
 fn parent(volume: &Volume, store: &dyn Store) -> Result<Option<(SnapshotId, Generation)>, Error> {
     let record = volume.record();
-    let origin = record.origin.map(|origin| (origin, Generation::ORIGIN));
+    let origin = record.origin.filter(|_| record.copy_of.is_none());
+    let origin = origin.map(|origin| (origin, Generation::ORIGIN));
     let taken = record.snapshots.iter().rev();
     let candidates = taken.map(|taken| (taken.snapshot, taken.generation));
     for candidate in candidates.chain(origin) {
@@ -182,7 +143,7 @@ pub fn store(
     let encryption = record.encryption.as_ref().map(serde_json::to_value);
     let upload_of = Upload {
         header: Header {
-            snapshot: plan.snapshot,
+            snapshot: pending.id,
             volume: plan.volume,
             size: moment.size,
             created: plan.created,
@@ -201,7 +162,7 @@ pub fn store(
     };
     let figures = upload(upload_of, store, lock, progress)?;
     let taken = Taken {
-        snapshot: plan.snapshot,
+        snapshot: pending.id,
         generation: moment.generation,
     };
     volume.change(|record| {

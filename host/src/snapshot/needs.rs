@@ -68,7 +68,7 @@ impl Needs {
             let view = pending.view()?;
             for block in 0..view.moment().size.blocks() {
                 let taken = view.taken(block).map_err(|error| {
-                    let what = format!("snapshot {} under way cannot be read", pending.snapshot);
+                    let what = format!("snapshot {} under way cannot be read", pending.id);
                     Error::host(what).because(error)
                 })?;
                 chunks.extend(taken.map(Digest::from_bytes));
@@ -95,7 +95,7 @@ impl Needs {
                 .as_ref()
                 .and_then(|header| header.plan.parent);
             for needed in parent.map(|(id, _)| id).into_iter().chain(origin) {
-                let id = pending.snapshot;
+                let id = pending.id;
                 let user = format!("snapshot {id} of volume '{name}', which is not stored yet");
                 self.users.push((needed, user));
             }

@@ -27,6 +27,9 @@ pub struct Restore {
     pub speed: Speed,
     /// What it begins with.
     pub snapshot: SnapshotId,
+    /// Where the snapshot is, as a text that does not depend on where a command
+    /// was given.
+    pub location: Option<String>,
 }
 
 impl Restore {
@@ -54,6 +57,7 @@ impl Restore {
         }
         let mut record = Record::new(self.name, size, self.speed)?;
         record.origin = Some(id);
+        record.store = self.location;
         let encryption = from.encryption.map(serde_json::from_value).transpose();
         record.encryption = encryption.map_err(|error| {
             Error::configuration(format!(

@@ -69,7 +69,7 @@ pub fn all(volumes: &Volumes) -> Result<Vec<UnderWay>, Error> {
 impl UnderWay {
     /// Which.
     pub fn id(&self) -> SnapshotId {
-        self.pending.snapshot
+        self.pending.id
     }
 
     /// How far it is.

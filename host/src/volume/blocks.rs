@@ -1,15 +1,25 @@
-//! The blocks of a volume that nobody writes to.
+//! The blocks of a volume: which of them are there.
 
 use std::fs::File;
 
+use ::volume::entry::State;
 use ::volume::map::{BlockMap, MapError};
 
 use crate::error::Error;
 
 use super::directory::Volume;
 
+/// How much of a volume is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// All its blocks.
+    pub blocks: u32,
+    /// Those that are still in a snapshot, or in the volume that it is a copy of.
+    pub absent: u32,
+}
+
 impl Volume {
-    /// The map of its blocks, to be read. The caller holds the volume.
+    /// The map of its blocks, to be read, as far as it is in its file.
     ///
     /// # Errors
     /// It is damaged.
@@ -32,11 +42,47 @@ impl Volume {
                 .absent_in(blocks)
                 .map_err(|error| self.refused("is damaged").because(error))?,
         };
-        match absent {
-            None => Ok(()),
-            Some(_) => Err(self
-                .refused("is still being loaded from its snapshot")
-                .remedy("once more when it is attached and has been loaded")),
+        if absent.is_none() {
+            return Ok(());
         }
+        self.expect_filled()?;
+        Err(self
+            .refused("is not loaded from its snapshot yet")
+            .remedy(format!(
+                "plinth volume load {}, and then the same again",
+                self.name()
+            )))
+    }
+
+    /// How many of its blocks are there, as far as that is durable. Somebody may
+    /// be loading others.
+    ///
+    /// # Errors
+    /// The map is damaged.
+    pub fn loaded(&self) -> Result<Loaded, Error> {
+        let mut map = self.read_map()?;
+        let size = map.header().size;
+        let mut loaded = Loaded {
+            blocks: size.blocks(),
+            absent: 0,
+        };
+        if map.is_complete() {
+            return Ok(loaded);
+        }
+        for block in 0..size.blocks() {
+            let entry = map.get(block);
+            let entry = entry.map_err(|error| self.refused("is damaged").because(error))?;
+            loaded.absent += u32::from(entry.state == State::Absent);
+        }
+        Ok(loaded)
+    }
+}
+
+impl Loaded {
+    /// Those that are there, of a hundred; not all before all are.
+    pub fn percent(self) -> u32 {
+        let there = u64::from(self.blocks - self.absent);
+        let percent = there * 100 / u64::from(self.blocks.max(1));
+        u32::try_from(percent).unwrap_or(100)
     }
 }

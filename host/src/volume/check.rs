@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io;
 
 use ::volume::check::{self, Gravity, Report};
+use ::volume::entry::State;
 use ::volume::header::Header;
+use ::volume::id::VolumeId;
 use ::volume::size::VolumeSize;
 use devices::block::lock::Access;
 
@@ -19,6 +21,16 @@ pub struct Checked {
     pub files: Report,
     /// Its size in the record, if that is another than that of its files.
     pub size: Option<OtherSize>,
+    /// Why what it lacks cannot be had of the volume that it is a copy of.
+    pub lost: Option<Lost>,
+}
+
+/// A copy that lacks blocks which are kept for it nowhere.
+#[derive(Debug, thiserror::Error)]
+#[error("it lacks blocks of the volume that it is a copy of, {source_id}, and {why}")]
+pub struct Lost {
+    source_id: VolumeId,
+    why: String,
 }
 
 /// A record that does not have the size of the volume's data.
@@ -42,7 +54,8 @@ impl Checked {
     /// What is the gravest that was found and not put right.
     pub fn gravity(&self) -> Option<Gravity> {
         let size = self.size.map(OtherSize::gravity);
-        self.files.gravity().max(size)
+        let lost = self.lost.as_ref().map(|_| Gravity::Damage);
+        self.files.gravity().max(size).max(lost)
     }
 }
 
@@ -75,7 +88,27 @@ pub fn check(volume: &mut Volume, repair: bool) -> Result<Checked, Error> {
         let recorded = volume.record().size;
         size = (recorded != data).then_some(OtherSize { recorded, data });
     }
-    Ok(Checked { files, size })
+    let lost = match &files.header {
+        Some(header) if header.fresh == State::Absent => lost(volume)?,
+        _ => None,
+    };
+    Ok(Checked { files, size, lost })
+}
+
+/// Why `volume`, which lacks blocks, cannot have them of the one that it is a copy
+/// of; `None` if it can, or is no copy.
+fn lost(volume: &Volume) -> Result<Option<Lost>, Error> {
+    let Some(source_id) = volume.record().copy_of else {
+        return Ok(None);
+    };
+    let why = match volume.source()? {
+        None => "that is not there".to_owned(),
+        Some(source) => match source.kept_for(volume).view() {
+            Ok(_) => return Ok(None),
+            Err(error) => format!("what that kept for it cannot be read: {}", error.report()),
+        },
+    };
+    Ok(Some(Lost { source_id, why }))
 }
 
 #[cfg(test)]

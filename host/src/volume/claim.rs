@@ -7,16 +7,24 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use ::volume::id::VolumeId;
 use devices::block::lock::{Access, LockError, lock};
 use rustix::io::Errno;
 
 use crate::error::Error;
+use crate::registry::process::Process;
 
 use super::lock::is_named;
 use super::name::VolumeName;
 use super::usage::{self, Usage, User};
+
+/// How long who fills a volume may take to let go of it, before it is killed.
+const LOADER_PATIENCE: Duration = Duration::from_secs(3);
+
+/// As often it is tried: others may begin to fill the volume meanwhile.
+const ATTEMPTS: usize = 4;
 
 /// Why a volume is not to be had.
 #[derive(Debug)]
@@ -34,7 +42,8 @@ pub(super) enum Unclaimed {
 }
 
 /// Opens and locks the `data` of the volume in `directory`: for writing, alone,
-/// or for reading beside other readers. `direct` bypasses the page cache.
+/// or for reading beside other readers. `direct` bypasses the page cache. A
+/// process that only fills it (`plinth volume load`) is ended.
 ///
 /// # Errors
 /// It is in use, was deleted meanwhile, or cannot be opened.
@@ -47,14 +56,50 @@ pub(super) fn claim(directory: &Path, access: Access, direct: bool) -> Result<Fi
             Unclaimed::Deleted
         }
     })?;
-    lock(&data, access).map_err(|error| match error {
-        LockError::InUse => Unclaimed::InUse(usage_of(&data)),
-        error => Unclaimed::Unlocked(error),
-    })?;
+    take(&data, access)?;
     match is_named(&data, &path) {
         Ok(true) => Ok(data),
         Ok(false) => Err(Unclaimed::Deleted),
         Err(error) => Err(Unclaimed::Unopened(error)),
+    }
+}
+
+/// Locks `data`. Who only fills the volume makes way.
+fn take(data: &File, access: Access) -> Result<(), Unclaimed> {
+    for _ in 0..ATTEMPTS {
+        match lock(data, access) {
+            Ok(()) => return Ok(()),
+            Err(LockError::InUse) => {}
+            Err(error) => return Err(Unclaimed::Unlocked(error)),
+        }
+        let users = users_of(data);
+        let mut loaders = users.iter().filter_map(|user| match user {
+            User::Loader(holder) => Some(holder.pid()),
+            User::Machine(_) | User::Process(_) => None,
+        });
+        match loaders.next() {
+            Some(pid) => end_loader(pid),
+            // It has just been let go of, or one may not look.
+            None if users.is_empty() => {}
+            None => return Err(Unclaimed::InUse(Usage::InUse(users))),
+        }
+    }
+    Err(Unclaimed::InUse(Usage::InUse(users_of(data))))
+}
+
+/// Has a process that fills a volume end: soon, when it has noted what it has
+/// loaded; or at once, whereupon that is loaded again.
+fn end_loader(pid: u32) {
+    // It may have ended by itself, which is as well.
+    let Ok(process) = Process::open(pid) else {
+        return;
+    };
+    if !usage::is_loader(pid) || process.terminate().is_err() {
+        return;
+    }
+    if !process.wait(LOADER_PATIENCE).unwrap_or(false) {
+        let _ = process.kill();
+        let _ = process.wait(LOADER_PATIENCE);
     }
 }
 
@@ -75,10 +120,10 @@ fn open(path: &Path, access: Access, direct: bool) -> Result<File, Unclaimed> {
         .map_err(Unclaimed::Unopened)
 }
 
-fn usage_of(data: &File) -> Usage {
+fn users_of(data: &File) -> Vec<User> {
     let metadata = data.metadata();
     let users = metadata.map(|metadata| usage::users(&metadata));
-    Usage::InUse(users.unwrap_or_default())
+    users.unwrap_or_default()
 }
 
 impl Unclaimed {

@@ -13,7 +13,7 @@ use crate::error::Error;
 
 use super::claim::{Unclaimed, claim};
 use super::directory::{GONE, Volumes};
-use super::freezes::{PendingSnapshot, pending_snapshots};
+use super::freezes::{PendingSnapshot, pending};
 use super::name::VolumeName;
 use super::new_volume::sweep;
 use super::selector::Selector;
@@ -23,8 +23,8 @@ use super::selector::Selector;
 /// happens then.
 ///
 /// # Errors
-/// There is none, it is in use, a snapshot of it is not stored yet, or the
-/// file system refuses; it is as it was then.
+/// There is none, it is in use, a snapshot of it is not stored yet, a copy of it
+/// is not filled yet, or the file system refuses; it is as it was then.
 pub fn delete(volumes: &Volumes, selector: &Selector) -> Result<(), Error> {
     let known = volumes.find(selector);
     let name = match (&known, selector) {
@@ -32,7 +32,7 @@ pub fn delete(volumes: &Volumes, selector: &Selector) -> Result<(), Error> {
         (Err(_), Selector::Name(name)) if volumes.directory(name).exists() => name.clone(),
         (Err(_), _) => return known.map(drop),
     };
-    let id = known.ok().map(|volume| volume.record().id);
+    let id = known.as_ref().ok().map(|volume| volume.record().id);
     let directory = volumes.directory(&name);
     let _claimed = match claim(&directory, Access::Exclusive, false) {
         Ok(data) => Some(data),
@@ -43,8 +43,8 @@ pub fn delete(volumes: &Volumes, selector: &Selector) -> Result<(), Error> {
     };
     let failed = |error| failed(&name, error);
     let boot = boot_id::read().map_err(failed)?;
-    let pending = pending_snapshots(&directory).map_err(failed)?;
-    if let Some(PendingSnapshot { snapshot, .. }) =
+    let pending: Vec<PendingSnapshot> = pending(&directory).map_err(failed)?;
+    if let Some(PendingSnapshot { id: snapshot, .. }) =
         pending.iter().find(|one| one.is_under_way(boot))
     {
         return Err(Error::configuration(format!(
@@ -54,7 +54,14 @@ pub fn delete(volumes: &Volumes, selector: &Selector) -> Result<(), Error> {
             "waiting until it is, or plinth snapshot delete {snapshot}"
         )));
     }
+    if let Ok(volume) = &known {
+        volume.expect_no_copies()?;
+    }
     let gone = remove_name(volumes, &name).map_err(failed)?;
+    if let Ok(volume) = &known {
+        // Who looks at it next does it else.
+        let _ = volume.let_source_go();
+    }
     // What is left is swept by the next command.
     let _ = fs::remove_dir_all(gone);
     Ok(())

@@ -118,7 +118,8 @@ impl Volumes {
             .flatten()
     }
 
-    fn with_id(&self, id: VolumeId) -> Result<Option<Volume>, Error> {
+    /// The volume with this `id`; none if it is not there.
+    pub(super) fn with_id(&self, id: VolumeId) -> Result<Option<Volume>, Error> {
         let volumes = self
             .all()?
             .into_iter()
@@ -189,6 +190,12 @@ impl Volume {
     /// What it is.
     pub fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// All volumes, of which it is one.
+    pub(super) fn volumes(&self) -> Volumes {
+        let root = self.directory.parent().unwrap_or(Path::new("/"));
+        Volumes { root: root.into() }
     }
 
     /// Where its files are.

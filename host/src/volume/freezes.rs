@@ -1,25 +1,29 @@
-//! The freezes of a volume: snapshots of it that are not stored yet.
+//! The freezes of a volume: snapshots of it that are not stored yet, and copies
+//! that are not filled yet.
 //!
-//! Each is two files in the volume's directory, `freeze-SNAP` and `kept-SNAP`.
-//! They are planned, and begin, under the lock on `data` or by the machine that
-//! holds it; whoever ends one removes its files. One that was begun before the
-//! host last started is given up: what was kept may not be all there.
+//! Each is two files in the volume's directory, `freeze-ID` and `kept-ID`. They
+//! are planned, and begin, under the lock on `data` or by the machine that holds
+//! it; whoever ends one removes its files. A snapshot's that was begun before the
+//! host last started is given up: what was kept may not be all there. Which
+//! copies are still needed, [`copies`](super::copies) says.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use ::volume::freeze::{self, Freeze, FreezeError, Header, Plan, Stage};
+use ::volume::freeze::{self, FreezeError, Header, Plan, Purpose, Stage};
 use ::volume::frozen::FrozenView;
-use ::volume::id::SnapshotId;
-use ::volume::map::BlockMap;
+use ::volume::id::{SnapshotId, VolumeId};
 use devices::block::mapped_disk::FreezeFiles;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::boot_id;
+use crate::durable;
 use crate::error::Error;
 
 use super::directory::Volume;
@@ -27,31 +31,43 @@ use super::directory::Volume;
 const FREEZE: &str = "freeze-";
 const KEPT: &str = "kept-";
 
-/// A snapshot of a volume that is not stored yet.
+/// A freeze of a volume, by what it is for.
 #[derive(Clone, Debug)]
-pub struct PendingSnapshot {
+pub struct Pending<I> {
     directory: PathBuf,
     /// Which.
-    pub snapshot: SnapshotId,
+    pub id: I,
     /// What its file says; `None` if it is damaged.
     pub header: Option<Header>,
 }
 
-/// Snapshots of the volume in `directory` that are not stored yet, the oldest
-/// first.
+/// A snapshot of a volume that is not stored yet.
+pub type PendingSnapshot = Pending<SnapshotId>;
+
+/// A copy of a volume that is not filled yet.
+pub type PendingCopy = Pending<VolumeId>;
+
+/// What a freeze can be for, and its files are named by.
+pub trait FreezeId: Copy + Ord + fmt::Display + FromStr + Into<Purpose> {}
+
+impl FreezeId for SnapshotId {}
+impl FreezeId for VolumeId {}
+
+/// Freezes of the volume in `directory` that are for this kind of thing, the
+/// oldest first.
 ///
 /// # Errors
 /// The directory cannot be read.
-pub(super) fn pending_snapshots(directory: &Path) -> io::Result<Vec<PendingSnapshot>> {
+pub(super) fn pending<I: FreezeId>(directory: &Path) -> io::Result<Vec<Pending<I>>> {
     let mut pending = Vec::new();
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
         let id = name.to_str().and_then(|name| name.strip_prefix(FREEZE));
-        let snapshot = id.and_then(|id| id.parse().ok());
-        pending.extend(snapshot.map(|snapshot| PendingSnapshot::read(directory, snapshot)));
+        let id = id.and_then(|id| id.parse().ok());
+        pending.extend(id.map(|id| Pending::read(directory, id)));
     }
-    let age = |one: &PendingSnapshot| one.header.as_ref().map(|header| header.plan.created);
-    pending.sort_by_key(|one| (age(one), one.snapshot));
+    let age = |one: &Pending<I>| one.header.as_ref().map(|header| header.plan.created);
+    pending.sort_by_key(|one| (age(one), one.id));
     Ok(pending)
 }
 
@@ -61,8 +77,13 @@ impl Volume {
     /// # Errors
     /// The directory cannot be read.
     pub fn pending_snapshots(&self) -> Result<Vec<PendingSnapshot>, Error> {
-        let pending = pending_snapshots(self.directory());
+        let pending = pending(self.directory());
         pending.map_err(|error| self.refused("cannot be looked at").because(error))
+    }
+
+    /// What this volume keeps for `copy`, if it does.
+    pub fn kept_for(&self, copy: &Self) -> PendingCopy {
+        Pending::read(self.directory(), copy.record().id)
     }
 
     /// The freezes that whoever writes to the volume from now on has to heed,
@@ -77,32 +98,28 @@ impl Volume {
         let mut open = Vec::new();
         for pending in self.pending_snapshots()? {
             match pending.is_under_way(boot) {
-                true => match pending.open() {
-                    Ok(files) => open.push(files),
-                    // It was stored meanwhile.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => {
-                        let what = format!("has a snapshot under way, {}, which", pending.snapshot);
-                        let refused = self.refused(&format!("{what} cannot be opened"));
-                        return Err(refused.because(error));
-                    }
-                },
+                true => open.extend(pending.open_if_there(self)?),
                 // Nobody plans one without the lock, or the machine's help.
                 false if pending.is_over(boot) => pending.remove(),
                 false => {}
             }
         }
+        for copy in self.needed_copies()? {
+            if copy.has_begun(self)? {
+                open.extend(copy.pending.open_if_there(self)?);
+            }
+        }
         Ok(open)
     }
 
-    /// Makes the files of a freeze whose moment is to come.
+    /// Makes the files of a freeze for `id` whose moment is to come.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn plan_freeze(&self, plan: &Plan) -> Result<PendingSnapshot, Error> {
-        let pending = PendingSnapshot {
+    pub fn plan_freeze<I: FreezeId>(&self, id: I, plan: &Plan) -> Result<Pending<I>, Error> {
+        let pending = Pending {
             directory: self.directory().to_owned(),
-            snapshot: plan.snapshot,
+            id,
             header: None,
         };
         let cannot = || Error::host(format!("volume '{}' cannot be frozen", self.name()));
@@ -120,17 +137,6 @@ impl Volume {
 }
 
 impl PendingSnapshot {
-    fn read(directory: &Path, snapshot: SnapshotId) -> Self {
-        let mut pending = Self {
-            directory: directory.to_owned(),
-            snapshot,
-            header: None,
-        };
-        let file = File::open(pending.freeze());
-        pending.header = file.ok().and_then(|file| Header::read(&file).ok());
-        pending
-    }
-
     /// The moment has come, and what it kept can still be had.
     pub fn is_under_way(&self, boot: [u8; 16]) -> bool {
         let header = self.header.as_ref();
@@ -147,6 +153,39 @@ impl PendingSnapshot {
             },
         }
     }
+}
+
+impl<I: FreezeId> Pending<I> {
+    /// The one for `id` of the volume in `directory`, whether it is there or not.
+    pub(super) fn read(directory: &Path, id: I) -> Self {
+        let mut pending = Self {
+            directory: directory.to_owned(),
+            id,
+            header: None,
+        };
+        let header = File::open(pending.freeze()).ok();
+        let header = header.and_then(|file| Header::read(&file).ok());
+        pending.header = header.filter(|header| header.plan.purpose == id.into());
+        pending
+    }
+
+    /// What it is for, in words.
+    fn purpose(&self) -> Purpose {
+        self.id.into()
+    }
+
+    /// Opens its files for who writes to `volume`; none if it has ended
+    /// meanwhile.
+    fn open_if_there(&self, volume: &Volume) -> Result<Option<FreezeFiles>, Error> {
+        match self.open() {
+            Ok(files) => Ok(Some(files)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => {
+                let what = format!("has a {} under way, which cannot be opened", self.purpose());
+                Err(volume.refused(&what).because(error))
+            }
+        }
+    }
 
     /// Opens its files for who writes to the volume, or freezes it.
     ///
@@ -159,32 +198,18 @@ impl PendingSnapshot {
         })
     }
 
-    /// Begins it on a volume that the caller has locked for writing.
-    ///
-    /// # Errors
-    /// The files are damaged, or cannot be written.
-    pub fn begin(&self, volume: &Volume) -> Result<(), Error> {
-        let cannot = || Error::host(format!("volume '{}' cannot be frozen", volume.name()));
-        let files = self.open().map_err(|error| cannot().because(error))?;
-        let map = open(&volume.map()).map_err(|error| cannot().because(error))?;
-        let mut map = BlockMap::open(map).map_err(|error| cannot().because(error))?;
-        Freeze::begin(files.freeze, files.kept, &mut map)
-            .map_err(|error| cannot().because(error))?;
-        map.close().map_err(|error| cannot().because(error))
-    }
-
     /// Keeps others from storing it at the same time, for as long as what is
     /// returned is open.
     ///
     /// # Errors
     /// Somebody does already, or its file cannot be locked.
     pub fn lock(&self) -> Result<File, Error> {
-        let cannot = || Error::host(format!("snapshot {} cannot be stored", self.snapshot));
+        let cannot = || Error::host(format!("{} cannot be stored", self.purpose()));
         let file = open(&self.freeze()).map_err(|error| cannot().because(error))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
             Errno::WOULDBLOCK => Error::configuration(format!(
-                "snapshot {} is being stored by another process",
-                self.snapshot
+                "{} is being stored by another process",
+                self.purpose()
             ))
             .remedy("plinth snapshot list, which says how far it is"),
             errno => cannot().because(io::Error::from(errno)),
@@ -197,7 +222,7 @@ impl PendingSnapshot {
     /// # Errors
     /// Its files cannot be opened, or its moment has not come, or it is over.
     pub fn view(&self) -> Result<FrozenView, Error> {
-        let what = format!("snapshot {} cannot be read", self.snapshot);
+        let what = format!("{} cannot be read", self.purpose());
         let cannot = || Error::host(what.clone());
         let files = self.open().map_err(|error| cannot().because(error))?;
         let open = |name: &str| File::open(self.directory.join(name));
@@ -221,18 +246,39 @@ impl PendingSnapshot {
         }
     }
 
+    /// Makes durable what it has, and what `volume` holds: a copy may rely on it
+    /// from then on.
+    ///
+    /// # Errors
+    /// Something may not be durable.
+    pub fn make_durable(&self, volume: &Volume) -> Result<(), Error> {
+        let synchronize = || {
+            let files = self.open()?;
+            for file in [File::open(volume.data())?, File::open(volume.map())?] {
+                file.sync_all()?;
+            }
+            files.kept.sync_all()?;
+            files.freeze.sync_all()?;
+            durable::synchronize(&self.directory)
+        };
+        synchronize().map_err(|error| {
+            let what = format!("volume '{}' cannot be made durable", volume.name());
+            Error::host(what).because(error)
+        })
+    }
+
     /// Where its state is.
     pub fn freeze(&self) -> PathBuf {
-        self.directory.join(format!("{FREEZE}{}", self.snapshot))
+        self.directory.join(format!("{FREEZE}{}", self.id))
     }
 
     /// Where whoever stores it says what went wrong.
     pub fn log(&self) -> PathBuf {
-        self.directory.join(format!("store-{}.log", self.snapshot))
+        self.directory.join(format!("store-{}.log", self.id))
     }
 
     fn kept(&self) -> PathBuf {
-        self.directory.join(format!("{KEPT}{}", self.snapshot))
+        self.directory.join(format!("{KEPT}{}", self.id))
     }
 }
 

@@ -8,10 +8,11 @@
 //! the process of a machine and ends with it: nothing has to be tidied up
 //! after a crash.
 
-mod blocks;
+pub mod blocks;
 mod change;
 pub mod check;
 mod claim;
+pub mod copies;
 pub mod copy;
 pub mod delete;
 pub mod directory;
@@ -21,6 +22,7 @@ mod extents;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod freezes;
+pub mod freezing;
 mod grow;
 pub mod image;
 pub mod import;

@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ::volume::entry::State;
+use ::volume::id::VolumeId;
 use ::volume::map;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat, renameat_with};
 use rustix::io::Errno;
@@ -106,11 +107,14 @@ impl NewVolume {
         self.map.sync_all().map_err(failed)?;
         self.record.write(&self.directory).map_err(failed)?;
         let named = self.volumes.directory(&name);
+        // Who looks whether it is there yet finds it here or there.
+        let names = self.volumes.lock().map_err(failed)?;
         rename(&self.directory, &named).map_err(|errno| match errno {
             Errno::EXIST | Errno::NOTEMPTY => taken(&name),
             errno => failed(errno.into()),
         })?;
         self.finished = true;
+        drop(names);
         durable::synchronize(self.volumes.root()).map_err(failed)?;
         Ok(Volume::made(named, self.record.clone()))
     }
@@ -152,6 +156,12 @@ pub(super) fn sweep(root: &Path) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Whether somebody is making the volume with this `id`.
+pub(super) fn is_being_made(root: &Path, id: VolumeId) -> bool {
+    let directory = root.join(format!("{NEW}{id}"));
+    directory.exists() && !is_free(&directory)
 }
 
 fn is_free(directory: &Path) -> bool {

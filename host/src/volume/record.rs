@@ -24,7 +24,10 @@ use super::speed::{Asked, BadSpeed, Speed};
 pub const FILE: &str = "volume.json";
 
 /// The version of the format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// The version before volumes could be copies; it lacks these fields.
+const FIRST_FORMAT: u32 = 1;
 
 /// No record is as long, in bytes: a snapshot takes 60 or so.
 const MOST: u64 = 16 << 20;
@@ -43,8 +46,14 @@ pub struct Record {
     pub created: u64,
     /// How fast it is.
     pub speed: Speed,
-    /// The snapshot that it was made from.
+    /// The snapshot that it was made from; or that the volume was which it is a
+    /// copy of, if that had not loaded all of it.
     pub origin: Option<SnapshotId>,
+    /// The store that `origin` is in, if it was made from that.
+    pub store: Option<String>,
+    /// The volume that it is a copy of, and that keeps for it what it lacks. None
+    /// for a copy that lacked nothing.
+    pub copy_of: Option<VolumeId>,
     /// The snapshots taken of it, the oldest first.
     pub snapshots: Vec<Taken>,
     /// How its `data` is encrypted, if it is.
@@ -106,6 +115,8 @@ struct Saved {
     created: u64,
     speed: Asked,
     origin: Option<String>,
+    store: Option<String>,
+    copy_of: Option<String>,
     snapshots: Vec<SavedTaken>,
     encryption: Option<Encryption>,
 }
@@ -140,6 +151,8 @@ impl Record {
             created: now.map_or(0, |now| now.as_secs()),
             speed,
             origin: None,
+            store: None,
+            copy_of: None,
             snapshots: Vec::new(),
             encryption: None,
         })
@@ -163,7 +176,7 @@ impl Record {
     fn parse(text: &[u8]) -> Result<Self, BadRecord> {
         // A later version's fields are not to be called mistakes.
         let version: Versioned = serde_json::from_slice(text).map_err(BadRecord::Json)?;
-        if version.format != FORMAT {
+        if ![FIRST_FORMAT, FORMAT].contains(&version.format) {
             return Err(BadRecord::Format(version.format));
         }
         let saved: Saved = serde_json::from_slice(text).map_err(BadRecord::Json)?;
@@ -198,6 +211,8 @@ impl TryFrom<Saved> for Record {
             created: saved.created,
             speed: Speed::new(saved.speed).map_err(BadRecord::Speed)?,
             origin: saved.origin.map(id).transpose()?,
+            store: saved.store,
+            copy_of: saved.copy_of.map(id).transpose()?,
             snapshots,
             encryption: saved.encryption,
         })
@@ -235,6 +250,8 @@ impl From<&Record> for Saved {
             created: record.created,
             speed: record.speed.into(),
             origin: record.origin.map(|origin| origin.to_string()),
+            store: record.store.clone(),
+            copy_of: record.copy_of.map(|source| source.to_string()),
             snapshots: record.snapshots.iter().map(taken).collect(),
             encryption: record.encryption.clone(),
         }

@@ -31,7 +31,7 @@ pub(super) const PIECE: usize = 64 << 10;
 /// One cannot be read, or the other written; `from` is shorter than that.
 pub(super) fn copy(from: &File, to: &File, length: u64, progress: &Progress) -> io::Result<()> {
     // Whole files of the same length are shared at once, whatever their size.
-    if from.metadata()?.len() == length && ioctl_ficlone(to, from).is_ok() {
+    if from.metadata()?.len() == length && share(from, to) {
         return Ok(());
     }
     for extent in Extents::new(from, length) {
@@ -42,6 +42,12 @@ pub(super) fn copy(from: &File, to: &File, length: u64, progress: &Progress) -> 
         }
     }
     Ok(())
+}
+
+/// Has `to`, which is as long and all holes, share all of `from`. Returns whether
+/// the file system can.
+pub(super) fn share(from: &File, to: &File) -> bool {
+    ioctl_ficlone(to, from).is_ok()
 }
 
 /// Copies the beginning of `range`; says how much of it.

@@ -1,7 +1,7 @@
 //! Who uses a volume: those who hold a lock on its `data`.
 
 use std::fmt;
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 
 use devices::block::lock;
@@ -26,7 +26,9 @@ pub enum Usage {
 pub enum User {
     /// The machine that it is attached to.
     Machine(VmName),
-    /// Another process, such as that of a copy.
+    /// `plinth volume load`, which lets go of the volume when it is asked to.
+    Loader(Holder),
+    /// Another process, such as that of an export.
     Process(Holder),
 }
 
@@ -34,7 +36,7 @@ impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Machine(name) => write!(f, "machine '{name}'"),
-            Self::Process(holder) => holder.fmt(f),
+            Self::Loader(holder) | Self::Process(holder) => holder.fmt(f),
         }
     }
 }
@@ -60,7 +62,7 @@ impl Usage {
         };
         users.iter().filter_map(|user| match user {
             User::Machine(name) => Some(name),
-            User::Process(_) => None,
+            User::Loader(_) | User::Process(_) => None,
         })
     }
 }
@@ -80,6 +82,16 @@ impl fmt::Display for Usage {
     }
 }
 
+/// The command that [`is_loader`] knows, but for the program's name.
+pub const LOAD: [&str; 2] = ["volume", "load"];
+
+/// Whether process `pid`, which holds a volume, fills it.
+pub(super) fn is_loader(pid: u32) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = line.split(|byte| *byte == 0).skip(1);
+    words.take(LOAD.len()).eq(LOAD.map(str::as_bytes))
+}
+
 /// Those who hold a lock on the file with this `metadata`. A process that
 /// belongs to a machine is told by the machine's name.
 pub(super) fn users(metadata: &Metadata) -> Vec<User> {
@@ -91,6 +103,7 @@ pub(super) fn users(metadata: &Metadata) -> Vec<User> {
         let mut alive = machines.iter().filter(|machine| machine.is_alive());
         match alive.find(|machine| is_its(machine.record().pid)) {
             Some(machine) => User::Machine(machine.name().clone()),
+            None if is_loader(holder.pid()) => User::Loader(holder),
             None => User::Process(holder),
         }
     };

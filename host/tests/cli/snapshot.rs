@@ -15,6 +15,7 @@ use host::snapshot::record::About;
 use host::snapshot::store::{Directory, Name};
 use host::snapshot::upload::{BlockSource, Upload, upload};
 use host::volume::directory::{Volume, Volumes};
+use host::volume::freezing::freeze_at_rest;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
@@ -229,13 +230,14 @@ fn changed_volume(machines: &Machines) -> Volume {
 /// Freezes it, for nobody to store.
 fn frozen(volume: &Volume, number: u32) {
     let plan = Plan {
-        snapshot: id(number),
+        purpose: id(number).into(),
         volume: volume.record().id,
         created: 1,
         boot: boot_id::read().unwrap(),
         parent: None,
     };
-    volume.plan_freeze(&plan).unwrap().begin(volume).unwrap();
+    let pending = volume.plan_freeze(id(number), &plan).unwrap();
+    freeze_at_rest(volume, &pending).unwrap();
 }
 
 #[test]
@@ -286,10 +288,13 @@ fn blocks_are_loaded_by_a_process_of_their_own() {
     let flags = SocketFlags::CLOEXEC;
     let ends = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
     let (ours, theirs) = ends.unwrap();
-    let data = tempfile::tempfile().unwrap();
-    data.set_len(u64::from(BLOCKS) * BLOCK as u64).unwrap();
+    let from = ["volume", "create", "lazy", "--from", &id(1).to_string()];
+    assert_eq!(plinth_in(machines.path(), &from).code, 0);
+    let path = machines.path().join(DATA).join("volumes/lazy/data");
+    let data = File::options().read(true).write(true).open(path).unwrap();
     let mut loader = Command::new(env!("CARGO_BIN_EXE_plinth"))
-        .args(["load-blocks", "--snapshot", &id(1).to_string()])
+        .args(["load-blocks", "--volume", "lazy"])
+        .env("PLINTH_DATA_DIR", machines.path().join(DATA))
         .arg("--store")
         .arg(machines.path().join(DATA).join("snapshots"))
         .stdin(theirs)

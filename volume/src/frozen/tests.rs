@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::entry::{Generation, State};
-use crate::freeze::Freeze;
+use crate::freeze::{Freeze, Purpose};
 use crate::id::SnapshotId;
 use crate::map::BlockMap;
 use crate::size::VolumeSize;
@@ -56,7 +56,7 @@ impl Volume {
         let data = self.file("data");
         let map = self.map.as_mut().unwrap();
         self.freezes
-            .retain(|freeze| freeze.before_change(block, map, &data).unwrap());
+            .retain(|freeze| freeze.before_change(&[block], map, &data).unwrap());
         if map.get(block).unwrap().state == State::Absent {
             map.loaded(block).unwrap();
         }
@@ -68,7 +68,7 @@ impl Volume {
     fn freeze(&mut self, number: u32, parent: Option<(u32, Generation)>) {
         self.map();
         let plan = Plan {
-            snapshot: snapshot(number),
+            purpose: purpose(number),
             volume: "vol-00000000000000001".parse().unwrap(),
             created: 1,
             boot: [7; 16],
@@ -104,6 +104,14 @@ impl Volume {
                 Freeze::resume(file, kept, self.map.as_ref().unwrap()).ok()
             })
             .collect();
+    }
+}
+
+/// Freezes from 100 on are for copies.
+fn purpose(number: u32) -> Purpose {
+    match number {
+        ..100 => Purpose::Snapshot(snapshot(number)),
+        _ => Purpose::Copy(format!("vol-{number:017x}").parse().unwrap()),
     }
 }
 
@@ -291,15 +299,17 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever is written, taken or killed in between: each snapshot has what
-    /// the volume held at its moment.
+    /// Whatever is written, taken or killed in between: each snapshot, or copy, has
+    /// what the volume held at its moment.
     #[test]
     fn every_moment_stays_as_it_was(
         lazy: bool,
+        copies: bool,
         steps in prop::collection::vec(step(), 1..24),
     ) {
         let fresh = if lazy { State::Absent } else { State::Zero };
         let origin = if lazy { [201, 202, 203, 204, 205, 206] } else { [0; 6] };
+        let base = if copies { 100 } else { 0 };
         let mut volume = Volume::new(fresh);
         let mut now = origin;
         let mut moments: Vec<([u8; 6], Option<u32>)> = Vec::new();
@@ -313,14 +323,14 @@ proptest! {
                 }
                 Step::Freeze => {
                     let number = u32::try_from(moments.len()).unwrap();
-                    let parent = number.checked_sub(1);
-                    volume.freeze(number, parent.map(|parent| (parent, generations[&parent])));
-                    generations.insert(number, volume.view(number).moment().generation);
+                    let parent = number.checked_sub(1).filter(|_| !copies);
+                    volume.freeze(base + number, parent.map(|parent| (parent, generations[&parent])));
+                    generations.insert(number, volume.view(base + number).moment().generation);
                     moments.push((now, parent));
                 }
                 Step::Take(block) => {
                     if let Some(number) = u32::try_from(moments.len()).unwrap().checked_sub(1) {
-                        let mut view = volume.view(number);
+                        let mut view = volume.view(base + number);
                         if view.share(block).unwrap() == Share::Data {
                             let byte = byte_of(&mut view, block, &[], &[]);
                             view.take(block, &[1; 32]).unwrap();
@@ -331,7 +341,7 @@ proptest! {
                 Step::Kill => {
                     // Nothing was synced: what was absent is so again.
                     let count = u32::try_from(moments.len()).unwrap();
-                    volume.restart(0..count);
+                    volume.restart(base..base + count);
                     if lazy {
                         now = origin;
                     }
@@ -340,7 +350,7 @@ proptest! {
         }
         for (number, (moment, parent)) in (0u32..).zip(&moments) {
             let parent = parent.map_or([0; 6], |parent| moments[parent as usize].0);
-            let mut view = volume.view(number);
+            let mut view = volume.view(base + number);
             for block in 0..BLOCKS {
                 let byte = match taken.get(&(number, block)) {
                     Some(byte) => *byte,

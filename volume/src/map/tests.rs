@@ -212,7 +212,7 @@ fn a_loaded_volume_is_not_searched_again() {
     }
     settle(&mut map);
     assert_eq!(map.absent_in(0..130).unwrap(), None);
-    map.complete();
+    map.complete().unwrap();
     map.close().unwrap();
     assert!(volume.open().is_complete());
 }
@@ -225,7 +225,7 @@ fn what_is_added_to_a_loaded_volume_is_not_absent() {
         map.loaded(block).unwrap();
     }
     settle(&mut map);
-    map.complete();
+    map.complete().unwrap();
     map.grow(blocks(400)).unwrap();
     assert_eq!(map.absent_in(0..400).unwrap(), None);
     map.close().unwrap();

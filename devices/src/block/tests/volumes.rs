@@ -12,7 +12,7 @@ use virtio_bindings::virtio_blk::{
 use volume::BLOCK;
 use volume::entry::{Entry, Generation, State};
 use volume::fetch::{self, Answer, Request};
-use volume::freeze::{self, FreezeError, Plan, Share};
+use volume::freeze::{self, FreezeError, Plan, Purpose, Share};
 use volume::frozen::{Content, FrozenView};
 use volume::map::{self, BlockMap};
 use volume::size::VolumeSize;
@@ -344,7 +344,7 @@ fn a_volume_is_frozen_at_rest_and_goes_on() {
         let mut bench = volume.attach(engine, None);
         assert_eq!(bench.write(SECTORS, &[1; 512]), OK);
         let plan = Plan {
-            snapshot: "snap-0000000000000000a".parse().unwrap(),
+            purpose: Purpose::Snapshot("snap-0000000000000000a".parse().unwrap()),
             volume: "vol-00000000000000001".parse().unwrap(),
             created: 1,
             boot: [0; 16],
@@ -373,7 +373,7 @@ fn a_volume_is_frozen_at_rest_and_goes_on() {
 /// A freeze of a volume at rest.
 fn freeze(volume: &Volume, bench: &mut Bench) -> FrozenView {
     let plan = Plan {
-        snapshot: "snap-0000000000000000b".parse().unwrap(),
+        purpose: Purpose::Snapshot("snap-0000000000000000b".parse().unwrap()),
         volume: "vol-00000000000000001".parse().unwrap(),
         created: 1,
         boot: [0; 16],

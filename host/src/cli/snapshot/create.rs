@@ -150,17 +150,13 @@ fn store_behind(
     store: &str,
 ) -> Result<(), Error> {
     let cannot = |error| {
-        let what = format!("snapshot {} cannot be stored", pending.snapshot);
+        let what = format!("snapshot {} cannot be stored", pending.id);
         Error::unexpected(what).because(error)
     };
     let log = File::create(pending.log()).map_err(cannot)?;
     let mut command = Command::new(env::current_exe().map_err(cannot)?);
     command
-        .args([
-            "store-snapshot",
-            "--snapshot",
-            &pending.snapshot.to_string(),
-        ])
+        .args(["store-snapshot", "--snapshot", &pending.id.to_string()])
         .args(["--volume", volume.name().as_str(), "--store", store])
         .args(["--description", description])
         .process_group(0)
@@ -174,7 +170,7 @@ fn tell(begun: &Begun, format: Format) -> Outcome {
     if format == Format::Json {
         let snapshots = begun.pending.iter().map(|(volume, pending)| {
             json!({
-                "id": pending.snapshot.to_string(),
+                "id": pending.id.to_string(),
                 "volume": volume.record().id.to_string(),
                 "volume_name": volume.name().as_str(),
             })
@@ -197,9 +193,7 @@ fn tell(begun: &Begun, format: Format) -> Outcome {
         );
     }
     let ids = begun.pending.iter();
-    let ids: Vec<String> = ids
-        .map(|(_, pending)| pending.snapshot.to_string())
-        .collect();
+    let ids: Vec<String> = ids.map(|(_, pending)| pending.id.to_string()).collect();
     print(&(ids.join("\n") + "\n"))?;
     Ok(ExitStatus::Success)
 }

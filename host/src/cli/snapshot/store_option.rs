@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::snapshot::store::{Location, Store};
 
 /// The choice of a store.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct StoreOption {
     /// Where snapshots are: a directory or s3://BUCKET/PREFIX
     ///

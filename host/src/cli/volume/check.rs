@@ -53,6 +53,9 @@ fn text(volume: &Volume, checked: &Checked) -> String {
     if let Some(size) = checked.size {
         text += &format!("{name}: {size}\n");
     }
+    if let Some(lost) = &checked.lost {
+        text += &format!("{name}: {lost}\n");
+    }
     let blocks = format!(
         "{} blocks with data, {} of zeroes, {} to be loaded",
         counts.present, counts.zero, counts.absent

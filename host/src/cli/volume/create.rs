@@ -112,12 +112,14 @@ impl Create {
             }
             (Some(Source::Snapshot(snapshot)), None, size) => {
                 let data = root::locate()?;
+                let location = self.store.clone().location(&data)?.to_string();
                 let store = self.store.open(&data)?;
                 let restore = Restore {
                     name: self.name,
                     size,
                     speed,
                     snapshot,
+                    location: Some(location),
                 };
                 restore.make(volumes, &*store, &Referring::wait(&data)?)
             }

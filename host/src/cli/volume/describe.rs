@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::volume::blocks::Loaded;
+use crate::volume::copies;
 use crate::volume::directory::Volume;
 use crate::volume::name::VolumeName;
 use crate::volume::usage::{Usage, User};
@@ -37,6 +39,8 @@ fn whole(volume: &Volume) -> Value {
         "iops": record.speed.iops(),
         "throughput_mib": record.speed.throughput(),
         "origin": record.origin.map(|origin| origin.to_string()),
+        "store": record.store,
+        "copy_of": record.copy_of.map(|source| source.to_string()),
         "snapshots": snapshots.collect::<Value>(),
         "encrypted": record.encryption.is_some(),
         "encryption": record.encryption.as_ref().map(ToString::to_string),
@@ -45,7 +49,10 @@ fn whole(volume: &Volume) -> Value {
     match Usage::of(volume) {
         Ok(Usage::Available) => document["state"] = "available".into(),
         Ok(Usage::InUse(users)) => {
-            document["state"] = "in-use".into();
+            // Who only loads it makes way for others.
+            let is_loader = |user: &User| matches!(user, User::Loader(_));
+            let is_free = !users.is_empty() && users.iter().all(is_loader);
+            document["state"] = if is_free { "available" } else { "in-use" }.into();
             document["users"] = users.iter().map(user).collect();
         }
         Err(error) => {
@@ -53,13 +60,27 @@ fn whole(volume: &Volume) -> Value {
             document["reason"] = format!("its data cannot be looked at: {error}").into();
         }
     }
+    add_copying(&mut document, volume);
     document
+}
+
+/// How much of it is there, and which volumes are copied from it.
+fn add_copying(document: &mut Value, volume: &Volume) {
+    if let Ok(false) = volume.is_loaded() {
+        // Somebody may be writing to the map.
+        document["loaded_percent"] = json!(volume.loaded().ok().map(Loaded::percent));
+    }
+    if let Ok(copies) = volume.needed_copies() {
+        document["copies"] = json!(copies::names(&copies));
+    }
 }
 
 fn user(user: &User) -> Value {
     match user {
         User::Machine(name) => json!({"vm": name}),
-        User::Process(holder) => json!({"pid": holder.pid(), "process": holder.to_string()}),
+        User::Loader(holder) | User::Process(holder) => {
+            json!({"pid": holder.pid(), "process": holder.to_string()})
+        }
     }
 }
 
@@ -72,7 +93,10 @@ fn used(volume: &Volume) -> Option<u64> {
 
 /// Its state in a word, with who uses it.
 pub(super) fn state(document: &Value) -> String {
-    let state = document["state"].as_str().unwrap_or_default().to_owned();
+    let mut state = document["state"].as_str().unwrap_or_default().to_owned();
+    if let Some(percent) = document["loaded_percent"].as_u64() {
+        state += &format!(" ({percent} % loaded)");
+    }
     let users = document["users"].as_array().into_iter().flatten();
     let names = users.filter_map(|user| user["vm"].as_str().or(user["process"].as_str()));
     let names: Vec<&str> = names.collect();

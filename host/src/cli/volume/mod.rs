@@ -9,6 +9,7 @@ mod encryption;
 mod export;
 mod import;
 mod list;
+mod load;
 mod modify;
 mod resize;
 mod show;
@@ -48,6 +49,7 @@ enum Verb {
     Resize(resize::Resize),
     Modify(modify::Modify),
     Copy(copy::Copy),
+    Load(load::Load),
     Import(import::Import),
     Export(export::Export),
     Check(check::Check),
@@ -63,6 +65,7 @@ impl Volume {
             Verb::Resize(verb) => verb.execute(),
             Verb::Modify(verb) => verb.execute(),
             Verb::Copy(verb) => verb.execute(),
+            Verb::Load(verb) => verb.execute(),
             Verb::Import(verb) => verb.execute(),
             Verb::Export(verb) => verb.execute(),
             Verb::Check(verb) => verb.execute(),

@@ -62,6 +62,8 @@ fn rows(document: &Value) -> Vec<Vec<String>> {
         ("speed", speed()),
         ("made", number("created").and_then(age)),
         ("from", text("origin")),
+        ("in", text("store")),
+        ("copy of", text("copy_of")),
         ("encrypted", text("encryption")),
         ("directory", text("directory")),
     ];
@@ -69,6 +71,10 @@ fn rows(document: &Value) -> Vec<Vec<String>> {
     let mut rows: Vec<_> = rows
         .filter_map(|(title, value)| Some(vec![title.into(), value?]))
         .collect();
+    for copy in document["copies"].as_array().into_iter().flatten() {
+        let copy = copy.as_str().unwrap_or_default();
+        rows.push(vec!["needed by".into(), copy.into()]);
+    }
     for taken in document["snapshots"].as_array().into_iter().flatten() {
         let snapshot = taken["snapshot"].as_str().unwrap_or_default();
         rows.push(vec!["snapshot".into(), snapshot.into()]);

@@ -1,12 +1,15 @@
-//! Filling a volume with what its snapshot holds, block by block as the process
-//! of a virtual machine asks for them ([`volume::fetch`]).
+//! Loading what a volume lacks, block by block as it is asked for
+//! ([`volume::fetch`]): by the process of a virtual machine, or by [`fill`].
 //!
-//! That process has neither zstd nor a network: this is another one, which has
+//! The process of a machine has neither zstd nor a network: this is another one, which has
 //! the volume's `data` open for writing and one end of a socket. It is an error
 //! of whoever starts them to have two for one volume at the same time: the one
 //! could overwrite what the guest wrote once the other had answered.
 
+pub mod fill;
 mod queue;
+pub mod source;
+pub mod turn;
 
 use std::fs::File;
 use std::io;
@@ -24,17 +27,18 @@ use volume::fetch::{self, Answer, Request};
 
 use crate::error::Error;
 
-use super::block_reader::{BlockReader, Content};
+use super::block_reader::Content;
 use super::chunk::{self, BLOCK, Block};
 
 use queue::{Asked, Next, Queue};
+use source::Source;
 
 /// Blocks that are fetched at the same time: a store far away takes its time
 /// for each.
 const THREADS: usize = 4;
 
 /// Answers what is asked on `socket`, of type SOCK_SEQPACKET, until the other
-/// side closes it: writes the blocks that `reader` has into `data`. Urgent
+/// side closes it: writes the blocks that `source` has into `data`. Urgent
 /// requests come first, the others at `rate` bytes in a second. When it returns
 /// it has ceased to touch `data`.
 ///
@@ -47,7 +51,7 @@ const THREADS: usize = 4;
 pub fn serve(
     socket: &OwnedFd,
     data: &File,
-    reader: BlockReader,
+    source: Source,
     rate: Option<u64>,
     closed: impl FnOnce(),
 ) -> Result<(), Error> {
@@ -61,12 +65,12 @@ pub fn serve(
         changed: Condvar::new(),
         failing: AtomicBool::new(false),
     };
-    let others = (1..THREADS).map(|_| reader.another());
-    let mut readers = others.collect::<Result<Vec<_>, _>>()?;
-    readers.push(reader);
+    let others = (1..THREADS).map(|_| source.another());
+    let mut sources = others.collect::<Result<Vec<_>, _>>()?;
+    sources.push(source);
     thread::scope(|scope| {
-        for reader in readers {
-            scope.spawn(|| loader.load(reader));
+        for source in sources {
+            scope.spawn(|| loader.load(source));
         }
         let result = loader.receive();
         closed();
@@ -127,10 +131,10 @@ impl Loader<'_> {
     }
 
     /// Loads blocks until there is an end.
-    fn load(&self, mut reader: BlockReader) {
+    fn load(&self, mut source: Source) {
         let mut block = chunk::empty();
         while let Some(index) = self.next() {
-            let written = self.write(&mut reader, index, &mut block);
+            let written = self.write(&mut source, index, &mut block);
             self.state().queue.done(index, written.is_ok());
             self.note(written.as_ref().err());
             self.answer(index, written.is_ok());
@@ -158,7 +162,7 @@ impl Loader<'_> {
         }
     }
 
-    fn write(&self, reader: &mut BlockReader, index: u32, block: &mut Block) -> Result<(), Error> {
+    fn write(&self, source: &mut Source, index: u32, block: &mut Block) -> Result<(), Error> {
         let failed = |error| {
             let what = format!("block {index} cannot be written to the volume");
             Error::host(what).because(error)
@@ -169,7 +173,7 @@ impl Loader<'_> {
             0 => return Err(failed(io::ErrorKind::InvalidInput.into())),
             left => usize::try_from(left).unwrap_or(BLOCK).min(BLOCK),
         };
-        match reader.read(index, block)? {
+        match source.read(index, block)? {
             Content::Data => self.data.write_all_at(&block[..length], offset),
             Content::Zero => punch(self.data, offset, length, block),
         }

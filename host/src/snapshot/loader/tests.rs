@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::*;
+use crate::snapshot::block_reader::BlockReader;
 use crate::snapshot::digest::Digest;
 use crate::snapshot::store::{Directory, Name};
 use crate::snapshot::test_blocks::text;
@@ -33,9 +34,9 @@ impl Fixture {
         Self { directory, data }
     }
 
-    fn reader(&self) -> BlockReader {
+    fn source(&self) -> Source {
         let store = Directory::new(self.directory.path().join("snapshots"));
-        BlockReader::open(Arc::new(store), id(1)).unwrap()
+        BlockReader::open(Arc::new(store), id(1)).unwrap().into()
     }
 
     fn block(&self, index: u32, length: usize) -> Vec<u8> {
@@ -51,9 +52,9 @@ impl Fixture {
         let ends = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
         let (ours, theirs) = ends.unwrap();
         let data = self.data.try_clone().unwrap();
-        let reader = self.reader();
+        let source = self.source();
         thread::scope(|scope| {
-            let loader = scope.spawn(move || serve(&theirs, &data, reader, rate, || {}));
+            let loader = scope.spawn(move || serve(&theirs, &data, source, rate, || {}));
             client(&ours);
             drop(ours);
             loader.join().unwrap()

@@ -15,12 +15,13 @@ use crate::snapshot::store::{Directory, Store};
 use crate::snapshot::test_blocks::text;
 use crate::snapshot::test_volume::{contents, id, of_texts};
 use crate::volume::fixture::{Fixture, report};
+use crate::volume::freezing::freeze_at_rest;
 use crate::volume::new_volume::NewVolume;
 use crate::volume::record::Record;
 
 fn plan(volume: &Volume, number: u32, parent: Option<u32>) -> Plan {
     Plan {
-        snapshot: id(number),
+        purpose: id(number).into(),
         volume: volume.record().id,
         created: 7,
         boot: boot_id::read().unwrap(),
@@ -75,10 +76,12 @@ fn a_volume_that_is_being_loaded_needs_its_origin() {
 fn a_snapshot_that_is_not_stored_needs_its_parent() {
     let f = Fixture::new();
     let volume = f.make("data");
-    let pending = volume.plan_freeze(&plan(&volume, 2, Some(1))).unwrap();
+    let pending = volume
+        .plan_freeze(id(2), &plan(&volume, 2, Some(1)))
+        .unwrap();
     let user = |number| Needs::of(&f.volumes).unwrap().user(id(number));
     assert_eq!(user(1), None);
-    pending.begin(&volume).unwrap();
+    freeze_at_rest(&volume, &pending).unwrap();
     let who = format!("snapshot {} of volume 'data'", id(2));
     assert_eq!(user(1), Some(format!("{who}, which is not stored yet")));
     pending.remove();
@@ -89,8 +92,8 @@ fn a_snapshot_that_is_not_stored_needs_its_parent() {
 fn what_was_stored_for_a_snapshot_under_way_is_needed() {
     let f = Fixture::new();
     let volume = f.make("data");
-    let pending = volume.plan_freeze(&plan(&volume, 1, None)).unwrap();
-    pending.begin(&volume).unwrap();
+    let pending = volume.plan_freeze(id(1), &plan(&volume, 1, None)).unwrap();
+    freeze_at_rest(&volume, &pending).unwrap();
     let digest = Digest::of(b"abc");
     pending.view().unwrap().take(3, digest.as_bytes()).unwrap();
     let needs = Needs::of(&f.volumes).unwrap();
@@ -117,8 +120,8 @@ fn a_frozen_volume_is_stored_as_it_was() {
     let mut volume = f.make("data");
     write(&volume, 1, 11);
     write(&volume, 2, 12);
-    let pending = volume.plan_freeze(&plan(&volume, 1, None)).unwrap();
-    pending.begin(&volume).unwrap();
+    let pending = volume.plan_freeze(id(1), &plan(&volume, 1, None)).unwrap();
+    freeze_at_rest(&volume, &pending).unwrap();
     let lock = Adding::wait(data).unwrap();
     let figures = create::store(&mut volume, &pending, "first", &*store, &lock, &mut |_| {});
     assert_eq!(figures.unwrap().stored_blocks, 2);
@@ -131,8 +134,8 @@ fn a_frozen_volume_is_stored_as_it_was() {
         parent: Some((taken.snapshot, taken.generation)),
         ..plan(&volume, 2, None)
     };
-    let pending = volume.plan_freeze(&next).unwrap();
-    pending.begin(&volume).unwrap();
+    let pending = volume.plan_freeze(id(2), &next).unwrap();
+    freeze_at_rest(&volume, &pending).unwrap();
     let figures = create::store(&mut volume, &pending, "", &*store, &lock, &mut |_| {});
     let figures = figures.unwrap();
     assert_eq!((figures.read_blocks, figures.stored_blocks), (1, 1));

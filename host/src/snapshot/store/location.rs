@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::volume::directory::Volume;
 use crate::volume::root;
 
 use super::{Directory, S3, Settings, Store};
@@ -60,11 +61,39 @@ impl Location {
     /// # Errors
     /// The environment names a place that cannot be one.
     pub fn of_this_user() -> Result<Self, Error> {
+        match Self::named()? {
+            Some(named) => Ok(named),
+            None => Ok(Self::beside_volumes(&root::locate()?)),
+        }
+    }
+
+    /// Where the snapshot is that `volume` was made from: as is `asked` for, or
+    /// PLINTH_STORE says, or is recorded of it.
+    ///
+    /// # Errors
+    /// The environment, or the record, names a place that cannot be one.
+    pub fn of_volume(volume: &Volume, asked: Option<Self>) -> Result<Self, Error> {
+        if let Some(named) = asked.map_or_else(Self::named, |asked| Ok(Some(asked)))? {
+            return Ok(named);
+        }
+        let Some(recorded) = &volume.record().store else {
+            return Self::of_this_user();
+        };
+        recorded.parse().map_err(|error| {
+            let what = format!("volume '{}' names no store", volume.name());
+            Error::configuration(what)
+                .because(error)
+                .remedy(format!("the store that its snapshot is in, in {VARIABLE}"))
+        })
+    }
+
+    /// The store that PLINTH_STORE names, if it names one.
+    fn named() -> Result<Option<Self>, Error> {
         match std::env::var(VARIABLE) {
-            Ok(text) if !text.is_empty() => text.parse().map_err(|error| {
+            Ok(text) if !text.is_empty() => text.parse().map(Some).map_err(|error| {
                 Error::configuration(format!("{VARIABLE} is no store")).because(error)
             }),
-            _ => Ok(Self::beside_volumes(&root::locate()?)),
+            _ => Ok(None),
         }
     }
 

@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 fn copy(f: &Fixture, source: &mut Volume, name: &str) -> Result<Volume, Error> {
-    super::copy(&f.volumes, source, name.parse().unwrap())
+    super::copy(&f.volumes, source, name.parse().unwrap()).map(|copied| copied.volume)
 }
 
 #[test]

@@ -1,7 +1,9 @@
 use super::super::fixture::{Fixture, report};
 use super::*;
 use crate::boot_id;
+use crate::volume::freezing::freeze_at_rest;
 use ::volume::freeze::Plan;
+use ::volume::id::SnapshotId;
 
 fn delete(f: &Fixture, name: &str) -> Result<(), Error> {
     super::delete(&f.volumes, &name.parse().unwrap())
@@ -34,16 +36,16 @@ fn a_volume_in_use_stays() {
 fn a_volume_with_a_snapshot_that_is_only_here_stays() {
     let f = Fixture::new();
     let volume = f.make("root");
-    let snapshot = "snap-0123456789abcdef0".parse().unwrap();
+    let snapshot: SnapshotId = "snap-0123456789abcdef0".parse().unwrap();
     let plan = Plan {
-        snapshot,
+        purpose: snapshot.into(),
         volume: volume.record().id,
         created: 0,
         boot: boot_id::read().unwrap(),
         parent: None,
     };
-    let pending = volume.plan_freeze(&plan).unwrap();
-    pending.begin(&volume).unwrap();
+    let pending = volume.plan_freeze(snapshot, &plan).unwrap();
+    freeze_at_rest(&volume, &pending).unwrap();
     let refused = report(delete(&f, "root"));
     assert!(
         refused.contains("not stored yet, snap-0123456789abcdef0"),

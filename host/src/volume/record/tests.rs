@@ -25,6 +25,8 @@ fn record() -> Record {
     };
     Record {
         origin: Some(SnapshotId::random().unwrap()),
+        store: Some("s3://bucket/prefix".into()),
+        copy_of: Some(VolumeId::random().unwrap()),
         snapshots: vec![taken(1), taken(2)],
         encryption: Some(encryption()),
         ..Record::new("root".parse().unwrap(), size, speed).unwrap()
@@ -52,9 +54,20 @@ fn a_record_is_read_as_it_was_written() {
 }
 
 #[test]
+fn a_record_of_the_first_format_is_no_copy_s() {
+    let mut json = json!(Saved::from(&record()));
+    json["format"] = json!(1);
+    let fields = json.as_object_mut().unwrap();
+    fields.remove("copy_of");
+    fields.remove("store");
+    let read = Record::parse(json.to_string().as_bytes()).unwrap();
+    assert_eq!((read.copy_of, read.store), (None, None));
+}
+
+#[test]
 fn a_record_that_is_none_is_refused_with_the_reason() {
     for (field, value, why) in [
-        ("format", json!(2), "has format 2, and this plinth knows"),
+        ("format", json!(3), "has format 3, and this plinth knows"),
         ("id", json!("vol-1"), "'vol-1' is no id"),
         ("name", json!("../x"), "the name does not do: a volume's"),
         (
@@ -66,6 +79,7 @@ fn a_record_that_is_none_is_refused_with_the_reason() {
         ("speed", json!({"iops": 1}), "the speed does not do: 1 IOPS"),
         ("speed", json!({"color": 1}), "unknown field `color`"),
         ("origin", json!("vol-0123456789abcdef0"), "is no id"),
+        ("copy_of", json!("snap-0123456789abcdef0"), "is no id"),
         ("color", json!("red"), "unknown field `color`"),
         (
             "snapshots",
