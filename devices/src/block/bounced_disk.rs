@@ -19,7 +19,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use volume::freeze::FreezeError;
+use volume::freeze::{FreezeError, Unsaved};
 
 use super::bounce::{PIECE, Piece, pieces};
 use super::capacity::Capacity;
@@ -300,7 +300,7 @@ impl<P: Passage> Disk for BouncedDisk<P> {
         self.inner.sync()
     }
 
-    fn freeze(&mut self, files: FreezeFiles) -> Result<(), FreezeError> {
+    fn freeze(&mut self, files: FreezeFiles) -> Result<Unsaved, FreezeError> {
         self.inner.freeze(files)
     }
 }
