@@ -10,6 +10,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ impl Guest {
             ..DiskOptions::default()
         };
         // Opened anew: past the page cache is a matter of the open file.
-        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let file = File::options().read(true).write(true).open(path)?;
         let (mut disks, _) = open_disk(file, options).map_err(io::Error::other)?;
         if way.encrypted {
@@ -81,34 +82,31 @@ impl Guest {
 
     /// Moves the first megabytes of the disk, with `depth` requests in flight.
     fn round(&mut self, kind: u32, depth: usize) {
-        let mut heads = vec![None; depth];
-        let mut next = 0;
-        for slot in 0..depth {
-            heads[slot] = Some(self.begin(slot, kind, next));
-            next += 1;
-        }
+        let mut megabytes = 0..ROUND;
+        let places = (0..depth).zip(&mut megabytes);
+        let begun = places.map(|(place, megabyte)| Some(self.begin(place, kind, megabyte)));
+        let mut heads: Vec<Option<u16>> = begun.collect();
         self.driver.kick(0);
         for _ in 0..ROUND {
             let head = self.wait();
-            let slot = heads.iter().position(|one| *one == Some(head));
-            let slot = slot.expect("what is used was made available");
-            let status = self.driver.peek(self.requests[slot].status, 1);
+            let place = heads.iter().position(|one| *one == Some(head));
+            let place = place.expect("what is used was made available");
+            let status = self.driver.peek(self.requests[place].status, 1);
             assert_eq!(status, [0], "the disk failed");
-            heads[slot] = None;
-            if next < ROUND {
-                heads[slot] = Some(self.begin(slot, kind, next));
-                next += 1;
+            let next = megabytes.next();
+            heads[place] = next.map(|megabyte| self.begin(place, kind, megabyte));
+            if next.is_some() {
                 self.driver.kick(0);
             }
         }
     }
 
-    fn begin(&mut self, slot: usize, kind: u32, megabyte: u64) -> u16 {
+    fn begin(&mut self, place: usize, kind: u32, megabyte: u64) -> u16 {
         let Request {
             header,
             data,
             status,
-        } = self.requests[slot];
+        } = self.requests[place];
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&kind.to_le_bytes());
         bytes[8..].copy_from_slice(&(megabyte * u64::from(REQUEST) / 512).to_le_bytes());
@@ -170,7 +168,9 @@ fn disk(criterion: &mut Criterion) {
     let file = file().expect("this directory takes a file");
     let mut group = criterion.benchmark_group("disk");
     group.throughput(Throughput::Bytes(ROUND * u64::from(REQUEST)));
-    group.sample_size(20).measurement_time(Duration::from_secs(4));
+    group
+        .sample_size(20)
+        .measurement_time(Duration::from_secs(4));
     for direct in [false, true] {
         for (what, kind) in [("read", VIRTIO_BLK_T_IN), ("write", VIRTIO_BLK_T_OUT)] {
             for depth in DEPTHS {

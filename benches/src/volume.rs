@@ -26,9 +26,7 @@ use crate::{fio, libraries, retry};
 
 use content::Content;
 pub use figures::Figures;
-pub use sample::{
-    CreationPlan, Creations, PausePlan, Pauses, Plan, TouchPlan, Touches, Writes,
-};
+pub use sample::{CreationPlan, Creations, PausePlan, Pauses, Plan, TouchPlan, Touches, Writes};
 
 /// What volumes are measured with, and where.
 #[derive(Clone, Debug)]
@@ -138,7 +136,10 @@ impl VolumeBench {
             (place::RAM_DISK, ram_disk),
             (place::MKE2FS, self.mke2fs.clone()),
             (place::KERNEL, self.kernel.vmlinux.clone()),
-            (place::INITRD, fio::initrd(&self.initramfs, &self.fio, scratch)?),
+            (
+                place::INITRD,
+                fio::initrd(&self.initramfs, &self.fio, scratch)?,
+            ),
         ]
         .map(|(inside, path)| (inside.to_owned(), path))
         .into();

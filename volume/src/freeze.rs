@@ -239,7 +239,9 @@ struct Remembered {
 
 impl Remembered {
     fn leaf(&self, number: u32) -> Option<&Leaf> {
-        let found = self.leaves.binary_search_by_key(&number, |(number, _)| *number);
+        let found = self
+            .leaves
+            .binary_search_by_key(&number, |(number, _)| *number);
         found.ok().map(|at| &*self.leaves[at].1)
     }
 }

@@ -354,7 +354,8 @@ impl BlockMap {
     fn save_header(&mut self) -> io::Result<()> {
         self.write_header()?;
         fdatasync(&self.file)?;
-        self.durable.fetch_max(self.header.number, Ordering::Relaxed);
+        self.durable
+            .fetch_max(self.header.number, Ordering::Relaxed);
         Ok(())
     }
 

@@ -55,7 +55,10 @@ mod tests {
         };
         assert_eq!(figures, expected);
         let one = Figures::of_thousandths(&[500]).unwrap();
-        assert_eq!((one.min, one.median, one.p99, one.max), (0.5, 0.5, 0.5, 0.5));
+        assert_eq!(
+            (one.min, one.median, one.p99, one.max),
+            (0.5, 0.5, 0.5, 0.5)
+        );
         assert_eq!(Figures::of_thousandths(&[]), None);
     }
 }

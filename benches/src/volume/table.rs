@@ -7,15 +7,35 @@ use super::{Creations, Figures, PausePlan, Pauses, Touches};
 /// What a table's columns are called, for those of [`Figures`].
 const COLUMNS: [&str; 5] = ["min", "median", "mean", "p99", "max"];
 
-/// Pauses of guests, in milliseconds, and their longest writes.
+/// Pauses of guests, one after the other: from the second on, earlier snapshots
+/// are still being stored. And what the guests' writes did.
 pub fn pauses(all: &[(&PausePlan, &Pauses)]) -> String {
-    let mut text = heading("snapshot pause, ms");
-    text.push_str("   longest write, ms: before   during");
+    let most = all.iter().map(|(_, pauses)| pauses.pauses_us.len()).max();
+    let most = most.unwrap_or_default();
+    let mut text = format!("{:36}", "snapshot pause, ms");
+    for number in 1..=most {
+        put(&mut text, format_args!("{number:>10}"));
+    }
+    text.push_str("   writes/s: before    during   longest, ms: before    during");
     for (plan, pauses) in all {
-        let (size, written) = (amount(plan.size), amount(plan.written));
-        row(&mut text, &format!("{size}, {written} written to"), &pauses.pauses_us);
-        let [before, during] = [pauses.before, pauses.during].map(|seen| seen.longest_us / 1000.0);
-        put(&mut text, format_args!("{before:27.2} {during:8.2}"));
+        let what = format!("{}, {} written to", amount(plan.size), amount(plan.written));
+        put(&mut text, format_args!("\n{what:36}"));
+        for number in 0..most {
+            let pause = pauses.pauses_us.get(number);
+            let pause = pause.map(|pause| format!("{:.3}", millis(*pause)));
+            put(&mut text, format_args!("{:>10}", pause.unwrap_or_default()));
+        }
+        let (before, during) = (pauses.before, pauses.during);
+        let rates = [before, during].map(|seen| seen.operations);
+        let longest = [before, during].map(|seen| seen.longest_us / 1000.0);
+        put(
+            &mut text,
+            format_args!("{:19.0}{:10.0}", rates[0], rates[1]),
+        );
+        put(
+            &mut text,
+            format_args!("{:22.2}{:10.2}", longest[0], longest[1]),
+        );
     }
     text
 }
@@ -25,8 +45,16 @@ pub fn touches(all: &[(&str, &Touches)]) -> String {
     let mut text = heading("4 KiB read, ms");
     for (content, touches) in all {
         let micros = |ns: &[u64]| ns.iter().map(|ns| ns.div_ceil(1000)).collect::<Vec<_>>();
-        row(&mut text, &format!("{content}, from the snapshot"), &micros(&touches.first_ns));
-        row(&mut text, &format!("{content}, once loaded"), &micros(&touches.again_ns));
+        row(
+            &mut text,
+            &format!("{content}, from the snapshot"),
+            &micros(&touches.first_ns),
+        );
+        row(
+            &mut text,
+            &format!("{content}, once loaded"),
+            &micros(&touches.again_ns),
+        );
     }
     text
 }
@@ -36,7 +64,11 @@ pub fn creations(all: &[Creations]) -> String {
     let mut text = heading("volume create --from, ms");
     for one in all {
         let (size, blocks) = (amount(one.size), one.blocks);
-        row(&mut text, &format!("{size}, {blocks} blocks stored"), &one.commands_us);
+        row(
+            &mut text,
+            &format!("{size}, {blocks} blocks stored"),
+            &one.commands_us,
+        );
     }
     text
 }
@@ -67,6 +99,11 @@ fn row(text: &mut String, what: &str, micros: &[u64]) {
     }
 }
 
+#[allow(clippy::cast_precision_loss)] // They are far below 2⁵².
+fn millis(micros: u64) -> f64 {
+    micros as f64 / 1000.0
+}
+
 /// `bytes`, in the largest unit that divides it.
 fn amount(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB")];
@@ -93,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_are_shown_with_the_longest_writes() {
+    fn pauses_are_shown_in_order_with_the_writes() {
         let plan = PausePlan {
             size: 1 << 40,
             written: 1 << 30,
@@ -111,7 +148,7 @@ mod tests {
             during: writes(4500.0),
         };
         let text = pauses(&[(&plan, &pauses_seen)]);
-        let expected = "1 TiB, 1 GiB written to 0.100 0.200 0.200 0.300 0.300 2.00 4.50";
+        let expected = "1 TiB, 1 GiB written to 0.300 0.100 0.200 20000 20000 2.00 4.50";
         assert_eq!(rows(&text)[1].join(" "), expected);
     }
 

@@ -126,7 +126,9 @@ impl<P: Passage> BouncedDisk<P> {
             detours: (0..depth).map(|_| None).collect(),
             waiting: VecDeque::with_capacity(depth),
             parts: (0..count).map(|_| None).collect(),
-            free: lanes.map(|(number, piece)| Lane { number, piece }).collect(),
+            free: lanes
+                .map(|(number, piece)| Lane { number, piece })
+                .collect(),
             refused: VecDeque::with_capacity(depth),
         })
     }

@@ -68,7 +68,10 @@ fn a_copy_lacks_everything_and_its_source_keeps_it() {
     let copy = copied(&f, &source);
     assert_eq!(copy.record().copy_of, Some(source.record().id));
     assert_eq!(copy.record().speed, source.record().speed);
-    assert_eq!((copy.is_loaded().unwrap(), copy.loaded().unwrap().percent()), (false, 0));
+    assert_eq!(
+        (copy.is_loaded().unwrap(), copy.loaded().unwrap().percent()),
+        (false, 0)
+    );
     write(&mut source, 1, 22);
     write(&mut source, 1, 23);
     let mut view = source.kept_for(&copy).view().unwrap();
@@ -85,7 +88,10 @@ fn a_volume_stays_until_its_copies_are_filled() {
     let source = source(&f, [1; 4]);
     let copy = copied(&f, &source);
     let refused = report(delete(&f.volumes, &"root".parse().unwrap()));
-    assert!(refused.contains("its copies are filled: 'copy'"), "{refused}");
+    assert!(
+        refused.contains("its copies are filled: 'copy'"),
+        "{refused}"
+    );
     assert!(refused.contains("plinth volume load copy"), "{refused}");
     fill(&copy);
     // Whoever looks.
@@ -181,7 +187,10 @@ fn a_source_whose_copy_would_be_lost_is_not_written_to() {
     let copy = copied(&f, &source);
     fs::write(source.kept_for(&copy).freeze(), "torn").unwrap();
     let refused = report(source.open_freezes());
-    assert!(refused.contains("its copy 'copy' is not whole"), "{refused}");
+    assert!(
+        refused.contains("its copy 'copy' is not whole"),
+        "{refused}"
+    );
     assert!(refused.contains("plinth volume delete copy"), "{refused}");
     // A volume that cannot be read may be the one that needs it.
     fs::write(copy.directory().join("volume.json"), "{").unwrap();

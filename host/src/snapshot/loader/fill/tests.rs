@@ -7,9 +7,9 @@ use volume::entry::State;
 
 use super::*;
 use crate::snapshot::chunk::empty;
+use crate::snapshot::lock::Referring;
 use crate::snapshot::restore::Restore;
 use crate::snapshot::store::{Directory, Store};
-use crate::snapshot::lock::Referring;
 use crate::snapshot::test_blocks::text;
 use crate::snapshot::test_volume::{TestVolume, id};
 use crate::volume::copy::copy;
@@ -112,7 +112,9 @@ fn a_volume_and_its_copy_are_filled_from_one_snapshot_in_either_order() {
     for source_first in [true, false] {
         let f = Fixture::new();
         let (mut source, store) = lazy(&f);
-        let mut copy = copy(&f.volumes, &mut source, "copy".parse().unwrap()).unwrap().volume;
+        let mut copy = copy(&f.volumes, &mut source, "copy".parse().unwrap())
+            .unwrap()
+            .volume;
         let volumes = match source_first {
             true => [&mut source, &mut copy],
             false => [&mut copy, &mut source],
