@@ -20,6 +20,7 @@ use devices::block::open::{DiskOptions, EngineChoice, encrypted, open_disk};
 use devices::reactor::Reactor;
 use devices::virtio::fake_driver::{Buffer, FakeDriver};
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT};
+use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use volume::cipher::key::Key;
 
 /// Bytes of a request.
@@ -70,7 +71,9 @@ impl Guest {
         let reactor = Reactor::spawn("disk")?;
         let id = "bench".parse().map_err(io::Error::other)?;
         let block = Block::new(disks, id, vec![reactor.handle()])?;
-        let mut driver = FakeDriver::started(block, u64::MAX);
+        // It does not say from which request on it wants to be interrupted.
+        let features = !(1 << VIRTIO_RING_F_EVENT_IDX);
+        let mut driver = FakeDriver::started(block, features);
         let most = DEPTHS.into_iter().max().unwrap_or_default();
         let requests = (0..most).map(|_| Request::new(&mut driver)).collect();
         Ok(Self {
