@@ -7,7 +7,10 @@
 //! answers is in [`sample`].
 //!
 //! [`block`] has Debian's fio measure the peers' disks. [`limits`] measures
-//! plinth alone: how exact rate limits are.
+//! plinth alone: how exact rate limits are. [`volume`] does so, too: how long
+//! snapshots hold a guest back, how late blocks come that are still in one, and
+//! how soon a volume made from one is there; the `volume-probe` binary does it in
+//! the machine.
 
 pub mod block;
 pub mod boot;
@@ -18,3 +21,4 @@ pub mod peer;
 mod retry;
 pub mod sample;
 pub mod table;
+pub mod volume;

@@ -1,8 +1,9 @@
 //! A freeze: what a volume was at a moment, kept while it goes on changing, for
 //! as long as a snapshot of that moment is stored, or a copy of it is filled.
 //!
-//! At the moment nothing is copied but leaves that the file `map` does not have
-//! yet. Later, before a block changes for the first time, its leaf is saved in
+//! At the moment nothing is copied, and nothing is done that grows with the volume
+//! but to remember which leaves the file `map` does not have yet: they are saved in
+//! the file `freeze-ID` when the volume goes on ([`Unsaved`]). Later, before a block changes for the first time, its leaf is saved in
 //! the file `freeze-ID`; and the block itself, if the snapshot is to store it
 //! and has not taken it yet, is copied to `kept-ID`, at the same offset. So
 //! what a snapshot costs the guest is at most one copy of each block that it
@@ -52,7 +53,10 @@ use std::cell::Cell;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{SeekFrom, fdatasync};
 use rustix::io::Errno;
@@ -62,7 +66,7 @@ use crate::entry::{Entry, Generation, State};
 use crate::field::{array, u32_at, u64_at};
 use crate::id::{SnapshotId, VolumeId};
 use crate::leaf::{self, Leaf, position};
-use crate::map::{BlockMap, MapError};
+use crate::map::{BlockMap, MapError, UnsyncedHeader};
 use crate::size::VolumeSize;
 
 const SIZE: usize = 512;
@@ -215,10 +219,101 @@ pub struct Freeze {
     kept: File,
     plan: Plan,
     moment: Moment,
+    /// Leaves that were not in the map's file, whether `file` has them yet or not.
+    remembered: Arc<Remembered>,
     /// `file` has what may not be durable, and has to be.
     unsynced: Cell<bool>,
     /// A sync failed: what is durable is not known any more.
     doubtful: Cell<bool>,
+}
+
+/// What is known at the moment, and not in the file of the freeze: leaves that
+/// the map's file did not have then.
+#[derive(Debug, Default)]
+struct Remembered {
+    /// In ascending order.
+    leaves: Vec<(u32, Arc<Leaf>)>,
+    /// A block could not be kept.
+    given_up: AtomicBool,
+}
+
+impl Remembered {
+    fn leaf(&self, number: u32) -> Option<&Leaf> {
+        let found = self
+            .leaves
+            .binary_search_by_key(&number, |(number, _)| *number);
+        found.ok().map(|at| &*self.leaves[at].1)
+    }
+}
+
+/// A freeze whose moment was, and whose file does not say so yet. It can be saved
+/// by any thread while the volume goes on; what else is written to the file
+/// meanwhile is elsewhere in it.
+#[derive(Debug)]
+#[must_use = "until it is saved, nobody can store what is frozen"]
+pub struct Unsaved {
+    file: File,
+    /// As it is to be.
+    header: Header,
+    map_header: UnsyncedHeader,
+    remembered: Arc<Remembered>,
+}
+
+/// Leaves written by one system call.
+const RUN: usize = 256;
+
+impl Unsaved {
+    /// Waits for the disk: the map's new generation is durable then. The freeze
+    /// can be stored from now on.
+    ///
+    /// # Errors
+    /// It cannot be, or was given up already.
+    pub fn save(self) -> Result<(), FreezeError> {
+        self.write_leaves().map_err(FreezeError::Write)?;
+        self.map_header.sync().map_err(FreezeError::Write)?;
+        match stage(&self.file).map_err(FreezeError::Read)? {
+            Some(Stage::Planned) => {}
+            Some(stage) => return Err(FreezeError::Stage(stage)),
+            None => return Err(FreezeError::Damaged),
+        }
+        self.header.write(&self.file).map_err(FreezeError::Write)?;
+        // Whoever gave it up may have said so before the header was written.
+        if self.remembered.given_up.load(Ordering::SeqCst) {
+            set_stage(&self.file, Stage::Broken).map_err(FreezeError::Write)?;
+            return Err(FreezeError::Stage(Stage::Broken));
+        }
+        Ok(())
+    }
+
+    fn write_leaves(&self) -> io::Result<()> {
+        let id = self.header.plan.volume;
+        let leaves = &self.remembered.leaves;
+        let mut bytes = Vec::with_capacity(RUN * leaf::SIZE);
+        let neighbours = leaves.chunk_by(|(one, _), (next, _)| one + 1 == *next);
+        for run in neighbours.flat_map(|run| run.chunks(RUN)) {
+            bytes.clear();
+            for (number, leaf) in run {
+                bytes.extend_from_slice(&leaf.encode(id, *number));
+            }
+            self.file.write_all_at(&bytes, place(run[0].0))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes room in the files of a freeze of a volume of `size`: what its moment then
+/// does not have to do.
+///
+/// # Errors
+/// The file system refuses.
+pub fn make_room(file: &File, kept: &File, size: VolumeSize) -> Result<(), FreezeError> {
+    let make = |file: &File, len: u64| match file.metadata()?.len() == len {
+        true => Ok(()),
+        false => file.set_len(len),
+    };
+    make(file, Parts::of(size).end)
+        .and_then(|()| make(kept, size.bytes()))
+        .map_err(FreezeError::Write)
 }
 
 /// Makes `file`, which must be empty, a freeze whose moment is to come.
@@ -236,16 +331,21 @@ pub fn plan(file: &File, plan: &Plan) -> Result<(), FreezeError> {
 
 impl Freeze {
     /// The moment: what `map` says now is what the freeze keeps. Its volume must
-    /// have no write under way. `kept` must be an empty file.
+    /// have no write under way. `kept` must be empty, or [have room](make_room).
     ///
-    /// The file `map` is to be synced before anybody relies on the snapshot; for a
-    /// copy also `data` and the files of the freeze. The volume may go on
-    /// meanwhile. A writer that is killed in between loses one generation at most,
-    /// which the one that opening the volume begins makes up for.
+    /// The freeze counts from now on for who writes, and for who stores it when
+    /// what comes with it [is saved](Unsaved::save). For a copy `data` and the files
+    /// of the freeze are to be synced before anybody relies on it. The volume may
+    /// go on meanwhile. A writer that is killed in between loses one generation at
+    /// most, which the one that opening the volume begins makes up for.
     ///
     /// # Errors
     /// There is no freeze: the volume has only begun a generation.
-    pub fn begin(file: File, kept: File, map: &mut BlockMap) -> Result<Self, FreezeError> {
+    pub fn begin(
+        file: File,
+        kept: File,
+        map: &mut BlockMap,
+    ) -> Result<(Self, Unsaved), FreezeError> {
         let header = Header::read(&file)?;
         if header.stage != Stage::Planned {
             return Err(FreezeError::Stage(header.stage));
@@ -257,22 +357,28 @@ impl Freeze {
             fresh: map.header().fresh,
             size: map.header().size,
         };
-        let begun = || {
-            file.set_len(Parts::of(moment.size).end)?;
-            kept.set_len(moment.size.bytes())?;
-            for (number, leaf) in map.dirty_leaves() {
-                file.write_all_at(&leaf.encode(map.header().id, number), place(number))?;
-            }
-            let header = Header {
+        make_room(&file, &kept, moment.size)?;
+        let mut write = || {
+            map.write_header()?;
+            Ok((file.try_clone()?, map.unsynced_header()?))
+        };
+        let (own, map_header) = write().map_err(FreezeError::Write)?;
+        let remembered = Arc::new(Remembered {
+            leaves: map.dirty_leaves().collect(),
+            given_up: AtomicBool::new(false),
+        });
+        let unsaved = Unsaved {
+            file: own,
+            header: Header {
                 stage: Stage::Begun,
                 moment: Some(moment),
                 ..header.clone()
-            };
-            header.write(&file)
+            },
+            map_header,
+            remembered: Arc::clone(&remembered),
         };
-        begun().map_err(FreezeError::Write)?;
-        map.write_header().map_err(FreezeError::Write)?;
-        Ok(Self::new(file, kept, header.plan, moment))
+        let freeze = Self::new(file, kept, header.plan, moment, remembered);
+        Ok((freeze, unsaved))
     }
 
     /// Goes on with one that a former writer of the volume began. `None` if it is
@@ -288,7 +394,9 @@ impl Freeze {
             (Stage::Ended | Stage::Broken, _) => return Ok(None),
             (stage, _) => return Err(FreezeError::Stage(stage)),
         };
-        let freeze = Self::new(file, kept, header.plan, moment);
+        // What the former writer remembered, it saved, or there is no freeze.
+        let remembered = Arc::default();
+        let freeze = Self::new(file, kept, header.plan, moment, remembered);
         if freeze.is_durable() {
             // The former writer may have been killed before it had waited.
             let len = freeze.kept.metadata().map_err(FreezeError::Read)?.len();
@@ -306,12 +414,19 @@ impl Freeze {
         Ok(Some(freeze))
     }
 
-    fn new(file: File, kept: File, plan: Plan, moment: Moment) -> Self {
+    fn new(
+        file: File,
+        kept: File,
+        plan: Plan,
+        moment: Moment,
+        remembered: Arc<Remembered>,
+    ) -> Self {
         Self {
             file,
             kept,
             plan,
             moment,
+            remembered,
             unsynced: Cell::new(false),
             doubtful: Cell::new(false),
         }
@@ -353,6 +468,7 @@ impl Freeze {
         match self.keep(blocks, map, data) {
             // Whoever stores the snapshot must hear of it; the space is needed.
             Err(_) if !self.is_durable() => {
+                self.remembered.given_up.store(true, Ordering::SeqCst);
                 let told = set_stage(&self.file, Stage::Broken);
                 let freed = self.kept.set_len(0);
                 told.or(freed).map(|()| false)
@@ -362,7 +478,8 @@ impl Freeze {
     }
 
     fn keep(&self, blocks: &[u32], map: &mut BlockMap, data: &File) -> io::Result<bool> {
-        if stage(&self.file)? != Some(Stage::Begun) {
+        // Planned is one whose moment was, until it is saved.
+        if !matches!(stage(&self.file)?, Some(Stage::Planned | Stage::Begun)) {
             return Ok(false);
         }
         let parts = Parts::of(self.moment.size);
@@ -398,6 +515,9 @@ impl Freeze {
     /// the moment.
     fn save_leaf(&self, block: u32, map: &mut BlockMap) -> io::Result<Entry> {
         let ((number, index), id) = (position(block), self.plan.volume);
+        if let Some(leaf) = self.remembered.leaf(number) {
+            return Ok(leaf.get(index));
+        }
         if let Some(leaf) = saved_leaf(&self.file, id, number)? {
             return Ok(leaf.get(index));
         }
@@ -511,27 +631,43 @@ impl Parts {
     }
 }
 
-/// Copies a block, or what there is of the last, to the same place.
+/// Copies a block, or what there is of the last, to the same place. What is a hole
+/// there is one in the new file already.
 fn copy_block(from: &File, to: &File, block: u32, size: VolumeSize) -> io::Result<()> {
-    let mut source = u64::from(block) * BLOCK;
-    let mut target = source;
-    let end = size.bytes().min(source + BLOCK);
-    match rustix::fs::seek(from, SeekFrom::Data(source)) {
-        // There is none: a hole, as it is in the new file.
-        Err(Errno::NXIO) => return Ok(()),
-        Ok(next) if next >= end => return Ok(()),
-        // Not every file system tells.
-        _ => {}
-    }
-    while source < end {
-        let len = usize::try_from(end - source).map_err(io::Error::other)?;
-        let copied =
-            rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), len)?;
-        if copied == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+    let start = u64::from(block) * BLOCK;
+    let end = size.bytes().min(start + BLOCK);
+    let mut source = start;
+    while let Some(data) = next_data(from, source..end)? {
+        source = data.start;
+        let mut target = data.start;
+        while source < data.end {
+            let len = usize::try_from(data.end - source).map_err(io::Error::other)?;
+            let copied =
+                rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), len)?;
+            if copied == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         }
     }
     Ok(())
+}
+
+/// The first part of `range` that is not a hole. Not every file system tells:
+/// then it is all of it.
+fn next_data(file: &File, range: Range<u64>) -> io::Result<Option<Range<u64>>> {
+    if range.is_empty() {
+        return Ok(None);
+    }
+    let start = match rustix::fs::seek(file, SeekFrom::Data(range.start)) {
+        Ok(start) => start,
+        Err(Errno::NXIO) => return Ok(None),
+        Err(_) => return Ok(Some(range)),
+    };
+    if start >= range.end {
+        return Ok(None);
+    }
+    let end = rustix::fs::seek(file, SeekFrom::Hole(start))?;
+    Ok(Some(start..end.min(range.end)))
 }
 
 fn check_volume(header: &Header, map: &BlockMap) -> Result<(), FreezeError> {

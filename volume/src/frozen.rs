@@ -7,7 +7,11 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 
 use crate::BLOCK;
 use crate::entry::Entry;
@@ -40,6 +44,8 @@ pub struct FrozenView {
     parts: Parts,
     /// The leaf looked at last.
     leaf: Option<(u32, Leaf)>,
+    /// Where `data` had a hole when it was last looked for one, in bytes.
+    hole: Range<u64>,
 }
 
 impl FrozenView {
@@ -62,6 +68,7 @@ impl FrozenView {
             plan: header.plan,
             moment,
             leaf: None,
+            hole: 0..0,
         })
     }
 
@@ -79,6 +86,7 @@ impl FrozenView {
             moment: self.moment,
             parts: self.parts,
             leaf: None,
+            hole: 0..0,
         })
     }
 
@@ -115,7 +123,32 @@ impl FrozenView {
     /// That cannot be read.
     pub fn share(&mut self, block: u32) -> io::Result<Share> {
         let entry = self.entry(block)?;
-        Ok(freeze::share(entry, &self.plan, &self.moment))
+        match freeze::share(entry, &self.plan, &self.moment) {
+            Share::Data if self.was_hole(block)? => Ok(Share::Zero),
+            share => Ok(share),
+        }
+    }
+
+    /// Whether block `block`, one that is to be taken from data, is known to have
+    /// been a hole at the moment, and so zeroes. Volumes are large and sparse,
+    /// and reading a hole takes as long as reading data.
+    fn was_hole(&mut self, block: u32) -> io::Result<bool> {
+        let start = u64::from(block) * BLOCK;
+        let end = self.moment.size.bytes().min(start + BLOCK);
+        if !(self.hole.contains(&start) && end <= self.hole.end) {
+            self.hole = match rustix::fs::seek(&self.data, SeekFrom::Data(start)) {
+                Ok(data) => start..data,
+                Err(Errno::NXIO) => start..self.moment.size.bytes(),
+                // Not every file system tells.
+                Err(_) => start..start,
+            };
+        }
+        // Looked at last: what has not been kept by now had not changed when the
+        // hole was seen. What was taken is not kept.
+        Ok(end <= self.hole.end
+            && !self.parts.is_kept(&self.freeze, block)?
+            && self.taken(block)?.is_none()
+            && freeze::stage(&self.freeze)? == Some(Stage::Begun))
     }
 
     /// The digest under which block `block` was stored, if it was.

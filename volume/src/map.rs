@@ -27,6 +27,8 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::fdatasync;
 
@@ -78,8 +80,9 @@ impl Batch {
 pub struct BlockMap {
     file: File,
     header: Header,
-    /// As they are now, where anybody has asked.
-    leaves: Vec<Option<Box<Leaf>>>,
+    /// As they are now, where anybody has asked. Freezes share those that do not
+    /// change.
+    leaves: Vec<Option<Arc<Leaf>>>,
     /// Leaves that are not in the file as they are now.
     dirty: BTreeSet<u32>,
     /// Leaves in the journal.
@@ -88,8 +91,8 @@ pub struct BlockMap {
     /// are there.
     unsettled: BTreeMap<u32, Entry>,
     journal: Journal,
-    /// The newest header may not be durable.
-    unsynced_header: bool,
+    /// The number of the newest header that is known to be durable.
+    durable: Arc<AtomicU64>,
 }
 
 /// Makes `file`, which must be empty, the map of a new volume whose blocks are
@@ -163,7 +166,7 @@ impl BlockMap {
             dirty: BTreeSet::new(),
             journaled: BTreeSet::new(),
             unsettled: BTreeMap::new(),
-            unsynced_header: false,
+            durable: Arc::new(AtomicU64::new(header.number)),
             header,
             file,
         };
@@ -189,12 +192,16 @@ impl BlockMap {
     ///
     /// # Errors
     /// It cannot be read, or is damaged.
-    pub fn leaf(&mut self, number: u32) -> io::Result<&mut Leaf> {
+    pub fn leaf(&mut self, number: u32) -> io::Result<&Leaf> {
+        self.known_leaf(number).map(|leaf| &**leaf)
+    }
+
+    fn known_leaf(&mut self, number: u32) -> io::Result<&mut Arc<Leaf>> {
         let known = &mut self.leaves[number as usize];
         if known.is_none() {
             let leaf = read_leaf(&self.file, self.header.id, number, place(number))?;
             let leaf = leaf.unwrap_or_else(|| Leaf::untouched(self.header.fresh));
-            *known = Some(Box::new(leaf));
+            *known = Some(Arc::new(leaf));
         }
         Ok(known.as_mut().expect("it was just read"))
     }
@@ -236,7 +243,7 @@ impl BlockMap {
 
     fn set(&mut self, block: u32, entry: Entry) -> io::Result<()> {
         let (number, index) = position(block);
-        self.leaf(number)?.set(index, entry);
+        Arc::make_mut(self.known_leaf(number)?).set(index, entry);
         self.dirty.insert(number);
         Ok(())
     }
@@ -320,13 +327,24 @@ impl BlockMap {
     /// # Errors
     /// It cannot be written; the one before still counts.
     pub fn write_header(&mut self) -> io::Result<()> {
-        // It takes the place of the one before the last, which must therefore
-        // be durable.
-        if self.unsynced_header {
+        // It takes the place of the one before the last, so the last must be
+        // durable.
+        if self.durable.load(Ordering::Relaxed) < self.header.number {
             fdatasync(&self.file)?;
         }
-        self.unsynced_header = true;
         self.header.write_next(&self.file)
+    }
+
+    /// To make the newest header durable from elsewhere.
+    ///
+    /// # Errors
+    /// There are no more descriptors.
+    pub(crate) fn unsynced_header(&self) -> io::Result<UnsyncedHeader> {
+        Ok(UnsyncedHeader {
+            file: self.file.try_clone()?,
+            number: self.header.number,
+            durable: Arc::clone(&self.durable),
+        })
     }
 
     /// Makes durable what [`header`](Self::header) says.
@@ -336,15 +354,17 @@ impl BlockMap {
     fn save_header(&mut self) -> io::Result<()> {
         self.write_header()?;
         fdatasync(&self.file)?;
-        self.unsynced_header = false;
+        self.durable
+            .fetch_max(self.header.number, Ordering::Relaxed);
         Ok(())
     }
 
     /// Leaves that are not in the file as they are now.
-    pub fn dirty_leaves(&self) -> impl Iterator<Item = (u32, &Leaf)> {
+    pub(crate) fn dirty_leaves(&self) -> impl Iterator<Item = (u32, Arc<Leaf>)> {
         self.dirty.iter().map(|number| {
-            let leaf = self.leaves[*number as usize].as_deref();
-            (*number, leaf.expect("a leaf that was changed is known"))
+            let leaf = self.leaves[*number as usize].as_ref();
+            let leaf = leaf.expect("a leaf that was changed is known");
+            (*number, Arc::clone(leaf))
         })
     }
 
@@ -404,7 +424,7 @@ impl BlockMap {
             let (Ok(Some(leaf)), Some(place)) = (leaf, place) else {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, damaged));
             };
-            *place = Some(Box::new(leaf));
+            *place = Some(Arc::new(leaf));
             self.dirty.insert(number);
             self.journaled.insert(number);
         }
@@ -467,12 +487,33 @@ impl BlockMap {
     /// there, unless it is in `batch`.
     fn image(&self, number: u32, batch: &Batch) -> journal::Sector {
         let leaf = self.leaves[number as usize].as_ref();
-        let mut leaf = leaf.expect("a leaf that was changed is known").clone();
+        let leaf = leaf.expect("a leaf that was changed is known");
+        let mut leaf = Leaf::clone(leaf);
         for (block, before) in self.unsettled.range(blocks_of(number)) {
             let entry = batch.0.get(block).unwrap_or(before);
             leaf.set(position(*block).1, *entry);
         }
         leaf.encode(self.header.id, number)
+    }
+}
+
+/// A header that was written, and may not be durable.
+#[derive(Debug)]
+pub(crate) struct UnsyncedHeader {
+    file: File,
+    number: u64,
+    durable: Arc<AtomicU64>,
+}
+
+impl UnsyncedHeader {
+    /// Waits until it is durable.
+    ///
+    /// # Errors
+    /// It may not be.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        fdatasync(&self.file)?;
+        self.durable.fetch_max(self.number, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ mod block;
 mod boot;
 pub(crate) mod limits;
 mod report;
+mod volume;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,10 +29,11 @@ enum What {
     Block(block::Block),
     Boot(boot::Boot),
     Limits(limits::Limits),
+    Volume(volume::Volume),
     Emulator(Emulator),
 }
 
-/// Build an emulator for `block`, `boot` and `limits` that long runs do not hang in.
+/// Build an emulator for the others that long runs do not hang in.
 ///
 /// It is Debian's QEMU with a mistake mended, see guest-images/src/emulator/mended.rs.
 /// Takes some minutes; from then on it is used.
@@ -51,6 +53,7 @@ impl Bench {
             What::Block(block) => block.run(),
             What::Boot(boot) => boot.run(),
             What::Limits(limits) => limits.run(),
+            What::Volume(volume) => volume.run(),
             What::Emulator(Emulator {}) => {
                 packages::ensure(&[&packages::OUTER, &packages::EMULATOR])?;
                 println!("{}", mended::build(&Cache::open()?)?.display());

@@ -5,7 +5,9 @@
 //! ([`aligned_disk`](super::aligned_disk)) or also encrypted
 //! ([`encrypted_disk`](super::encrypted_disk)). Operations go piece by piece,
 //! through memory that is bounded and reused; those that find none free wait
-//! for it, in order, and hold up nobody who does not need it.
+//! for it, in order, and hold up nobody who does not need it. The pieces of one
+//! operation are under way at the same time: the disk works on some while others
+//! are on their way to it or from it.
 //!
 //! Each byte is taken from the guest once, before the disk sees it, and given
 //! to the guest when it is what the guest may have: no change that a guest
@@ -17,7 +19,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use volume::freeze::FreezeError;
+use volume::freeze::{FreezeError, Unsaved};
 
 use super::bounce::{PIECE, Piece, pieces};
 use super::capacity::Capacity;
@@ -63,38 +65,70 @@ pub(super) trait Passage: Send {
 pub(super) struct BouncedDisk<P> {
     inner: Box<dyn Disk>,
     passage: P,
+    /// Operations of the guest in flight at a time. Slots of `inner` from there
+    /// on are the lanes'.
+    depth: usize,
     /// Operations that go through, by slot.
     detours: Vec<Option<Detour>>,
-    /// Slots of those that wait for memory.
+    /// Slots of those of which a part waits for memory.
     waiting: VecDeque<Slot>,
-    free: Vec<Piece>,
+    /// Parts that `inner` works on, by lane.
+    parts: Vec<Option<Part>>,
+    free: Vec<Lane>,
     /// Wrong from the beginning.
     refused: VecDeque<Completion>,
 }
 
 /// An operation that does not go straight.
 struct Detour {
-    /// What is left of it.
+    /// What of it has not begun.
     rest: Operation,
-    /// Bytes of the part that the disk works on.
-    part: usize,
-    /// Where in the memory that part is.
+    /// Parts that the disk works on.
+    under_way: usize,
+    /// Of the parts that are done.
+    result: io::Result<()>,
+}
+
+/// A part of an operation.
+struct Part {
+    /// The operation's slot.
+    slot: Slot,
+    offset: u64,
+    len: usize,
+    /// Where the guest has it.
+    guest: Buffers,
+    /// Where in the memory it is.
     address: u64,
 }
 
+/// A way through: memory, and a slot of `inner`.
+struct Lane {
+    /// Counted from the first slot that is no operation's of the guest.
+    number: usize,
+    piece: Piece,
+}
+
 impl<P: Passage> BouncedDisk<P> {
-    /// `inner` behind `passage`, with memory for `count` operations at a time.
+    /// `inner` behind `passage`, with memory for `count` parts at a time: fewer
+    /// operations can then be in flight by as many.
     ///
     /// # Errors
     /// There is no address space for the memory.
     pub(super) fn new(inner: Box<dyn Disk>, passage: P, count: usize) -> io::Result<Self> {
-        let depth = inner.info().depth;
+        let slots = inner.info().depth;
+        let count = count.min(slots / 2);
+        let depth = slots - count;
+        let lanes = pieces(count)?.into_iter().enumerate();
         Ok(Self {
             inner,
             passage,
+            depth,
             detours: (0..depth).map(|_| None).collect(),
             waiting: VecDeque::with_capacity(depth),
-            free: pieces(count)?,
+            parts: (0..count).map(|_| None).collect(),
+            free: lanes
+                .map(|(number, piece)| Lane { number, piece })
+                .collect(),
             refused: VecDeque::with_capacity(depth),
         })
     }
@@ -110,68 +144,90 @@ impl<P: Passage> BouncedDisk<P> {
 
     /// Gives free memory to those that wait for it.
     fn serve_waiting(&mut self) {
-        while !self.waiting.is_empty() && !self.free.is_empty() {
-            let (Some(slot), Some(piece)) = (self.waiting.pop_front(), self.free.pop()) else {
+        while let Some(&slot) = self.waiting.front() {
+            let Some(lane) = self.free.pop() else {
                 return;
             };
-            self.begin_part(slot, piece);
+            if self.begin_part(slot, lane) {
+                self.waiting.pop_front();
+            }
         }
     }
 
-    /// Has the disk do the next part of the detour in `slot` by way of
-    /// `piece`.
-    fn begin_part(&mut self, slot: Slot, mut piece: Piece) {
+    /// Has the disk do the next part of the detour in `slot` by way of `lane`.
+    /// Returns whether it was the last.
+    fn begin_part(&mut self, slot: Slot, mut lane: Lane) -> bool {
         let detour = self.detours[slot].as_mut().expect("the slot has a detour");
         let Operation { kind, offset, .. } = detour.rest;
-        let rest = usize::try_from(detour.rest.len).unwrap_or(PIECE);
-        detour.part = rest.min(PIECE);
+        let len = usize::try_from(detour.rest.len).map_or(PIECE, |rest| rest.min(PIECE));
+        let guest = detour.rest.data.split_front(len);
+        let mut guest = guest.expect("the buffers are as long as the operation");
         if kind == OperationKind::Write {
-            let room = piece.refill(detour.part);
-            let data = &mut detour.rest.data;
-            let stored = self.passage.store(offset, detour.part, data, room);
-            stored.expect("the buffers are as long as the operation");
+            let room = lane.piece.refill(len);
+            let stored = self.passage.store(offset, len, &mut guest, room);
+            stored.expect("the part and the piece are of that length");
         }
-        piece.refill(detour.part);
-        let (address, data) = piece.into_parts();
-        detour.address = address;
+        lane.piece.refill(len);
+        let (address, data) = lane.piece.into_parts();
+        detour.rest.offset += len as u64;
+        detour.rest.len -= len as u64;
+        detour.under_way += 1;
+        let was_last = detour.rest.len == 0;
+        self.parts[lane.number] = Some(Part {
+            slot,
+            offset,
+            len,
+            guest,
+            address,
+        });
         let part = Operation {
             kind,
             offset,
-            len: detour.part as u64,
+            len: len as u64,
             data,
         };
-        self.inner.submit(slot, part);
+        self.inner.submit(self.depth + lane.number, part);
+        if len == PIECE {
+            // What comes next takes time, in which the disk can work.
+            self.inner.start();
+        }
+        was_last
     }
 
-    /// Takes in a part that is done. `None` if there are more.
-    fn end_part(&mut self, mut detour: Detour, done: Completion) -> Option<Completion> {
-        let slot = done.slot;
-        let mut piece = Piece::from_parts(detour.address, done.data);
-        if done.result.is_ok() {
-            let rest = &mut detour.rest;
-            if rest.kind == OperationKind::Read {
-                let from = piece.refill(detour.part);
+    /// Takes in a part that is done. Returns its operation if that is, too.
+    fn end_part(&mut self, number: usize, done: Completion) -> Option<Completion> {
+        let part = self.parts[number].take();
+        let mut part = part.expect("a part is done once");
+        let slot = part.slot;
+        let mut piece = Piece::from_parts(part.address, done.data);
+        let detour = self.detours[slot].as_mut();
+        let detour = detour.expect("a part is of an operation that is not done");
+        detour.under_way -= 1;
+        match done.result {
+            Ok(()) if detour.rest.kind == OperationKind::Read => {
+                let from = piece.refill(part.len);
                 let loaded = self
                     .passage
-                    .load(rest.offset, detour.part, from, &mut rest.data);
-                loaded.expect("the buffers are as long as the operation");
+                    .load(part.offset, part.len, from, &mut part.guest);
+                loaded.expect("the part and the piece are of that length");
             }
-            rest.offset += detour.part as u64;
-            rest.len -= detour.part as u64;
-            if rest.len > 0 {
-                self.detours[slot] = Some(detour);
-                self.begin_part(slot, piece);
-                self.inner.start();
-                return None;
+            Ok(()) => {}
+            Err(error) => {
+                // What has not begun is left.
+                detour.result = Err(error);
+                detour.rest.len = 0;
+                self.waiting.retain(|waiting| *waiting != slot);
             }
         }
-        self.free.push(piece);
+        let is_done = detour.under_way == 0 && detour.rest.len == 0;
+        self.free.push(Lane { number, piece });
         self.serve_waiting();
         self.inner.start();
+        let detour = self.detours[slot].take_if(|_| is_done)?;
         Some(Completion {
             slot,
-            data: detour.rest.data,
-            result: done.result,
+            data: part.guest,
+            result: detour.result,
         })
     }
 }
@@ -180,6 +236,7 @@ impl<P: Passage> Disk for BouncedDisk<P> {
     fn info(&self) -> DiskInfo {
         DiskInfo {
             buffer_alignment: 1,
+            depth: self.depth,
             ..self.inner.info()
         }
     }
@@ -205,8 +262,8 @@ impl<P: Passage> Disk for BouncedDisk<P> {
         }
         self.detours[slot] = Some(Detour {
             rest: operation,
-            part: 0,
-            address: 0,
+            under_way: 0,
+            result: Ok(()),
         });
         self.waiting.push_back(slot);
         self.serve_waiting();
@@ -222,10 +279,10 @@ impl<P: Passage> Disk for BouncedDisk<P> {
         }
         loop {
             let done = self.inner.next_completion()?;
-            let Some(detour) = self.detours[done.slot].take() else {
+            let Some(number) = done.slot.checked_sub(self.depth) else {
                 return Some(done);
             };
-            if let Some(completion) = self.end_part(detour, done) {
+            if let Some(completion) = self.end_part(number, done) {
                 return Some(completion);
             }
         }
@@ -245,7 +302,7 @@ impl<P: Passage> Disk for BouncedDisk<P> {
         self.inner.sync()
     }
 
-    fn freeze(&mut self, files: FreezeFiles) -> Result<(), FreezeError> {
+    fn freeze(&mut self, files: FreezeFiles) -> Result<Unsaved, FreezeError> {
         self.inner.freeze(files)
     }
 }

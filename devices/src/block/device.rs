@@ -20,7 +20,7 @@ use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_WRITE_ZEROES,
 };
 use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
-use volume::freeze::FreezeError;
+use volume::freeze::{FreezeError, Unsaved};
 
 use super::config::{Space, WRITEBACK, config_space, put_capacity};
 use super::counters::Counters;
@@ -73,7 +73,7 @@ pub(super) enum State {
 
 impl State {
     /// As [`BlockHandle::freeze`].
-    pub(super) fn freeze(&mut self, files: FreezeFiles) -> Result<(), FreezeError> {
+    pub(super) fn freeze(&mut self, files: FreezeFiles) -> Result<Unsaved, FreezeError> {
         match self {
             // A volume has one queue.
             Self::Stopped(disks) if disks.len() == 1 => disks[0].freeze(files),

@@ -11,7 +11,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use volume::freeze::FreezeError;
+use volume::freeze::{FreezeError, Unsaved};
 
 use super::capacity::Capacity;
 use super::mapped_disk::FreezeFiles;
@@ -167,11 +167,12 @@ pub trait Disk: Send {
     fn sync(&mut self) -> io::Result<()>;
 
     /// What the disk holds now is kept, for a snapshot, while it goes on
-    /// changing. Called with nothing in flight; takes next to no time.
+    /// changing. Called with nothing in flight; takes next to no time. What it
+    /// gives is to be saved when the disk goes on.
     ///
     /// # Errors
     /// It is not kept. Most disks cannot.
-    fn freeze(&mut self, files: FreezeFiles) -> Result<(), FreezeError> {
+    fn freeze(&mut self, files: FreezeFiles) -> Result<Unsaved, FreezeError> {
         let _ = files;
         Err(FreezeError::NotAVolume)
     }

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use volume::freeze::FreezeError;
+use volume::freeze::{FreezeError, Unsaved};
 
 use super::capacity::{Capacity, ResizeError};
 use super::counters::Counters;
@@ -113,11 +113,12 @@ impl BlockHandle {
     }
 
     /// Has a volume keep what it holds now in `files`, for a snapshot. The
-    /// device must be at rest, with nothing in flight; takes next to no time.
+    /// device must be at rest, with nothing in flight; takes next to no time. What
+    /// it gives is to be saved when the device goes on.
     ///
     /// # Errors
     /// It is no volume, or is not at rest, or gone; or it cannot be kept.
-    pub fn freeze(&self, files: FreezeFiles) -> Result<(), FreezeError> {
+    pub fn freeze(&self, files: FreezeFiles) -> Result<Unsaved, FreezeError> {
         let state = self.0.state.upgrade().ok_or(FreezeError::NotAVolume)?;
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         state.freeze(files)

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
-use volume::freeze::FreezeError;
+use volume::freeze::{FreezeError, Unsaved};
 
 use super::capacity::Capacity;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
@@ -113,7 +113,7 @@ impl<C: AlarmClock> Disk for LimitedDisk<C> {
         self.inner.sync()
     }
 
-    fn freeze(&mut self, files: FreezeFiles) -> Result<(), FreezeError> {
+    fn freeze(&mut self, files: FreezeFiles) -> Result<Unsaved, FreezeError> {
         self.inner.freeze(files)
     }
 }

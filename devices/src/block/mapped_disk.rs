@@ -26,7 +26,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FallocateFlags, fallocate};
 use volume::BLOCK;
 use volume::entry::State;
-use volume::freeze::{Freeze, FreezeError};
+use volume::freeze::{self, Freeze, FreezeError, Unsaved};
 use volume::map::{Batch, BlockMap, MapError};
 use volume::size::VolumeSize;
 
@@ -73,6 +73,17 @@ pub struct FreezeFiles {
     pub freeze: File,
     /// `kept-ID`.
     pub kept: File,
+}
+
+impl FreezeFiles {
+    /// Makes room in them for a volume of `bytes`, before its disk is at rest.
+    ///
+    /// # Errors
+    /// No volume is so large, or the file system refuses.
+    pub fn make_room(&self, bytes: u64) -> Result<(), FreezeError> {
+        let size = VolumeSize::new(bytes).map_err(|_| FreezeError::NotAVolume)?;
+        freeze::make_room(&self.freeze, &self.kept, size)
+    }
 }
 
 /// Why a file and a map are no volume.
@@ -508,7 +519,7 @@ impl Disk for MappedDisk {
         self.map().settle(&batch)
     }
 
-    fn freeze(&mut self, files: FreezeFiles) -> Result<(), FreezeError> {
+    fn freeze(&mut self, files: FreezeFiles) -> Result<Unsaved, FreezeError> {
         self.freezes.retain(|freeze| !freeze.is_over());
         if self.freezes.len() == MOST_FREEZES {
             return Err(FreezeError::TooMany(MOST_FREEZES));
@@ -516,9 +527,9 @@ impl Disk for MappedDisk {
         // A guest may know of its new size already.
         let capacity = self.inner.info().capacity;
         self.follow_growth(capacity).map_err(FreezeError::Write)?;
-        let freeze = Freeze::begin(files.freeze, files.kept, self.map())?;
+        let (freeze, unsaved) = Freeze::begin(files.freeze, files.kept, self.map())?;
         self.freezes.push(freeze);
-        Ok(())
+        Ok(unsaved)
     }
 }
 

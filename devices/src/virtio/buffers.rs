@@ -174,6 +174,20 @@ impl Buffers {
         Ok(())
     }
 
+    /// Splits the next `count` bytes off, as a list of their own; that of all
+    /// there are without allocating.
+    ///
+    /// # Errors
+    /// Fewer bytes are left; nothing is consumed.
+    pub(crate) fn split_front(&mut self, count: usize) -> Result<Self, TooShort> {
+        if self.len == count as u64 {
+            return Ok(self.take());
+        }
+        let mut front = Self::new(self.ram.clone());
+        self.move_front(count, &mut front)?;
+        Ok(front)
+    }
+
     /// Passes over the next `count` bytes.
     ///
     /// # Errors

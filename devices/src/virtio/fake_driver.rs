@@ -5,11 +5,14 @@
 //! can misbehave in every way that memory and registers allow. Unlike a test
 //! of a worker's functions, a test through it survives refactoring.
 
+use std::io;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use virtio_bindings::virtio_mmio as register;
 use virtio_bindings::virtio_ring::{VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 
 use super::device::VirtioDevice;
 use super::mmio::MmioTransport;
@@ -460,6 +463,26 @@ impl FakeDriver {
             assert!(Instant::now() < deadline, "queue {queue}: nothing was used");
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Sleeps until the device raises its interrupt; one that it raised since the
+    /// last call counts. For who must not take a processor from the device.
+    pub fn wait_for_interrupt(&mut self) {
+        let epoll = Epoll::new().expect("a descriptor is to be had");
+        let event = EpollEvent::new(EventSet::IN, 0);
+        let fd = self.line.as_raw_fd();
+        epoll
+            .ctl(ControlOperation::Add, fd, event)
+            .expect("an eventfd can be waited for");
+        let patience = i32::try_from(PATIENCE.as_millis()).expect("it is short");
+        let ready = loop {
+            match epoll.wait(patience, &mut [event]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                ready => break ready.expect("an eventfd can be waited for"),
+            }
+        };
+        assert_eq!(ready, 1, "the device raised no interrupt");
+        self.take_interrupts();
     }
 
     /// Waits until the device says that it needs a reset.

@@ -15,6 +15,9 @@ use crate::volume::selector::Selector;
 
 use super::Outcome;
 
+/// The niceness of who gets what processors have left (setpriority(2)).
+const LEAST_URGENT: i32 = 19;
+
 /// Store a snapshot whose moment has come
 #[derive(Debug, Args)]
 pub(super) struct StoreSnapshot {
@@ -42,6 +45,8 @@ pub(super) struct StoreSnapshot {
 
 impl StoreSnapshot {
     pub(super) fn execute(self) -> Outcome {
+        // Guests come first: nobody waits for this. If it cannot be, it is not.
+        let _ = rustix::process::nice(LEAST_URGENT);
         let data = root::locate()?;
         let mut volume = Volumes::of_this_user()?.find(&self.volume)?;
         let pending = volume.pending_snapshots()?;

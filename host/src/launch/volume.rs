@@ -90,7 +90,7 @@ fn open_volume(mut volume: Volume, option: &VolumeOption) -> Result<OpenVolume, 
     }
     let data = volume.open(access, options.direct)?;
     let mapping = match access {
-        Access::Exclusive => Some(mapping(&volume)?),
+        Access::Exclusive => Some(mapping(&volume, option.load_rate)?),
         // What nobody writes to is its data, and no more.
         Access::Shared => None,
     };
@@ -109,18 +109,18 @@ fn open_volume(mut volume: Volume, option: &VolumeOption) -> Result<OpenVolume, 
 }
 
 /// The files that its writer needs beside `data`, which the caller has locked.
-fn mapping(volume: &Volume) -> Result<Mapping, Error> {
+fn mapping(volume: &Volume, load_rate: Option<u64>) -> Result<Mapping, Error> {
     Ok(Mapping {
         map: volume.open_map()?,
         freezes: volume.open_freezes()?,
-        loader: loader(volume)?,
+        loader: loader(volume, load_rate)?,
     })
 }
 
 /// A connection to who loads what the volume lacks; none if that is nothing.
-fn loader(volume: &Volume) -> Result<Option<OwnedFd>, Error> {
+fn loader(volume: &Volume, rate: Option<u64>) -> Result<Option<OwnedFd>, Error> {
     let store = Location::of_volume(volume, None)?;
-    loader::start(volume, &store, loader::RATE)
+    loader::start(volume, &store, rate.unwrap_or(loader::RATE))
 }
 
 #[cfg(test)]

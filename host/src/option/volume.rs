@@ -1,6 +1,7 @@
 //! A volume to be attached:
-//! `NAME[,readonly][,direct][,engine=ENGINE]`, and for an encrypted one whose
-//! key is not where it was, `,key-file=FILE` or `,key-ring=NAME`.
+//! `NAME[,readonly][,direct][,engine=ENGINE]`, for one that is still in a snapshot
+//! `,load-rate=BYTES`, and for an encrypted one whose key is not where it was,
+//! `,key-file=FILE` or `,key-ring=NAME`.
 //!
 //! It has one queue: the worker alone knows the state of its blocks.
 
@@ -14,6 +15,7 @@ use crate::volume::selector::Selector;
 use super::Invalid;
 use super::disk::engine;
 use super::list::{OptionList, split_first};
+use super::rate;
 
 /// A volume as the user asked for it.
 #[derive(Clone, Debug)]
@@ -24,6 +26,9 @@ pub struct VolumeOption {
     pub options: DiskOptions,
     /// Where its wrapping key is, if it is not where it was.
     pub key: Option<KeySource>,
+    /// Bytes in a second that are loaded from its snapshot though its guest does
+    /// not wait for them, if that is said.
+    pub load_rate: Option<u64>,
 }
 
 impl FromStr for VolumeOption {
@@ -35,6 +40,7 @@ impl FromStr for VolumeOption {
             volume: volume.parse().map_err(Invalid::because)?,
             options: DiskOptions::default(),
             key: None,
+            load_rate: None,
         };
         if let Some(rest) = rest {
             let mut list = OptionList::parse(rest)?;
@@ -42,7 +48,11 @@ impl FromStr for VolumeOption {
             option.options.direct = list.flag("direct")?;
             option.options.engine = engine(list.value("engine")?.as_deref())?;
             option.key = key(&mut list)?;
-            list.finish("readonly, direct, engine=ENGINE, key-file=FILE and key-ring=NAME")?;
+            let load_rate = list.value("load-rate")?;
+            option.load_rate = load_rate.map(|rate| rate::bytes(&rate)).transpose()?;
+            list.finish(
+                "readonly, direct, engine=ENGINE, load-rate=BYTES, key-file=FILE and key-ring=NAME",
+            )?;
         }
         Ok(option)
     }
@@ -89,6 +99,14 @@ mod tests {
             ..DiskOptions::default()
         };
         assert_eq!(option.options, options);
+    }
+
+    #[test]
+    fn a_volume_is_loaded_at_a_set_rate() {
+        let rate = |text: &str| text.parse::<VolumeOption>().unwrap().load_rate;
+        assert_eq!(rate("root"), None);
+        assert_eq!(rate("root,load-rate=50M"), Some(50 << 20));
+        assert!(error("root,load-rate=0").contains("from 1 byte"));
     }
 
     #[test]

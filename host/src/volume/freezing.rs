@@ -80,6 +80,8 @@ pub fn freeze_at_rest<I: FreezeId>(volume: &Volume, pending: &Pending<I>) -> Res
     let cannot = || Error::host(format!("volume '{}' cannot be frozen", volume.name()));
     let files = pending.open().map_err(|error| cannot().because(error))?;
     let mut map = BlockMap::open(volume.open_map()?).map_err(|error| cannot().because(error))?;
-    Freeze::begin(files.freeze, files.kept, &mut map).map_err(|error| cannot().because(error))?;
+    let begun = Freeze::begin(files.freeze, files.kept, &mut map);
+    let saved = begun.and_then(|(_, unsaved)| unsaved.save());
+    saved.map_err(|error| cannot().because(error))?;
     map.close().map_err(|error| cannot().because(error))
 }

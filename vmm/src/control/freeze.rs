@@ -4,10 +4,14 @@
 //! for because of an answer after it, on any of them, is not. So all come to
 //! rest before the first is frozen, and the first goes on after the last is.
 //! vCPUs go on; what they ask of these disks meanwhile waits in the rings.
+//!
+//! What takes time is done before and after: room is made in files, and what was
+//! only in memory at the moment is saved.
 
 use std::time::{Duration, Instant};
 
 use devices::block::mapped_disk::FreezeFiles;
+use volume::freeze::FreezeError;
 
 use super::{Activity, Control};
 use crate::catalog::DeviceHandle;
@@ -23,6 +27,8 @@ impl Control {
             let DeviceHandle::Disk(disk) = &device.handle else {
                 return Err(super::device::not_a(&name, "disk"));
             };
+            let room = files.make_room(disk.capacity());
+            room.map_err(|source| refused(&name, source))?;
             devices.push((name, device, disk, files));
         }
         // Those of a machine that rests do so already, and go on with it.
@@ -36,16 +42,29 @@ impl Control {
                 resting.push(*device);
             }
         }
+        let mut unsaved = Vec::with_capacity(devices.len());
         for (name, _, disk, files) in devices {
             if outcome.is_ok() {
                 let frozen = disk.freeze(files);
-                outcome = frozen.map_err(|source| Error::Freeze {
-                    device: name,
-                    source,
-                });
+                outcome = frozen
+                    .map_err(|source| refused(&name, source))
+                    .map(|frozen| unsaved.push((name, frozen)));
             }
         }
         resting.into_iter().for_each(|device| device.resume());
-        outcome.map(|()| since.elapsed())
+        let pause = since.elapsed();
+        outcome?;
+        for (name, frozen) in unsaved {
+            let saved = frozen.save();
+            saved.map_err(|source| refused(&name, source))?;
+        }
+        Ok(pause)
+    }
+}
+
+fn refused(name: &DeviceName, source: FreezeError) -> Error {
+    Error::Freeze {
+        device: name.clone(),
+        source,
     }
 }

@@ -10,6 +10,12 @@ struct Frozen {
 }
 
 fn frozen(purpose: Purpose) -> Frozen {
+    let (frozen, unsaved) = just_frozen(purpose);
+    unsaved.save().unwrap();
+    frozen
+}
+
+fn just_frozen(purpose: Purpose) -> (Frozen, Unsaved) {
     let [map, data, file, kept] = [(); 4].map(|()| tempfile::tempfile().unwrap());
     let (volume, size) = (id(1), VolumeSize::new(2 * BLOCK).unwrap());
     map::create(&map, volume, size, State::Present).unwrap();
@@ -23,8 +29,9 @@ fn frozen(purpose: Purpose) -> Frozen {
         parent: None,
     };
     plan(&file, &asked).unwrap();
-    let freeze = Freeze::begin(file, kept, &mut map).unwrap();
-    Frozen { map, data, freeze }
+    map.touch(0).unwrap();
+    let (freeze, unsaved) = Freeze::begin(file, kept, &mut map).unwrap();
+    (Frozen { map, data, freeze }, unsaved)
 }
 
 fn id(number: u32) -> VolumeId {
@@ -121,4 +128,43 @@ fn a_header_of_the_first_version_is_a_snapshot_s() {
     let sum = checksum(&bytes);
     bytes[SIZE - 4..].copy_from_slice(&sum.to_le_bytes());
     assert_eq!(Header::decode(&bytes), Some(header));
+}
+
+#[test]
+fn a_freeze_keeps_from_its_moment_on_and_is_begun_when_it_is_saved() {
+    let (mut volume, unsaved) = just_frozen(snapshot());
+    let file = volume.freeze.file.try_clone().unwrap();
+    assert_eq!(Header::read(&file).unwrap().stage, Stage::Planned);
+    // Its leaf is not in the file, and changes.
+    assert!(volume.before_change(0).unwrap());
+    assert!(volume.is_kept(0));
+    volume.map.touch(1).unwrap();
+    assert!(saved_leaf(&file, id(1), 0).unwrap().is_none());
+    unsaved.save().unwrap();
+    assert_eq!(Header::read(&file).unwrap().stage, Stage::Begun);
+    let leaf = saved_leaf(&file, id(1), 0).unwrap().unwrap();
+    let generations = [0, 1].map(|block| leaf.get(block).generation);
+    assert_eq!(generations, [Generation::FIRST, Generation::default()]);
+    assert!(volume.before_change(1).unwrap());
+}
+
+#[test]
+fn a_snapshot_that_was_given_up_is_not_saved() {
+    let (mut volume, unsaved) = just_frozen(snapshot());
+    volume.lose_kept();
+    volume.data.set_len(0).unwrap();
+    volume.data.write_all_at(&[1; 8192], 0).unwrap();
+    assert!(!volume.before_change(0).unwrap());
+    let error = unsaved.save().unwrap_err();
+    assert!(matches!(error, FreezeError::Stage(Stage::Broken)));
+    assert!(volume.freeze.is_over());
+}
+
+#[test]
+fn a_freeze_that_was_ended_meanwhile_is_not_begun() {
+    let (volume, unsaved) = just_frozen(snapshot());
+    end(&volume.freeze.file, &volume.freeze.kept).unwrap();
+    let error = unsaved.save().unwrap_err();
+    assert!(matches!(error, FreezeError::Stage(Stage::Ended)));
+    assert!(volume.freeze.is_over());
 }

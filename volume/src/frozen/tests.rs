@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use proptest::prelude::*;
@@ -5,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::entry::{Generation, State};
-use crate::freeze::{Freeze, Purpose};
+use crate::freeze::{Freeze, Purpose, Unsaved};
 use crate::id::SnapshotId;
 use crate::map::BlockMap;
 use crate::size::VolumeSize;
@@ -17,6 +18,8 @@ struct Volume {
     directory: TempDir,
     map: Option<BlockMap>,
     freezes: Vec<Freeze>,
+    /// The last of them, until somebody looks at it: writes come in between.
+    unsaved: Cell<Option<Unsaved>>,
 }
 
 fn size() -> VolumeSize {
@@ -31,6 +34,7 @@ impl Volume {
             directory,
             map: None,
             freezes: Vec::new(),
+            unsaved: Cell::new(None),
         };
         volume.file("data").set_len(size().bytes()).unwrap();
         let id = "vol-00000000000000001".parse().unwrap();
@@ -66,6 +70,7 @@ impl Volume {
     }
 
     fn freeze(&mut self, number: u32, parent: Option<(u32, Generation)>) {
+        self.save();
         self.map();
         let plan = Plan {
             purpose: purpose(number),
@@ -78,16 +83,26 @@ impl Volume {
         freeze::plan(&file, &plan).unwrap();
         let kept = self.file(&format!("kept-{number}"));
         let begun = Freeze::begin(file, kept, self.map.as_mut().unwrap());
-        self.freezes.push(begun.unwrap());
+        let (freeze, unsaved) = begun.unwrap();
+        self.freezes.push(freeze);
+        self.unsaved.set(Some(unsaved));
+    }
+
+    fn save(&self) {
+        if let Some(unsaved) = self.unsaved.take() {
+            unsaved.save().unwrap();
+        }
     }
 
     fn end(&self, number: u32) {
+        self.save();
         let freeze = self.file(&format!("freeze-{number}"));
         let kept = self.file(&format!("kept-{number}"));
         freeze::end(&freeze, &kept).unwrap();
     }
 
     fn view(&self, number: u32) -> FrozenView {
+        self.save();
         let freeze = self.file(&format!("freeze-{number}"));
         let kept = self.file(&format!("kept-{number}"));
         FrozenView::open(self.file("map"), self.file("data"), freeze, kept).unwrap()
@@ -95,6 +110,7 @@ impl Volume {
 
     /// The writer is killed, and another takes its place.
     fn restart(&mut self, numbers: impl Iterator<Item = u32>) {
+        self.save();
         self.map = None;
         self.map();
         self.freezes = numbers
@@ -139,6 +155,36 @@ fn byte_of(view: &mut FrozenView, block: u32, parent: &[u8], origin: &[u8]) -> u
             bytes[0]
         }
     }
+}
+
+/// An imported volume is like that: nobody knows of its blocks.
+#[test]
+fn holes_need_not_be_read() {
+    let mut volume = Volume::new(State::Present);
+    volume.write(0, 1);
+    volume.write(2, 2);
+    volume.freeze(1, None);
+    let mut view = volume.view(1);
+    let shares = |view: &mut FrozenView| (0..4).map(|n| view.share(n).unwrap()).collect::<Vec<_>>();
+    let (data, zero) = (Share::Data, Share::Zero);
+    assert_eq!(shares(&mut view), [data, zero, data, zero]);
+    // What is written to later was kept, and is read.
+    volume.write(3, 3);
+    assert_eq!(shares(&mut view), [data, zero, data, data]);
+    assert_eq!(byte_of(&mut view, 3, &[], &[]), 0);
+    // A hole that was data at the moment is none.
+    volume.write(2, 4);
+    volume.file("data").set_len(BLOCK).unwrap();
+    volume.file("data").set_len(size().bytes()).unwrap();
+    let mut view = volume.view(1);
+    assert_eq!(shares(&mut view), [data, zero, data, data]);
+    assert_eq!(byte_of(&mut view, 2, &[], &[]), 2);
+    // So is what was stored already.
+    view.take(0, &[9; 32]).unwrap();
+    volume.write(0, 5);
+    volume.file("data").set_len(0).unwrap();
+    volume.file("data").set_len(size().bytes()).unwrap();
+    assert_eq!(shares(&mut volume.view(1)), [data, zero, data, data]);
 }
 
 #[test]
@@ -197,6 +243,7 @@ fn a_freeze_that_cannot_keep_a_block_is_broken_and_the_write_goes_on() {
     let mut volume = Volume::new(State::Zero);
     volume.write(1, 11);
     volume.freeze(1, None);
+    volume.save();
     // Opened for reading, it takes nothing.
     let kept = File::open(volume.directory.path().join("kept-1")).unwrap();
     let file = volume.file("freeze-1");

@@ -176,7 +176,7 @@ fn more_requests_than_there_is_memory_for_take_turns() {
 /// The memory is all in use, and a flush needs none.
 #[test]
 fn who_waits_for_memory_holds_up_nobody_who_needs_none() {
-    let (disks, control) = held_disk(64);
+    let (disks, control) = held_disk(128);
     let mut bench = Bench::new(encrypted(disks, &key()).unwrap());
     for sector in 0..40 {
         let data = bench.driver.writable(512);
@@ -204,6 +204,28 @@ fn who_waits_for_memory_holds_up_nobody_who_needs_none() {
         control.finish(&[slot], || Ok(()));
         bench.driver.wait(0);
     }
+}
+
+#[test]
+fn parts_are_under_way_together_and_may_be_done_in_any_order() {
+    let (disks, control) = held_disk(8);
+    let mut bench = Bench::new(encrypted(disks, &key()).unwrap());
+    let data = shifted(&mut bench, 600 << 10, 5);
+    let (_, status) = bench.add(VIRTIO_BLK_T_IN, 0, &[data]);
+    bench.driver.kick(0);
+    let parts: Vec<_> = (0..3).map(|_| control.next()).collect();
+    for part in [1, 2, 0] {
+        control.finish(&[parts[part].0], || Ok(()));
+    }
+    bench.driver.wait(0);
+    assert_eq!(bench.driver.contents(status), [OK]);
+    // What the disk holds is the number of its sector, over and over.
+    let mut expected = vec![0; 600 << 10];
+    for (sector, number) in expected.as_chunks_mut().0.iter_mut().zip(0..1200) {
+        *sector = [u8::try_from(number % 256).unwrap(); 512];
+    }
+    cipher().decrypt(0, expected.as_chunks_mut().0);
+    assert!(bench.driver.contents(data) == expected);
 }
 
 #[test]
@@ -253,19 +275,22 @@ fn a_guest_sees_its_buffers_change_to_plaintext_only() {
 
 #[test]
 fn what_the_disk_fails_fails_as_a_whole() {
-    let (disks, control) = held_disk(8);
+    let (disks, control) = held_disk(6);
     let mut bench = Bench::new(encrypted(disks, &key()).unwrap());
-    let data = bench.driver.readable(&vec![1; 600 << 10]);
+    // Four parts, of which three find memory: half of what the disk takes.
+    let data = bench.driver.readable(&vec![1; 1 << 20]);
     let (_, status) = bench.add(VIRTIO_BLK_T_OUT, 0, &[data]);
     bench.driver.kick(0);
-    let parts: [fn() -> io::Result<()>; 2] = [
-        || Ok(()),
-        || Err(io::Error::from_raw_os_error(libc::ENOSPC)),
-    ];
-    for (part, result) in (0..).zip(parts) {
-        let (slot, _, offset) = control.next();
-        assert_eq!(offset, part * (256 << 10));
-        control.finish(&[slot], result);
+    let parts: Vec<_> = (0..3).map(|_| control.next()).collect();
+    let offsets: Vec<u64> = parts.iter().map(|(_, _, offset)| offset >> 10).collect();
+    assert_eq!(offsets, [0, 256, 512]);
+    control.finish(&[parts[1].0], || {
+        Err(io::Error::from_raw_os_error(libc::ENOSPC))
+    });
+    control.wait_until_taken_in();
+    for part in [2, 0] {
+        assert_eq!(bench.driver.contents(status), [0xa5], "some is under way");
+        control.finish(&[parts[part].0], || Ok(()));
     }
     bench.driver.wait(0);
     assert_eq!(bench.driver.contents(status), [IOERR]);

@@ -77,14 +77,18 @@ impl Control {
         self.arrivals.recv_timeout(PATIENCE).expect("an operation")
     }
 
-    /// Finishes those in `slots`. A read brings the number of its sector.
+    /// Finishes those in `slots`. A read brings the numbers of its sectors, each
+    /// over and over, as far as it fits a byte.
     pub(super) fn finish(&self, slots: &[Slot], result: fn() -> io::Result<()>) {
         let mut state = self.shared.state.lock().unwrap();
         for slot in slots {
             let mut operation = state.held.remove(slot).unwrap();
             if operation.kind == OperationKind::Read {
-                let byte = u8::try_from(operation.offset / 512).unwrap();
-                operation.data.write(&[byte; 512]).unwrap();
+                let first = operation.offset / 512;
+                for sector in first..first + operation.len / 512 {
+                    let byte = u8::try_from(sector % 256).unwrap();
+                    operation.data.write(&[byte; 512]).unwrap();
+                }
             }
             if operation.kind == OperationKind::Write {
                 let mut data = vec![0; usize::try_from(operation.len).unwrap()];
@@ -99,6 +103,15 @@ impl Control {
         }
         drop(state);
         self.shared.ready.write(1).unwrap();
+    }
+
+    /// Waits until whoever has the disk has taken in what was finished.
+    pub(super) fn wait_until_taken_in(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.shared.state.lock().unwrap().done.is_empty() {
+            assert!(Instant::now() < deadline, "nobody looks");
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -364,7 +364,8 @@ fn a_volume_is_frozen_at_rest_and_goes_on() {
         let running = bench.handle.freeze(volume.freeze_files("a"));
         assert!(matches!(running, Err(FreezeError::NotAVolume)));
         bench.driver.transport.pause().unwrap();
-        bench.handle.freeze(volume.freeze_files("a")).unwrap();
+        let unsaved = bench.handle.freeze(volume.freeze_files("a")).unwrap();
+        unsaved.save().unwrap();
         bench.driver.transport.resume();
         assert_eq!(bench.write(SECTORS, &[2; 512]), OK);
         assert_eq!(bench.write(2 * SECTORS, &[2; 512]), OK);
@@ -394,7 +395,8 @@ fn freeze(volume: &Volume, bench: &mut Bench) -> FrozenView {
     };
     freeze::plan(&volume.file("freeze-b"), &plan).unwrap();
     bench.driver.transport.pause().unwrap();
-    bench.handle.freeze(volume.freeze_files("b")).unwrap();
+    let unsaved = bench.handle.freeze(volume.freeze_files("b")).unwrap();
+    unsaved.save().unwrap();
     bench.driver.transport.resume();
     let files = volume.freeze_files("b");
     let (map, data) = (volume.file("map"), volume.file("data"));

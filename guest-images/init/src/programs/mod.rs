@@ -11,6 +11,7 @@ mod registers;
 mod report;
 mod size;
 mod stream;
+mod touch;
 mod vsock;
 mod vsock_socket;
 
@@ -32,6 +33,7 @@ const USAGE: &str = "usage: guest report
        guest vsock connect PORT CONNECTIONS BYTES SEED | echo PORT CONNECTIONS
        guest garbage ROUNDS SEED [mmio=START-END | ports=START-END]...
        guest memory BYTES
+       guest touch DEVICE COUNT STRIDE SEED
 sizes take the suffixes K, M, G and T, for powers of 1024";
 
 /// Runs the program that the arguments name.
@@ -46,6 +48,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         ["vsock", rest @ ..] => vsock::run(rest),
         ["garbage", rest @ ..] => garbage::run(rest),
         ["memory", size] => memory::run(size),
+        ["touch", rest @ ..] => touch::run(rest),
         _ => Err(USAGE.into()),
     }
 }

@@ -24,7 +24,8 @@ impl Stream {
         }
     }
 
-    fn next(&mut self) -> u64 {
+    /// The next eight bytes.
+    pub(super) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.state;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

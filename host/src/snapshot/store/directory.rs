@@ -159,13 +159,15 @@ impl Store for Directory {
     }
 
     fn read(&self, name: &Name, most: usize) -> Result<Vec<u8>, StoreError> {
-        let mut bytes = Vec::new();
-        let read = self
-            .open(name)?
-            .take(most as u64 + 1)
-            .read_to_end(&mut bytes);
-        read.map_err(self.error(format!("cannot read {name}")))?;
-        Ok(bytes)
+        let read = || {
+            let file = File::open(self.path(name))?;
+            // At once: a list that grows is copied as often as it doubles.
+            let length = usize::try_from(file.metadata()?.len()).unwrap_or(most);
+            let mut bytes = Vec::with_capacity(length.min(most) + 1);
+            file.take(most as u64 + 1).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        read().map_err(self.error(format!("cannot read {name}")))
     }
 
     fn exists(&self, name: &Name) -> Result<bool, StoreError> {
