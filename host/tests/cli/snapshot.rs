@@ -321,6 +321,27 @@ fn blocks_are_loaded_by_a_process_of_their_own() {
 }
 
 #[test]
+fn a_volume_knows_the_store_of_the_snapshot_that_it_was_made_from() {
+    let machines = Machines::new();
+    take(&machines, 1, [7, 0, 0, 0, 0, 0, 0, 9]);
+    let data = machines.path().join(DATA);
+    let elsewhere = machines.path().join("elsewhere");
+    fs::rename(data.join("snapshots"), &elsewhere).unwrap();
+    let (from, store) = (id(1).to_string(), elsewhere.to_str().unwrap());
+    for arguments in [
+        &[
+            "volume", "create", "lazy", "--from", &from, "--store", store,
+        ][..],
+        &["volume", "load", "lazy"],
+    ] {
+        let run = plinth_in(machines.path(), arguments);
+        assert_eq!(run.code, 0, "{}", run.err);
+    }
+    let bytes = fs::read(data.join("volumes/lazy/data")).unwrap();
+    assert_eq!((bytes[0], bytes[BLOCK], bytes[7 * BLOCK]), (7, 0, 9));
+}
+
+#[test]
 fn damage_is_found_and_told() {
     let machines = Machines::new();
     take(&machines, 1, [1, 2, 3, 0, 0, 0, 0, 0]);

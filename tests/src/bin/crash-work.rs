@@ -177,10 +177,11 @@ fn verify(ledger: &Ledger) {
     }
     plinth("snapshot collect").unwrap();
     println!(
-        "verified {} records {} volumes {} snapshots",
+        "verified {} records {} volumes {} snapshots {} copies",
         ledger.records,
         volumes.len(),
-        found.len()
+        found.len(),
+        ledger.copies.len()
     );
 }
 

@@ -48,11 +48,12 @@ fn whole(volume: &Volume) -> Value {
     });
     match Usage::of(volume) {
         Ok(Usage::Available) => document["state"] = "available".into(),
+        // Who only loads it makes way for others.
+        Ok(usage) if usage.is_loading() => {
+            document["state"] = "available".into();
+        }
         Ok(Usage::InUse(users)) => {
-            // Who only loads it makes way for others.
-            let is_loader = |user: &User| matches!(user, User::Loader(_));
-            let is_free = !users.is_empty() && users.iter().all(is_loader);
-            document["state"] = if is_free { "available" } else { "in-use" }.into();
+            document["state"] = "in-use".into();
             document["users"] = users.iter().map(user).collect();
         }
         Err(error) => {
