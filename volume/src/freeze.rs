@@ -268,13 +268,19 @@ impl Freeze {
         }
         match self.keep(block, number, index, &now, data) {
             Ok(needed) => Ok(needed),
-            // Whoever stores the snapshot must hear of it; the space is needed.
-            Err(_) => {
-                let told = set_stage(&self.file, Stage::Broken);
-                let freed = self.kept.set_len(0);
-                told.or(freed).map(|()| false)
-            }
+            Err(_) => self.give_up().map(|()| false),
         }
+    }
+
+    /// There will be no such snapshot: what it is to hold cannot be had.
+    ///
+    /// # Errors
+    /// That cannot be noted.
+    pub fn give_up(&self) -> io::Result<()> {
+        // Whoever stores the snapshot must hear of it; the space is needed.
+        let told = set_stage(&self.file, Stage::Broken);
+        let freed = self.kept.set_len(0);
+        told.or(freed)
     }
 
     fn keep(

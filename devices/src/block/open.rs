@@ -20,6 +20,7 @@ use super::disk::Disk;
 use super::encrypted_disk::encrypted_disk;
 use super::error::BlockError;
 use super::file_disk::FileDisk;
+use super::joint_flush_disk::JointFlushDisk;
 use super::mapped_disk::{MappedDisk, Mapping};
 use super::ring::Ring;
 use super::uring_disk::UringDisk;
@@ -126,6 +127,7 @@ pub fn encrypted(disks: Disks, key: &Key) -> Result<Disks, BlockError> {
 }
 
 fn aligned(disk: Box<dyn Disk>) -> Result<Box<dyn Disk>, BlockError> {
+    let disk = Box::new(JointFlushDisk::new(disk));
     if disk.info().buffer_alignment == 1 {
         return Ok(disk);
     }

@@ -5,6 +5,8 @@
 
 mod direct;
 mod encrypted;
+mod faults;
+mod faulty_disk;
 mod held_disk;
 mod hostile;
 mod limits;

@@ -120,7 +120,6 @@ impl Loader<'_> {
             let asked = self.state().queue.ask(request);
             match asked {
                 Asked::Waits => self.changed.notify_all(),
-                Asked::Loaded => self.answer(request.block, true),
                 Asked::Refused => self.answer(request.block, false),
             }
         }
@@ -131,7 +130,7 @@ impl Loader<'_> {
         let mut block = chunk::empty();
         while let Some(index) = self.next() {
             let written = self.write(&mut reader, index, &mut block);
-            self.state().queue.done(index, written.is_ok());
+            self.state().queue.done(index);
             self.note(written.as_ref().err());
             self.answer(index, written.is_ok());
         }
