@@ -171,10 +171,12 @@ fn wish(urgent: bool) -> Wish {
     }
 }
 
-/// That a block cannot be had, as a disk says it.
-pub(super) fn not_loaded(gone: bool) -> io::Error {
-    io::Error::other(match gone {
-        true => "the process that loads the volume's blocks has ended",
-        false => "a block of the snapshot that the volume was made from cannot be had",
-    })
+/// That a block cannot be had at the moment, as a disk says it.
+#[derive(Debug, thiserror::Error)]
+#[error("a block of the snapshot that the volume was made from cannot be had")]
+pub(super) struct NotLoaded;
+
+/// That no block can be had any more, as a disk says it.
+pub(super) fn nobody_loads() -> io::Error {
+    io::Error::other("the process that loads the volume's blocks has ended")
 }

@@ -8,7 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use volume::fetch::Answer;
 use volume::map::BlockMap;
 
-use super::loader::{Loader, not_loaded};
+use super::loader::{Loader, nobody_loads};
 
 /// Blocks that are loaded at a time though nobody waits for them.
 const BACKGROUND: usize = 2;
@@ -58,7 +58,7 @@ impl Loading {
     pub(super) fn can_ask(&self) -> io::Result<()> {
         match &self.loader {
             Some(loader) if !loader.is_gone() => Ok(()),
-            _ => Err(not_loaded(true)),
+            _ => Err(nobody_loads()),
         }
     }
 

@@ -40,7 +40,7 @@ use volume::size::VolumeSize;
 
 use super::capacity::Capacity;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
-use super::loader::not_loaded;
+use super::loader::NotLoaded;
 use super::loading::{Loading, MOST_UNSETTLED};
 use crate::memory::Ram;
 use crate::virtio::buffers::Buffers;
@@ -417,7 +417,7 @@ impl MappedDisk {
         for slot in 0..self.waiting.len() {
             if let Some(operation) = self.waiting[slot].take_if(|waits| hopeless(waits)) {
                 self.waiting_count -= 1;
-                self.fail(slot, operation, not_loaded(false));
+                self.fail(slot, operation, io::Error::other(NotLoaded));
             }
         }
     }

@@ -26,6 +26,7 @@ pub mod id;
 pub mod lock;
 pub mod mapped_disk;
 pub mod open;
+pub mod waits;
 
 mod aligned_disk;
 mod backing;
@@ -43,6 +44,7 @@ mod ring;
 mod severed_disk;
 mod slots;
 mod uring_disk;
+mod waiting_disk;
 mod worker;
 
 #[cfg(test)]

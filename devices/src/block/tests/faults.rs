@@ -1,22 +1,34 @@
 //! Disks and volumes on a host that fails now and then.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
-use virtio_bindings::virtio_blk::{VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES};
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_WRITE_ZEROES,
+};
+use vm_memory::GuestMemoryMmap;
 use volume::BLOCK;
 use volume::entry::State;
 use volume::fetch::{self, Answer, Request, Wish};
+use volume::freeze::{self, Plan};
+use volume::map::BlockMap;
 
 use super::faulty_disk::{Host, PAGE};
+use super::held_disk::held_disk;
 use super::volumes::{BLOCKS, SECTORS, Snapshot, Volume, byte_of};
 use super::*;
+use crate::block::disk::{Operation, OperationKind};
 use crate::block::joint_flush_disk::JointFlushDisk;
 use crate::block::mapped_disk::{MappedDisk, Mapping};
+use crate::block::open::open_volume;
+use crate::memory::Ram;
+use crate::virtio::buffers::Buffers;
 
 impl Volume {
     /// Attached on a host that may fail.
@@ -232,4 +244,179 @@ proptest! {
         }
         assert_eq!((bench.write(0, &[1; 512]), bench.flush()), (OK, OK), "it works again");
     }
+}
+
+/// One loading of a block must have one answer: whoever is at it after the
+/// guest was told that it cannot be had would write over what the guest did
+/// then.
+#[test]
+fn a_block_that_a_guest_waits_for_is_asked_for_once() {
+    let volume = Volume::new(State::Absent);
+    let (snapshot, socket) = Snapshot::of(&volume);
+    let mut bench = volume.attach(EngineChoice::Sync, Some(socket));
+    assert_eq!(snapshot.request().block, 0);
+    assert_eq!(snapshot.request().block, 1);
+    let (status, _) = bench.begin_read(0);
+    let hurry = Request {
+        block: 0,
+        wish: Wish::Hurry,
+    };
+    assert_eq!(snapshot.request(), hurry);
+    snapshot.answer(0, false);
+    assert_eq!(bench.end(status), IOERR);
+    assert_eq!(bench.range(VIRTIO_BLK_T_DISCARD, 0, SECTORS), OK);
+    assert_eq!(bench.write(0, &[9; 512]), OK);
+    // Nobody was asked: it is passed over.
+    snapshot.answer(0, true);
+    assert_eq!(bench.read(0, 1024).1, [[9; 512], [0; 512]].as_flattened());
+}
+
+#[test]
+fn what_was_loaded_before_a_flush_that_failed_is_loaded_again() {
+    let volume = Volume::new(State::Absent);
+    let host = Host::new(volume.file("data"));
+    let (snapshot, socket) = Snapshot::of(&volume);
+    let mut bench = volume.attach_on(&host, Some(socket));
+    let (status, _) = bench.begin_read(4 * SECTORS);
+    assert_eq!(snapshot.urgent(), 4);
+    snapshot.bring(4);
+    assert_eq!(bench.end(status), OK);
+    host.fail_flush(vec![true]);
+    assert_eq!(bench.flush(), IOERR);
+    let (status, data) = bench.begin_read(4 * SECTORS);
+    assert_eq!(snapshot.urgent(), 4, "it is absent again");
+    snapshot.bring(4);
+    assert_eq!(bench.end(status), OK);
+    assert_eq!(bench.driver.contents(data), vec![byte_of(4); 512]);
+    assert_eq!((bench.flush(), volume.state(4)), (OK, State::Present));
+}
+
+#[test]
+fn a_volume_becomes_complete_though_its_guest_never_flushes() {
+    let volume = Volume::new(State::Absent);
+    let (snapshot, socket) = Snapshot::of(&volume);
+    let _bench = volume.attach(EngineChoice::IoUring, Some(socket));
+    for _ in 0..BLOCKS {
+        snapshot.bring(snapshot.request().block);
+    }
+    // A loader that is not needed any more is told so.
+    let mut message = [0; fetch::SIZE];
+    let (_, length) = recv(&snapshot.socket, &mut message, RecvFlags::empty()).unwrap();
+    assert_eq!(length, 0);
+    for block in 0..u32::try_from(BLOCKS).unwrap() {
+        assert_eq!(volume.state(block), State::Present);
+    }
+}
+
+#[test]
+fn a_flush_of_its_own_that_failed_is_told_with_the_guests_next() {
+    let volume = Volume::new(State::Absent);
+    let host = Host::new(volume.file("data"));
+    let able = Arc::new(AtomicBool::new(true));
+    host.fail_flush(vec![true, false]);
+    let mut bench = volume.attach_on(&host, Some(load(&volume, able)));
+    while host.failed() == 0 {
+        thread::yield_now();
+    }
+    assert_eq!(bench.flush(), IOERR);
+    assert_eq!(bench.write(SECTORS, &[9; 512]), OK);
+    assert_eq!(bench.flush(), OK);
+    for block in 0..u32::try_from(BLOCKS).unwrap() {
+        let sector = u64::from(block) * SECTORS + 1;
+        assert_eq!(bench.read(sector, 512), (OK, vec![byte_of(block); 512]));
+    }
+}
+
+#[test]
+fn blocks_are_kept_for_a_snapshot_a_few_in_each_turn() {
+    let volume = Volume::new(State::Zero);
+    let mut map = BlockMap::open(volume.file("map")).unwrap();
+    (0..8).for_each(|block| map.touch(block).unwrap());
+    map.close().unwrap();
+    volume
+        .file("data")
+        .write_all_at(&vec![7; 4 << 20], 0)
+        .unwrap();
+    let mapping = Mapping {
+        map: volume.file("map"),
+        freezes: Vec::new(),
+        loader: None,
+    };
+    let options = DiskOptions::default();
+    let (mut disks, _) = open_volume(volume.file("data"), mapping, options).unwrap();
+    let mut disk = disks.remove(0);
+    let data = || Buffers::new(Ram::new(GuestMemoryMmap::new()));
+    let operation = |kind| Operation {
+        kind,
+        offset: 0,
+        len: SIZE,
+        data: data(),
+    };
+    let plan = Plan {
+        snapshot: "snap-0000000000000000c".parse().unwrap(),
+        volume: "vol-00000000000000001".parse().unwrap(),
+        created: 1,
+        boot: [0; 16],
+        parent: None,
+    };
+    freeze::plan(&volume.file("freeze-c"), &plan).unwrap();
+    disk.freeze(volume.freeze_files("c")).unwrap();
+    let kept = || {
+        let kept = volume.file("kept-c");
+        let is_kept = |block: &u64| {
+            let mut byte = [0];
+            kept.read_exact_at(&mut byte, block * BLOCK).unwrap();
+            byte == [7]
+        };
+        (0..BLOCKS).filter(is_kept).count()
+    };
+    disk.submit(0, operation(OperationKind::WriteZeroes { unmap: true }));
+    assert_eq!(kept(), 4, "in the turn in which it came");
+    disk.start();
+    assert_eq!(kept(), 8, "and in the next");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let done = loop {
+        if let Some(done) = disk.next_completion() {
+            break done;
+        }
+        assert!(Instant::now() < deadline);
+        disk.wait(deadline);
+    };
+    done.result.unwrap();
+    let mut bytes = vec![1; 4 << 20];
+    volume.file("data").read_exact_at(&mut bytes, 0).unwrap();
+    assert!(bytes.iter().all(|byte| *byte == 0));
+}
+
+/// Whichever of two asks the kernel first hears of an error, and the other does
+/// not.
+#[test]
+fn a_flush_that_fails_fails_those_that_came_since_it_began() {
+    let (disks, control) = held_disk(8);
+    let disk = disks.into_iter().next().unwrap();
+    let mut bench = Bench::new(vec![Box::new(JointFlushDisk::new(disk))]);
+    let flush = |bench: &mut Bench| bench.add(VIRTIO_BLK_T_FLUSH, 0, &[]).1;
+    let first = [(); 3].map(|()| flush(&mut bench));
+    bench.driver.kick(0);
+    let (slot, ..) = control.next();
+    assert!(control.arrivals.try_recv().is_err(), "one at a time");
+    control.finish(&[slot], || Err(io::Error::from_raw_os_error(libc::EIO)));
+    for _ in &first {
+        bench.driver.wait(0);
+    }
+    let failed = first.map(|status| bench.driver.contents(status)[0]);
+    assert_eq!(failed, [IOERR; 3]);
+
+    let second = [(); 3].map(|()| flush(&mut bench));
+    bench.driver.kick(0);
+    let (slot, ..) = control.next();
+    control.finish(&[slot], || Ok(()));
+    let (slot, ..) = control.next();
+    assert!(control.arrivals.try_recv().is_err(), "the others together");
+    control.finish(&[slot], || Ok(()));
+    for _ in &second {
+        bench.driver.wait(0);
+    }
+    let done = second.map(|status| bench.driver.contents(status)[0]);
+    assert_eq!(done, [OK; 3]);
 }
