@@ -9,7 +9,7 @@
 mod queue;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -187,7 +187,8 @@ impl Loader<'_> {
     fn note(&self, error: Option<&Error>) {
         let failed_before = self.failing.swap(error.is_some(), Ordering::Relaxed);
         if let (Some(error), false) = (error, failed_before) {
-            eprintln!("plinth: {}", error.report());
+            // What is full may hold this log, too: no reason to end.
+            let _ = writeln!(io::stderr(), "plinth: {}", error.report());
         }
     }
 }
