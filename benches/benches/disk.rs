@@ -17,6 +17,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use devices::block::device::Block;
 use devices::block::open::{DiskOptions, EngineChoice, encrypted, open_disk};
+use devices::block::waits::OnError;
 use devices::reactor::Reactor;
 use devices::virtio::fake_driver::{Buffer, FakeDriver};
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT};
@@ -70,7 +71,7 @@ impl Guest {
         }
         let reactor = Reactor::spawn("disk")?;
         let id = "bench".parse().map_err(io::Error::other)?;
-        let block = Block::new(disks, id, vec![reactor.handle()])?;
+        let block = Block::new(disks, id, OnError::Report, vec![reactor.handle()])?;
         // It does not say from which request on it wants to be interrupted.
         let features = !(1 << VIRTIO_RING_F_EVENT_IDX);
         let mut driver = FakeDriver::started(block, features);

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
@@ -24,7 +24,12 @@ impl Volumes {
     /// Without any volume.
     #[allow(clippy::new_without_default)] // It makes a directory.
     pub fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::in_directory(&std::env::temp_dir())
+    }
+
+    /// The same in a directory below this one.
+    pub fn in_directory(directory: &Path) -> Self {
+        let directory = tempfile::tempdir_in(directory).unwrap();
         Self { directory }
     }
 
@@ -68,14 +73,20 @@ impl Volumes {
         self.directory.path().join("plinth")
     }
 
+    /// Has `plinth` do what takes its time, such as `vm events web`.
     #[track_caller]
-    fn asked(&self, words: &str) -> Outcome {
+    pub fn follow(&self, words: &str) -> Running {
         let mut command = Command::new(images::program("plinth"));
         let command_words = words.split_whitespace();
         command
             .args(command_words)
             .env(DATA, self.path())
             .stdin(Stdio::null());
-        Running::spawn(command).end()
+        Running::spawn(command)
+    }
+
+    #[track_caller]
+    fn asked(&self, words: &str) -> Outcome {
+        self.follow(words).end()
     }
 }

@@ -23,15 +23,33 @@ pub fn last_acknowledged(said: &str) -> u64 {
     numbers.max().unwrap_or(0)
 }
 
+/// The last record of the log on `device` that is acknowledged in what was said,
+/// which may be of several logs; 0 for none.
+pub fn last_acknowledged_of(device: &str, said: &str) -> u64 {
+    let end = format!(" of {device}");
+    let lines = said.lines().map(str::trim_end);
+    let numbers = lines.filter_map(|line| {
+        let rest = line.strip_prefix("disk: acknowledged ")?;
+        rest.strip_suffix(&end)?.parse().ok()
+    });
+    numbers.max().unwrap_or(0)
+}
+
 /// Asserts that the first `count` records are on the disk.
 #[track_caller]
 pub fn assert_holds_records(disk: &Path, count: u64) {
+    assert_holds_records_from(disk, 1, count);
+}
+
+/// Asserts that the records from `first` to `last` are on the disk.
+#[track_caller]
+pub fn assert_holds_records_from(disk: &Path, first: u64, last: u64) {
     let file = File::open(disk).unwrap();
     let mut record = [0; RECORD];
-    for number in 1..=count {
+    for number in first..=last {
         let offset = (number - 1) * RECORD as u64;
         file.read_exact_at(&mut record, offset).unwrap();
-        assert_eq!(record[..], *record_of(number), "record {number} of {count}");
+        assert_eq!(record[..], *record_of(number), "record {number} of {last}");
     }
 }
 

@@ -65,6 +65,7 @@ impl DeviceHandle {
             Self::Disk(disk) => {
                 description.capacity_bytes = Some(disk.capacity());
                 description.limits = disk.limits().map(Into::into);
+                description.waits = disk.waits().reason();
             }
             Self::Net(net) => {
                 description.receive = net.receive().limits().map(Into::into);
@@ -129,7 +130,9 @@ fn block(config: BlockConfig, threads: &mut IoThreads) -> Result<Made> {
     if let Some(key) = &config.key {
         disks = encrypted(disks, key).map_err(Error::device(&name))?;
     }
-    let device = Block::new(disks, config.id, reactors).map_err(Error::device(&name))?;
+    let on_error = config.options.on_error;
+    let device = Block::new(disks, config.id, on_error, reactors);
+    let device = device.map_err(Error::device(&name))?;
     let handle = device.handle();
     handle.set_limits(config.limits);
     Ok((name, boxed(device), DeviceHandle::Disk(handle)))

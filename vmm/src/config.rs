@@ -146,6 +146,10 @@ impl DeviceConfig {
             Self::Block(block) => Some(block.options.read_only),
             _ => None,
         };
+        let on_error = match self {
+            Self::Block(block) => Some(block.options.on_error.into()),
+            _ => None,
+        };
         let queues = match self {
             Self::Block(block) => Some(block.options.queues.get()),
             Self::Net(net) => u16::try_from(net.taps.len()).ok(),
@@ -153,6 +157,7 @@ impl DeviceConfig {
         };
         Ok(DeviceDescription {
             read_only,
+            on_error,
             queues,
             ..DeviceDescription::new(name, kind)
         })

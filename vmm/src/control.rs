@@ -20,10 +20,13 @@ mod life;
 mod plug;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -89,6 +92,8 @@ pub(crate) fn spawn(
         closing: Vec::new(),
         tickets: 0,
         reminding: None,
+        waiting: BTreeSet::new(),
+        wait_reported: Arc::default(),
     };
     thread::builder("control").spawn(move || control.run(&receiver))
 }
@@ -149,10 +154,15 @@ struct Control {
     tickets: u64,
     /// How long after the last reminder the guest gets the next.
     reminding: Option<Duration>,
+    /// Disks of which it was said that they wait for the host.
+    waiting: BTreeSet<DeviceName>,
+    /// That disks wait, or do not any more, is on its way to be heard.
+    wait_reported: Arc<AtomicBool>,
 }
 
 impl Control {
     fn run(mut self, messages: &Receiver<Message>) -> StopReason {
+        self.watch_all();
         let reason = loop {
             if let ControlFlow::Break(reason) = self.step(messages) {
                 break reason;
@@ -272,6 +282,10 @@ impl Control {
             Report::Request(MachineRequest::UserQuit) => ControlFlow::Break(StopReason::UserQuit),
             Report::SlotsGivenUp => {
                 self.slots_given_up();
+                ControlFlow::Continue(())
+            }
+            Report::WaitsChanged => {
+                self.waits_changed();
                 ControlFlow::Continue(())
             }
             Report::Panicked => {

@@ -1,5 +1,6 @@
 //! A machine as it is now, in plain values, for whoever operates it.
 
+use devices::block::waits::OnError;
 use devices::rate_limit::{Limit, Limits};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,12 @@ pub struct DeviceDescription {
     /// Whether the guest can only read a disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
+    /// What becomes of operations on a disk that the host fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_error: Option<OnErrorDescription>,
+    /// Why operations on a disk wait for the host, if any does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
     /// How many queues a disk has, or queue pairs a network interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queues: Option<u16>,
@@ -69,10 +76,41 @@ impl DeviceDescription {
             kind,
             capacity_bytes: None,
             read_only: None,
+            on_error: None,
+            waits: None,
             queues: None,
             limits: None,
             receive: None,
             transmit: None,
+        }
+    }
+}
+
+/// What becomes of operations on a disk that the host fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnErrorDescription {
+    /// The guest is told.
+    #[default]
+    Report,
+    /// They wait until the host can do them.
+    Wait,
+}
+
+impl From<OnError> for OnErrorDescription {
+    fn from(on_error: OnError) -> Self {
+        match on_error {
+            OnError::Report => Self::Report,
+            OnError::Wait => Self::Wait,
+        }
+    }
+}
+
+impl From<OnErrorDescription> for OnError {
+    fn from(on_error: OnErrorDescription) -> Self {
+        match on_error {
+            OnErrorDescription::Report => Self::Report,
+            OnErrorDescription::Wait => Self::Wait,
         }
     }
 }

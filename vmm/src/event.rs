@@ -115,6 +115,16 @@ pub enum Event {
     DeviceAttached(DeviceName),
     /// A device is gone, and its descriptor closed.
     DeviceDetached(DeviceName),
+    /// A disk waits for the host, which failed what the guest asked of it.
+    DeviceWaits {
+        /// Which.
+        device: DeviceName,
+        /// Why, as the host's kernel puts it.
+        reason: String,
+    },
+    /// A disk does not wait any more: the host has done what was asked, or it
+    /// was given up.
+    DeviceGoesOn(DeviceName),
     /// The machine stopped. No event follows.
     Stopped(StopReason),
 }
@@ -132,6 +142,8 @@ impl Event {
             Self::Restarted => "restarted",
             Self::DeviceAttached(_) => "device-attached",
             Self::DeviceDetached(_) => "device-detached",
+            Self::DeviceWaits { .. } => "device-waits",
+            Self::DeviceGoesOn(_) => "device-goes-on",
             Self::Stopped(_) => "stopped",
         }
     }
@@ -173,12 +185,13 @@ pub(crate) mod tests {
     /// One of each.
     pub(crate) fn every_event() -> Vec<Event> {
         use Event::{
-            DeviceAttached, DeviceDetached, GuestPanicked, Paused, ResetRequested, Restarted,
-            Resumed, Started, Stopped, Watchdog,
+            DeviceAttached, DeviceDetached, DeviceGoesOn, DeviceWaits, GuestPanicked, Paused,
+            ResetRequested, Restarted, Resumed, Started, Stopped, Watchdog,
         };
         match Started {
             Started | Resumed | Paused | ResetRequested | Watchdog | GuestPanicked => {}
             Restarted | DeviceAttached(_) | DeviceDetached(_) | Stopped(_) => {}
+            DeviceWaits { .. } | DeviceGoesOn(_) => {}
         }
         let device = || "data".parse().unwrap();
         vec![
@@ -191,6 +204,11 @@ pub(crate) mod tests {
             Restarted,
             DeviceAttached(device()),
             DeviceDetached(device()),
+            DeviceWaits {
+                device: device(),
+                reason: "there is no room".into(),
+            },
+            DeviceGoesOn(device()),
             Stopped(StopReason::PowerOff),
         ]
     }

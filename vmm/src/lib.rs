@@ -57,6 +57,7 @@ pub use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
 pub use devices::balloon::statistics::MemoryStatistics;
 pub use devices::block::id::DiskId;
 pub use devices::block::open::{DiskOptions, EngineChoice};
+pub use devices::block::waits::OnError;
 pub use devices::net::device::NetOptions;
 pub use devices::net::mac::MacAddress;
 pub use devices::net::mtu::Mtu;

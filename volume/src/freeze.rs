@@ -466,15 +466,27 @@ impl Freeze {
             map.leaf(position(*block).0)?;
         }
         match self.keep(blocks, map, data) {
-            // Whoever stores the snapshot must hear of it; the space is needed.
-            Err(_) if !self.is_durable() => {
-                self.remembered.given_up.store(true, Ordering::SeqCst);
-                let told = set_stage(&self.file, Stage::Broken);
-                let freed = self.kept.set_len(0);
-                told.or(freed).map(|()| false)
-            }
+            Err(_) if !self.is_durable() => self.give_up(),
             kept => kept,
         }
+    }
+
+    /// What it is to hold may be lost: there will be no such snapshot. A copy is
+    /// not given up: what it is to hold was durable when it was made.
+    ///
+    /// Returns whether the freeze is still needed.
+    ///
+    /// # Errors
+    /// That cannot be noted.
+    pub fn give_up(&self) -> io::Result<bool> {
+        if self.is_durable() {
+            return Ok(true);
+        }
+        // Whoever stores the snapshot must hear of it; the space is needed.
+        self.remembered.given_up.store(true, Ordering::SeqCst);
+        let told = set_stage(&self.file, Stage::Broken);
+        let freed = self.kept.set_len(0);
+        told.or(freed).map(|()| false)
     }
 
     fn keep(&self, blocks: &[u32], map: &mut BlockMap, data: &File) -> io::Result<bool> {

@@ -294,6 +294,22 @@ impl BlockMap {
         self.unsettled.len()
     }
 
+    /// Syncing `data` failed: what was unsettled may be lost there, whatever the
+    /// next sync says. Blocks are absent again which are so in the file.
+    pub fn forget_unsettled(&mut self) {
+        let (absent, others) = std::mem::take(&mut self.unsettled)
+            .into_iter()
+            .partition(|(_, before)| before.state == State::Absent);
+        self.unsettled = others;
+        let absent: BTreeMap<u32, Entry> = absent;
+        for (block, before) in absent {
+            let (number, index) = position(block);
+            let leaf = self.leaves[number as usize].as_mut();
+            let leaf = leaf.expect("an unsettled block's leaf is known");
+            Arc::make_mut(leaf).set(index, before);
+        }
+    }
+
     /// Makes the states in `batch` durable, after `data` was synced.
     ///
     /// # Errors

@@ -9,13 +9,18 @@
 //! volumes grow, are copied and deleted, and chunks are collected
 //! (tests/src/bin/crash-work.rs). Then power is cut: any part of what was not
 //! flushed is on the disk, sector by sector. The next machine checks that disk,
-//! and goes on with it. The test command runs a few cycles of each.
+//! and goes on with it.
+//!
+//! *Fault*: the host of a guest that writes its logs is filled up and given room
+//! again, so that writes and flushes fail, or wait (tests/tests/fault.rs).
+//!
+//! The test command runs a few cycles of each.
 
 use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -29,9 +34,25 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::guest::{exit_code, outer_config};
 use crate::workspace;
 
-/// Tells the test how many machines to kill.
-const VARIABLE: &str = "PLINTH_KILL_CYCLES";
-const TEST: &str = "though_its_machine_was_killed";
+/// A kind that is a guest test, which hears of cycles and seed.
+struct GuestTest {
+    name: &'static str,
+    cycles: &'static str,
+    seed: Option<&'static str>,
+}
+
+const KILL: GuestTest = GuestTest {
+    name: "though_its_machine_was_killed",
+    cycles: "PLINTH_KILL_CYCLES",
+    // Its moments are always the same.
+    seed: None,
+};
+
+const FAULT: GuestTest = GuestTest {
+    name: "on_a_host_that_fails",
+    cycles: "PLINTH_FAULT_CYCLES",
+    seed: Some("PLINTH_FAULT_SEED"),
+};
 
 /// Bytes of the disk: sparse.
 const DISK: u64 = 2 << 30;
@@ -73,24 +94,36 @@ enum Kind {
     Kill,
     /// The power of the whole host.
     Power,
+    /// The host's storage, for a while.
+    Fault,
 }
 
 impl Crash {
     /// Runs the cycles; fails if anything acknowledged is lost.
     pub(crate) fn run(self) -> Result<ExitCode> {
-        if self.kind != Some(Kind::Kill) {
+        let runs = |kind| self.kind.is_none_or(|only| only == kind);
+        if runs(Kind::Power) {
             power(self.cycles, self.seed)?;
         }
-        if self.kind == Some(Kind::Power) {
-            return Ok(ExitCode::SUCCESS);
+        for (kind, test) in [(Kind::Kill, KILL), (Kind::Fault, FAULT)] {
+            if runs(kind) {
+                let status = self.test(&test)?;
+                if !status.success() {
+                    return Ok(exit_code(status));
+                }
+            }
         }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn test(&self, test: &GuestTest) -> Result<ExitStatus> {
         let program = env::current_exe().context("finding this program")?;
-        let status = Command::new(program)
-            .args(["test", "--guest", TEST])
-            .env(VARIABLE, self.cycles.to_string())
+        Command::new(program)
+            .args(["test", "--guest", test.name])
+            .env(test.cycles, self.cycles.to_string())
+            .envs(test.seed.map(|seed| (seed, self.seed.to_string())))
             .status()
-            .context("running the test")?;
-        Ok(exit_code(status))
+            .context("running the test")
     }
 }
 

@@ -172,7 +172,10 @@ impl Test {
     /// One test at a time: commands in an outer machine have two slow processors.
     fn arguments(&self) -> Vec<String> {
         let mut arguments = vec!["--test-threads=1".to_owned()];
-        arguments.extend(self.filter.clone());
+        if let Some(filter) = &self.filter {
+            // Who asks for few wants to know what they have counted.
+            arguments.extend([filter.clone(), "--show-output".to_owned()]);
+        }
         arguments
     }
 }

@@ -31,6 +31,8 @@ use super::limited_disk::LimitedDisk;
 use super::mapped_disk::FreezeFiles;
 use super::open::Disks;
 use super::severed_disk::SeveredDisk;
+use super::waiting_disk::WaitingDisk;
+use super::waits::{OnError, Waits};
 use super::worker::BlockWorker;
 use crate::clock::{AlarmClock, Timer};
 use crate::rate_limit::Limiter;
@@ -87,19 +89,26 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl Block {
-    /// A device for the disk that is in `disks` once for each queue. The
-    /// workers will run on `reactors`, in turn.
+    /// A device for the disk that is in `disks` once for each queue, which does
+    /// as `on_error` says when the host fails. The workers will run on
+    /// `reactors`, in turn.
     ///
     /// # Errors
     /// There is no disk, or the process has no descriptor left.
-    pub fn new(disks: Disks, id: DiskId, reactors: Vec<ReactorHandle>) -> io::Result<Self> {
-        Self::with_clocks(disks, id, reactors, Timer::new)
+    pub fn new(
+        disks: Disks,
+        id: DiskId,
+        on_error: OnError,
+        reactors: Vec<ReactorHandle>,
+    ) -> io::Result<Self> {
+        Self::with_clocks(disks, id, on_error, reactors, Timer::new)
     }
 
     /// The same, with limits that go by clocks from `make_clock`.
     pub(super) fn with_clocks<C: AlarmClock + 'static>(
         disks: Disks,
         id: DiskId,
+        on_error: OnError,
         reactors: Vec<ReactorHandle>,
         make_clock: impl Fn() -> io::Result<C>,
     ) -> io::Result<Self> {
@@ -109,13 +118,17 @@ impl Block {
         let capacity = first.capacity();
         let (presence, departed) = channel();
         let limiter = Arc::new(Limiter::default());
-        let limited = disks.into_iter().map(|disk| {
+        let waits = Arc::<Waits>::default();
+        let limited = disks.into_iter().map(|mut disk| {
+            if on_error == OnError::Wait {
+                disk = Box::new(WaitingDisk::new(disk, make_clock()?, Arc::clone(&waits)));
+            }
             let gate = limiter.gate(make_clock()?)?;
             Ok(Box::new(LimitedDisk::new(disk, gate, presence.clone())) as _)
         });
         let state = State::Stopped(limited.collect::<io::Result<_>>()?);
         let state = Arc::new(Mutex::new(state));
-        let handle = BlockHandle::new(id, capacity, limiter, Arc::downgrade(&state));
+        let handle = BlockHandle::new(id, capacity, limiter, waits, Arc::downgrade(&state));
         Ok(Self {
             info,
             config: config_space(&info, queues),

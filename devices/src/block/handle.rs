@@ -13,6 +13,7 @@ use super::counters::Counters;
 use super::device::State;
 use super::id::DiskId;
 use super::mapped_disk::FreezeFiles;
+use super::waits::Waits;
 use crate::rate_limit::{Limiter, Limits, Throttled};
 use crate::virtio::interrupt::DeviceInterrupt;
 
@@ -24,6 +25,7 @@ struct Shared {
     id: DiskId,
     counters: Arc<Counters>,
     limiter: Arc<Limiter>,
+    waits: Arc<Waits>,
     capacity: Arc<Capacity>,
     driver: Mutex<Driver>,
     state: Weak<Mutex<State>>,
@@ -43,12 +45,14 @@ impl BlockHandle {
         id: DiskId,
         capacity: Arc<Capacity>,
         limiter: Arc<Limiter>,
+        waits: Arc<Waits>,
         state: Weak<Mutex<State>>,
     ) -> Self {
         Self(Arc::new(Shared {
             id,
             counters: Arc::default(),
             limiter,
+            waits,
             capacity,
             state,
             driver: Mutex::new(Driver::Away { untold: false }),
@@ -68,6 +72,11 @@ impl BlockHandle {
     /// What limits have held back so far.
     pub fn throttled(&self) -> &Throttled {
         self.0.limiter.throttled()
+    }
+
+    /// What waits for the host.
+    pub fn waits(&self) -> &Waits {
+        &self.0.waits
     }
 
     /// The limits in force.

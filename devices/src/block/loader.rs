@@ -11,17 +11,26 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use volume::fetch::{self, Answer, Request};
+use volume::fetch::{self, Answer, Request, Wish};
 
 /// Blocks asked for, and the way to whom they are asked of.
 #[derive(Debug)]
 pub(super) struct Loader {
     socket: OwnedFd,
-    /// Whether somebody waits for the block.
-    asked: BTreeMap<u32, bool>,
+    /// Each is answered once.
+    asked: BTreeMap<u32, Asked>,
     /// What the socket had no room for.
     unsent: VecDeque<Request>,
     gone: bool,
+}
+
+/// What is known of a block that was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// Somebody waits for it.
+    urgent: bool,
+    /// What is brought may be lost: it is asked for again.
+    in_vain: bool,
 }
 
 impl Loader {
@@ -57,7 +66,7 @@ impl Loader {
 
     /// Blocks being loaded for which nobody waits.
     pub(super) fn background(&self) -> usize {
-        self.asked.values().filter(|urgent| !**urgent).count()
+        self.asked.values().filter(|asked| !asked.urgent).count()
     }
 
     /// Whether nothing is being loaded.
@@ -65,17 +74,30 @@ impl Loader {
         self.asked.is_empty()
     }
 
-    /// Asks for `block`, unless that was done already.
+    /// Asks for `block`, unless that was done already; then, that it hurries if
+    /// it is urgent only now.
     pub(super) fn ask(&mut self, block: u32, urgent: bool) {
-        let before = self.asked.insert(block, urgent);
-        match before {
-            None => self.unsent.push_back(Request { block, urgent }),
-            Some(false) if urgent => self.unsent.push_back(Request { block, urgent }),
-            Some(was_urgent) => {
-                self.asked.insert(block, was_urgent);
+        let wish = match self.asked.get_mut(&block) {
+            None => {
+                let in_vain = false;
+                self.asked.insert(block, Asked { urgent, in_vain });
+                wish(urgent)
             }
-        }
+            Some(asked) if urgent && !asked.urgent => {
+                asked.urgent = true;
+                Wish::Hurry
+            }
+            Some(_) => return,
+        };
+        self.unsent.push_back(Request { block, wish });
         self.send();
+    }
+
+    /// What was brought up to now may be lost, if it was not answered for yet.
+    pub(super) fn distrust(&mut self) {
+        for asked in self.asked.values_mut() {
+            asked.in_vain = true;
+        }
     }
 
     /// Sends what there is room for.
@@ -106,7 +128,7 @@ impl Loader {
                 Ok((_, 0)) => self.gone = true,
                 Ok((_, length)) => {
                     let answer = message.get(..length).and_then(Answer::decode);
-                    let wanted = answer.filter(|a| self.asked.remove(&a.block).is_some());
+                    let wanted = answer.and_then(|answer| self.take_in(answer));
                     if wanted.is_some() {
                         return wanted;
                     }
@@ -117,6 +139,16 @@ impl Loader {
             }
         }
         None
+    }
+
+    /// What is to be made of `answer`, if it is one to something that was asked.
+    fn take_in(&mut self, answer: Answer) -> Option<Answer> {
+        let asked = self.asked.remove(&answer.block)?;
+        if asked.in_vain && answer.loaded {
+            self.ask(answer.block, asked.urgent);
+            return None;
+        }
+        Some(answer)
     }
 
     /// What was asked of a loader that is gone. Each is given once.
@@ -132,10 +164,19 @@ impl Loader {
     }
 }
 
-/// That a block cannot be had, as a disk says it.
-pub(super) fn not_loaded(gone: bool) -> io::Error {
-    io::Error::other(match gone {
-        true => "the process that loads the volume's blocks has ended",
-        false => "a block of the snapshot that the volume was made from cannot be had",
-    })
+fn wish(urgent: bool) -> Wish {
+    match urgent {
+        true => Wish::Urgent,
+        false => Wish::Load,
+    }
+}
+
+/// That a block cannot be had at the moment, as a disk says it.
+#[derive(Debug, thiserror::Error)]
+#[error("a block of the snapshot that the volume was made from cannot be had")]
+pub(super) struct NotLoaded;
+
+/// That no block can be had any more, as a disk says it.
+pub(super) fn nobody_loads() -> io::Error {
+    io::Error::other("the process that loads the volume's blocks has ended")
 }

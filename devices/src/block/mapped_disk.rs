@@ -4,26 +4,35 @@
 //! one that was written in this generation already is written. Then the
 //! operation goes to the engine as it is. Otherwise
 //!
-//! - an operation on a block that is still in a snapshot *waits* until the
-//!   loader has brought it (a whole block that is discarded needs no loading);
+//! - an operation on a block that is still in a snapshot *waits* until it is
+//!   [loaded](super::loading) (a whole block that is discarded need not be);
 //! - the first write to a block in a generation has each freeze keep the block
 //!   first, by plain system calls, on the worker's thread: a bounded copy, which
-//!   is waited for where it is for a copy of the volume;
+//!   is waited for where it is for a copy of the volume. One that needs many
+//!   copies waits for its next turn in between;
 //! - a flush that follows new states has the map made durable before it is
 //!   answered.
 //!
-//! Blocks that nobody asks for are loaded meanwhile, two at a time. How fast is
-//! the loader's business, and that a guest's wishes come first.
+//! After a flush that *failed*, what was loaded since the last may be lost in
+//! `data`, and the kernel may have forgotten it ([`super::joint_flush_disk`]).
+//! So those blocks are absent again, and are loaded another time. The driver is
+//! told when everything under way is done: what it writes from then on is as
+//! durable as the next flush says.
+//!
+//! The disk flushes by itself, in a slot of its own, where a driver that never
+//! does would have loading stop, or never end.
 
 use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FallocateFlags, fallocate};
+use vm_memory::GuestMemoryMmap;
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use volume::BLOCK;
 use volume::entry::State;
 use volume::freeze::{self, Freeze, FreezeError, Unsaved};
@@ -32,20 +41,19 @@ use volume::size::VolumeSize;
 
 use super::capacity::Capacity;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
-use super::loader::{Loader, not_loaded};
+use super::loader::NotLoaded;
+use super::loading::{Loading, MOST_UNSETTLED};
+use crate::memory::Ram;
+use crate::virtio::buffers::Buffers;
+use crate::virtio::device::STOP_PATIENCE;
 
 /// Snapshots and copies under way at a time: as many snapshots as on EBS (5 for
 /// each volume), and as many copies.
 pub const MOST_FREEZES: usize = 10;
 
-/// Blocks that are loaded at a time though nobody waits for them.
-const BACKGROUND: usize = 2;
-
-/// Blocks that are loaded before the guest flushes: 4 GiB of them.
-const MOST_UNSETTLED: usize = 8192;
-
-/// Blocks looked at for one that is absent, in one go.
-const SEARCH: u32 = 1 << 20;
+/// Blocks that freezes keep, or that are cleared one by one, in one turn of the
+/// worker: others want its thread, too.
+const COPIES: usize = 4;
 
 /// What waits for a block when the disk is to come to rest is given up so long
 /// before it would count as stuck.
@@ -113,6 +121,9 @@ pub enum MappingError {
     /// The descriptor could not be duplicated.
     #[error("the volume's data cannot be opened again")]
     Data(#[source] io::Error),
+    /// The process has no descriptor left.
+    #[error("the volume's worker cannot be woken")]
+    Waker(#[source] io::Error),
 }
 
 /// A volume.
@@ -122,18 +133,41 @@ pub(super) struct MappedDisk {
     /// Taken when it is closed.
     map: Option<BlockMap>,
     freezes: Vec<Freeze>,
-    loader: Option<Loader>,
-    /// From where on absent blocks are yet to be looked for; `None` if there
-    /// are none.
-    search: Option<u32>,
-    /// Operations that wait for blocks, by slot.
+    loading: Loading,
+    /// Operations that wait, for blocks or for their turn, by slot.
     waiting: Vec<Option<Operation>>,
     waiting_count: usize,
-    /// What flushes under way will settle, by slot.
+    /// How many [`COPIES`] are left in this turn.
+    copies: usize,
+    /// Something waits for the next turn, and `again` brings that about.
+    put_off: bool,
+    again: EventFd,
+    /// Operations that the engine has, but for flushes.
+    in_flight: usize,
+    /// Flushes under way and what they will settle, by slot.
     settling: Vec<Option<Batch>>,
-    /// Operations that the engine has not seen.
+    /// Flushes that failed, until nothing is in flight.
+    failed: Vec<Completion>,
+    own_flush: OwnFlush,
+    /// Operations that the engine has not seen, or that are to be told of.
     done: Vec<Completion>,
 }
+
+/// The flush that no driver asked for.
+enum OwnFlush {
+    /// With what it holds on to.
+    Idle(Buffers),
+    UnderWay,
+    /// It failed, and there is none before the driver's next. If anything may be
+    /// lost, that is none, either: the driver has not been told.
+    Failed(Buffers, Option<io::Error>),
+}
+
+/// A flush has made the data durable, and not yet the map, in which nothing was
+/// lost: it may be tried again.
+#[derive(Debug, thiserror::Error)]
+#[error("the map of the volume's blocks cannot be written: {0}")]
+pub(super) struct Unsettled(io::Error);
 
 impl MappedDisk {
     /// `inner`, which is `data`, as the volume that `mapping` makes of it.
@@ -160,16 +194,23 @@ impl MappedDisk {
             freezes.filter_map(|files| Freeze::resume(files.freeze, files.kept, &map).transpose());
         let freezes = freezes.collect::<Result<Vec<_>, _>>()?;
         let depth = inner.info().depth;
+        let again = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC).map_err(MappingError::Waker)?;
+        let nothing = Buffers::new(Ram::new(GuestMemoryMmap::new()));
         Ok(Self {
             inner,
             data,
-            search: (!map.is_complete()).then_some(0),
+            loading: Loading::new(&map, mapping.loader),
             map: Some(map),
             freezes,
-            loader: mapping.loader.map(Loader::new),
             waiting: (0..depth).map(|_| None).collect(),
             waiting_count: 0,
+            copies: COPIES,
+            put_off: false,
+            again,
+            in_flight: 0,
             settling: (0..depth).map(|_| None).collect(),
+            failed: Vec::new(),
+            own_flush: OwnFlush::Idle(nothing),
             done: Vec::with_capacity(depth),
         })
     }
@@ -186,14 +227,24 @@ impl MappedDisk {
             let result = Ok(());
             return self.done.push(Completion { slot, data, result });
         }
-        match self.prepare(slot, &operation) {
-            Ok(true) => self.inner.submit(slot, operation),
+        let begins = match self.failed.is_empty() {
+            true => self.prepare(slot, &operation),
+            // What comes now might be lost with what is absent again soon.
+            false => Ok(false),
+        };
+        match begins {
+            Ok(true) => self.hand_on(slot, operation),
             Ok(false) => {
                 self.waiting[slot] = Some(operation);
                 self.waiting_count += 1;
             }
             Err(error) => self.fail(slot, operation, error),
         }
+    }
+
+    fn hand_on(&mut self, slot: Slot, operation: Operation) {
+        self.in_flight += usize::from(operation.kind != OperationKind::Flush);
+        self.inner.submit(slot, operation);
     }
 
     /// Whether space is not worth what giving it back takes at the moment:
@@ -206,8 +257,8 @@ impl MappedDisk {
     /// Does what has to come before `operation`. Returns whether it can begin.
     fn prepare(&mut self, slot: Slot, operation: &Operation) -> io::Result<bool> {
         if operation.kind == OperationKind::Flush {
-            let batch = self.map().begin_settling();
-            self.settling[slot] = (!batch.is_empty()).then_some(batch);
+            self.tell_of_own_flush()?;
+            self.settling[slot] = Some(self.map().begin_settling());
             return Ok(true);
         }
         self.follow_growth(operation.offset.saturating_add(operation.len))?;
@@ -215,15 +266,29 @@ impl MappedDisk {
         match operation.kind {
             OperationKind::Read => return Ok(!self.ask_for(blocks)?),
             OperationKind::Discard | OperationKind::WriteZeroes { .. } => {
-                self.clear_absent(operation)?;
+                if !self.clear_absent(operation)? {
+                    return Ok(false);
+                }
             }
             OperationKind::Write | OperationKind::Flush => {}
         }
         if self.ask_for(blocks.clone())? {
             return Ok(false);
         }
-        self.touch(blocks, operation.kind == OperationKind::Write)?;
-        Ok(true)
+        self.touch(blocks, operation.kind == OperationKind::Write)
+    }
+
+    /// Takes the time for another copy, if there is some in this turn. If not,
+    /// what asks is tried again in the next.
+    fn has_time(&mut self) -> bool {
+        let Some(left) = self.copies.checked_sub(1) else {
+            self.put_off = true;
+            // It is readable at any rate if it is full.
+            let _ = self.again.write(1);
+            return false;
+        };
+        self.copies = left;
+        true
     }
 
     /// Has the map follow a disk that has grown, so that it reaches to `end`.
@@ -239,14 +304,14 @@ impl MappedDisk {
         self.map().grow(size)?;
         if !self.map().is_complete() {
             // What was added is absent, like all that nobody has touched.
-            self.search = Some(0);
+            self.loading.begin_again();
         }
         Ok(())
     }
 
     /// Asks for those of `blocks` that are absent. Returns whether any is.
     fn ask_for(&mut self, blocks: RangeInclusive<u32>) -> io::Result<bool> {
-        if self.search.is_none() {
+        if self.loading.is_over() {
             return Ok(false);
         }
         let mut any = false;
@@ -260,13 +325,9 @@ impl MappedDisk {
     }
 
     fn load(&mut self, block: u32, urgent: bool) -> io::Result<()> {
-        if self.loader.as_ref().is_none_or(Loader::is_gone) {
-            return Err(not_loaded(true));
-        }
+        self.loading.can_ask()?;
         self.keep(&[block])?;
-        if let Some(loader) = &mut self.loader {
-            loader.ask(block, urgent);
-        }
+        self.loading.ask(block, urgent);
         Ok(())
     }
 
@@ -284,48 +345,53 @@ impl MappedDisk {
     }
 
     /// Notes that `blocks`, of which none is absent, change now; with `data`
-    /// they may be other than zeroes from then on.
-    fn touch(&mut self, blocks: RangeInclusive<u32>, data: bool) -> io::Result<()> {
+    /// they may be other than zeroes from then on. Returns whether that is done.
+    fn touch(&mut self, blocks: RangeInclusive<u32>, data: bool) -> io::Result<bool> {
         let generation = self.map().header().generation;
-        let mut changing = Vec::new();
+        let (mut changing, mut all) = (Vec::new(), true);
         for block in blocks {
             let entry = self.map().get(block)?;
             if entry.generation < generation || data && entry.state != State::Present {
+                if !self.freezes.is_empty() && !self.has_time() {
+                    all = false;
+                    break;
+                }
                 changing.push(block);
             }
         }
-        if changing.is_empty() {
-            return Ok(());
+        if !changing.is_empty() {
+            // Together: what is kept for a copy is synced.
+            self.keep(&changing)?;
         }
-        // Together: what is kept for a copy is synced.
-        self.keep(&changing)?;
         for block in changing {
             self.map().touch(block)?;
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Makes absent blocks that lie wholly in the range zeroes, so that they
-    /// need not be loaded.
-    fn clear_absent(&mut self, operation: &Operation) -> io::Result<()> {
-        if self.search.is_none() {
-            return Ok(());
+    /// need not be loaded. Returns whether that is done.
+    fn clear_absent(&mut self, operation: &Operation) -> io::Result<bool> {
+        if self.loading.is_over() {
+            return Ok(true);
         }
         let end = operation.offset + operation.len;
         let first = operation.offset.div_ceil(BLOCK);
         for block in first..end / BLOCK {
             let block = u32::try_from(block).map_err(io::Error::other)?;
-            let asked = |loader: &Loader| loader.is_asked(block);
             let absent = self.map().get(block)?.state == State::Absent;
             // Whoever loads it may be writing to it.
-            if absent && !self.loader.as_ref().is_some_and(asked) {
+            if absent && !self.loading.is_asked(block) {
+                if !self.has_time() {
+                    return Ok(false);
+                }
                 self.keep(&[block])?;
                 let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
                 fallocate(&self.data, hole, u64::from(block) * BLOCK, BLOCK)?;
                 self.map().cleared(block)?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn fail(&mut self, slot: Slot, operation: Operation, error: io::Error) {
@@ -338,12 +404,9 @@ impl MappedDisk {
 
     /// Takes in what the loader has brought, and begins what waited for it.
     fn take_answers(&mut self) {
-        let Some(loader) = &mut self.loader else {
-            return;
-        };
-        loader.send();
-        let mut changed = loader.is_gone();
-        while let Some(answer) = self.loader.as_mut().and_then(Loader::next_answer) {
+        self.loading.send();
+        let mut changed = false;
+        while let Some(answer) = self.loading.next_answer() {
             changed = true;
             let absent = match self.map().get(answer.block) {
                 Ok(entry) => entry.state == State::Absent,
@@ -356,16 +419,11 @@ impl MappedDisk {
                 self.give_up(|waits| blocks_of(waits).contains(&answer.block));
             }
         }
-        if self.loader.as_ref().is_some_and(Loader::is_gone) {
-            changed = true;
-            if let Some(loader) = &mut self.loader {
-                loader.abandon();
-            }
-        }
-        if changed {
+        if self.loading.has_broken_off() || changed {
             self.retry();
         }
         self.load_ahead();
+        self.flush_unasked();
     }
 
     /// Fails those of the waiting operations that are `hopeless`.
@@ -373,7 +431,7 @@ impl MappedDisk {
         for slot in 0..self.waiting.len() {
             if let Some(operation) = self.waiting[slot].take_if(|waits| hopeless(waits)) {
                 self.waiting_count -= 1;
-                self.fail(slot, operation, not_loaded(false));
+                self.fail(slot, operation, io::Error::other(NotLoaded));
             }
         }
     }
@@ -393,69 +451,160 @@ impl MappedDisk {
 
     /// Has blocks loaded for which nobody waits yet.
     fn load_ahead(&mut self) {
-        let Some(mut from) = self.search else {
-            return;
-        };
-        while self.has_time_to_load() {
-            let end = self.map().header().size.blocks();
-            let until = end.min(from.saturating_add(SEARCH));
-            match self.map().absent_in(from..until) {
-                Ok(Some(block)) => {
-                    from = block + 1;
-                    if self.load(block, false).is_err() {
-                        break;
-                    }
-                }
-                Ok(None) if until < end => {
-                    from = until;
-                    break;
-                }
-                Ok(None) => {
-                    from = end;
-                    break;
-                }
-                // Whoever needs these blocks is told.
-                Err(_) => from = until,
+        while let Some(block) = self.next_ahead() {
+            if self.load(block, false).is_err() {
+                return;
             }
         }
-        self.search = Some(from);
     }
 
-    /// Whether another block may be loaded that nobody waits for. What is not
-    /// durable is kept in mind, so there is an end to it until a flush.
-    fn has_time_to_load(&mut self) -> bool {
-        let can = |loader: &Loader| !loader.is_gone() && loader.background() < BACKGROUND;
-        self.loader.as_ref().is_some_and(can) && self.map().unsettled() < MOST_UNSETTLED
+    fn next_ahead(&mut self) -> Option<u32> {
+        let map = self.map.as_mut().expect("it is taken when the disk goes");
+        self.loading.next_ahead(map)
     }
 
-    /// After a flush: if nothing is absent any more, that is remembered.
+    /// Flushes though nobody asked for it, if loading waits for a flush.
+    fn flush_unasked(&mut self) {
+        let map = self.map.as_ref().expect("it is taken when the disk goes");
+        if !self.failed.is_empty() || !self.loading.waits_for_a_flush(map) {
+            return;
+        }
+        match std::mem::replace(&mut self.own_flush, OwnFlush::UnderWay) {
+            OwnFlush::Idle(data) => {
+                let slot = self.own_slot();
+                self.settling[slot] = Some(self.map().begin_settling());
+                self.inner.submit(slot, Operation::flush(data));
+            }
+            busy => self.own_flush = busy,
+        }
+    }
+
+    /// The slot that no driver's operation has.
+    fn own_slot(&self) -> Slot {
+        self.settling.len() - 1
+    }
+
+    /// The driver hears of a failure that it has not heard of.
+    fn tell_of_own_flush(&mut self) -> io::Result<()> {
+        match std::mem::replace(&mut self.own_flush, OwnFlush::UnderWay) {
+            OwnFlush::Failed(data, lost) => {
+                self.own_flush = OwnFlush::Idle(data);
+                lost.map_or(Ok(()), Err)
+            }
+            other => {
+                self.own_flush = other;
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes in what the engine has done. Gives what the driver is to hear.
+    fn end(&mut self, mut completion: Completion) -> Option<Completion> {
+        let Some(batch) = self.settling[completion.slot].take() else {
+            self.in_flight -= 1;
+            self.get_over_failure();
+            return Some(completion);
+        };
+        if completion.result.is_err() {
+            self.failed.push(completion);
+            self.get_over_failure();
+            return None;
+        }
+        if !batch.is_empty() {
+            let settled = self.map().settle(&batch);
+            let unsettled = |error: io::Error| io::Error::new(error.kind(), Unsettled(error));
+            completion.result = settled.map_err(unsettled);
+            self.finish_loading();
+        }
+        self.tell(completion);
+        None
+    }
+
+    /// Has the driver hear of a flush, if it asked for it.
+    fn tell(&mut self, flush: Completion) {
+        if flush.slot != self.own_slot() {
+            return self.done.push(flush);
+        }
+        self.own_flush = match flush.result {
+            Ok(()) => OwnFlush::Idle(flush.data),
+            Err(error) => {
+                let lost = !error
+                    .get_ref()
+                    .is_some_and(|source| source.is::<Unsettled>());
+                OwnFlush::Failed(flush.data, lost.then_some(error))
+            }
+        };
+        self.load_ahead();
+    }
+
+    /// A flush has failed: when nothing is in flight any more, what may be lost
+    /// is absent again, and the driver is told.
+    fn get_over_failure(&mut self) {
+        if self.failed.is_empty() || self.in_flight > 0 {
+            return;
+        }
+        self.forget_unsettled();
+        for flush in std::mem::take(&mut self.failed) {
+            self.tell(flush);
+        }
+        self.retry();
+        self.load_ahead();
+        self.inner.start();
+    }
+
+    /// What is not durable may be lost, whatever the next flush says.
+    fn forget_unsettled(&mut self) {
+        if self.loading.is_over() {
+            return;
+        }
+        self.loading.distrust();
+        if self.map().unsettled() == 0 {
+            return;
+        }
+        self.map().forget_unsettled();
+        self.loading.begin_again();
+        // A snapshot may be storing, or have kept, what is lost.
+        self.freezes.retain(|freeze| {
+            freeze.give_up().unwrap_or_else(|error| {
+                log::error!("a snapshot may hold what was lost: {error}");
+                false
+            })
+        });
+    }
+
     fn finish_loading(&mut self) {
-        let Some(from) = self.search else {
-            return;
-        };
-        let idle = self.loader.as_ref().is_some_and(Loader::is_idle);
-        let end = self.map().header().size.blocks();
-        if from < end || !idle || self.map().unsettled() > 0 {
-            return;
-        }
-        // Blocks that could not be loaded are looked for again.
-        match self.map().absent_in(0..end) {
-            Ok(None) => {
-                // If that is not durable, it is looked for again later.
-                let _ = self.map().complete();
-                self.search = None;
-                if let Some(loader) = &self.loader {
-                    loader.dismiss();
-                }
+        let map = self.map.as_mut().expect("it is taken when the disk goes");
+        self.loading.finish(map);
+    }
+
+    /// Waits for the flush that nobody asked for, at rest.
+    fn await_own_flush(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + STOP_PATIENCE;
+        while matches!(self.own_flush, OwnFlush::UnderWay) {
+            self.inner.start();
+            while let Some(completion) = self.inner.next_completion() {
+                // At rest there is no other.
+                let _ = self.end(completion);
             }
-            _ => self.search = Some(0),
+            if Instant::now() >= deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            if matches!(self.own_flush, OwnFlush::UnderWay) {
+                self.inner.wait(deadline);
+            }
         }
+        self.tell_of_own_flush()
     }
 }
 
 impl Disk for MappedDisk {
     fn info(&self) -> DiskInfo {
-        self.inner.info()
+        let info = self.inner.info();
+        DiskInfo {
+            // One slot is its own.
+            depth: info.depth - 1,
+            ..info
+        }
     }
 
     fn capacity(&self) -> Arc<Capacity> {
@@ -467,37 +616,40 @@ impl Disk for MappedDisk {
     }
 
     fn start(&mut self) {
-        if self.search.is_some() {
+        self.copies = COPIES;
+        if std::mem::take(&mut self.put_off) {
+            self.retry();
+        }
+        if !self.loading.is_over() {
             self.take_answers();
         }
         self.inner.start();
     }
 
     fn next_completion(&mut self) -> Option<Completion> {
-        if let Some(done) = self.done.pop() {
-            return Some(done);
+        loop {
+            if let Some(done) = self.done.pop() {
+                return Some(done);
+            }
+            let completion = self.inner.next_completion()?;
+            if let Some(completion) = self.end(completion) {
+                return Some(completion);
+            }
         }
-        let mut completion = self.inner.next_completion()?;
-        if let Some(batch) = self.settling[completion.slot].take()
-            && completion.result.is_ok()
-        {
-            completion.result = self.map().settle(&batch);
-            self.finish_loading();
-        }
-        Some(completion)
     }
 
     fn wakers(&self) -> Vec<RawFd> {
         let mut wakers = self.inner.wakers();
-        wakers.extend(self.loader.as_ref().map(Loader::waker));
+        wakers.extend(self.loading.waker());
+        wakers.push(self.again.as_raw_fd());
         wakers
     }
 
     fn wait(&mut self, deadline: Instant) {
-        if !self.done.is_empty() {
+        if !self.done.is_empty() || self.put_off {
             return;
         }
-        let Some(loader) = self.loader.as_ref().filter(|_| self.waiting_count > 0) else {
+        let Some(loader) = self.loading.socket().filter(|_| self.waiting_count > 0) else {
             return self.inner.wait(deadline);
         };
         if deadline.saturating_duration_since(Instant::now()) < LAST_MOMENT {
@@ -508,14 +660,18 @@ impl Disk for MappedDisk {
         let glance = deadline.min(Instant::now() + GLANCE);
         let left = glance.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(left).unwrap_or_default();
-        let mut sources = [PollFd::from_borrowed_fd(loader.socket(), PollFlags::IN)];
+        let mut sources = [PollFd::from_borrowed_fd(loader, PollFlags::IN)];
         // A signal ends the wait early, which callers expect.
         let _ = poll(&mut sources, Some(&timeout));
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        self.await_own_flush()?;
         let batch = self.map().begin_settling();
-        self.inner.sync()?;
+        if let Err(error) = self.inner.sync() {
+            self.forget_unsettled();
+            return Err(error);
+        }
         self.map().settle(&batch)
     }
 

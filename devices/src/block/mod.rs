@@ -26,6 +26,7 @@ pub mod id;
 pub mod lock;
 pub mod mapped_disk;
 pub mod open;
+pub mod waits;
 
 mod aligned_disk;
 mod backing;
@@ -34,13 +35,16 @@ mod bounced_disk;
 mod config;
 mod encrypted_disk;
 mod file_disk;
+mod joint_flush_disk;
 mod limited_disk;
 mod loader;
+mod loading;
 mod request;
 mod ring;
 mod severed_disk;
 mod slots;
 mod uring_disk;
+mod waiting_disk;
 mod worker;
 
 #[cfg(test)]

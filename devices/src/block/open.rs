@@ -20,9 +20,11 @@ use super::disk::Disk;
 use super::encrypted_disk::encrypted_disk;
 use super::error::BlockError;
 use super::file_disk::FileDisk;
+use super::joint_flush_disk::JointFlushDisk;
 use super::mapped_disk::{MappedDisk, Mapping};
 use super::ring::Ring;
 use super::uring_disk::UringDisk;
+use super::waits::OnError;
 use crate::virtio::queue_count::QueueCount;
 
 /// What carries out a disk's operations.
@@ -70,6 +72,9 @@ pub struct DiskOptions {
     /// thread of its own, which pays where a disk does more than one host CPU
     /// can ask of it.
     pub queues: QueueCount,
+    /// What becomes of operations that the host fails; for the
+    /// [device](super::device::Block::new) to see to.
+    pub on_error: OnError,
 }
 
 /// Makes a disk for each queue of `file`, which must be open for writing unless
@@ -126,6 +131,7 @@ pub fn encrypted(disks: Disks, key: &Key) -> Result<Disks, BlockError> {
 }
 
 fn aligned(disk: Box<dyn Disk>) -> Result<Box<dyn Disk>, BlockError> {
+    let disk = Box::new(JointFlushDisk::new(disk));
     if disk.info().buffer_alignment == 1 {
         return Ok(disk);
     }

@@ -27,8 +27,10 @@ pub struct Buffers {
     /// Keeps the memory mapped that the pieces point into.
     ram: Ram,
     pieces: Vec<iovec>,
-    /// How many pieces at the front are consumed.
+    /// How many pieces at the front are consumed. They stay as they were.
     consumed: usize,
+    /// Bytes of the next piece that are consumed, in front of what it says.
+    passed: usize,
     /// Bytes in the pieces that are not consumed.
     len: u64,
 }
@@ -56,6 +58,7 @@ impl Buffers {
             ram,
             pieces: Vec::new(),
             consumed: 0,
+            passed: 0,
             len: 0,
         }
     }
@@ -63,6 +66,7 @@ impl Buffers {
     pub(crate) fn clear(&mut self) {
         self.pieces.clear();
         self.consumed = 0;
+        self.passed = 0;
         self.len = 0;
     }
 
@@ -196,6 +200,30 @@ impl Buffers {
         self.consume(count, |_, _| {})
     }
 
+    /// Takes the last `count` bytes that were consumed back, to be consumed
+    /// again: for what failed and is tried another time.
+    ///
+    /// # Panics
+    /// So many were not consumed.
+    pub(crate) fn rewind(&mut self, count: usize) {
+        let mut left = count;
+        while left > 0 {
+            if self.passed == 0 {
+                self.consumed -= 1;
+                let piece = &mut self.pieces[self.consumed];
+                self.passed = std::mem::take(&mut piece.iov_len);
+                piece.iov_base = piece.iov_base.wrapping_byte_add(self.passed);
+            }
+            let back = self.passed.min(left);
+            let piece = &mut self.pieces[self.consumed];
+            piece.iov_base = piece.iov_base.wrapping_byte_sub(back);
+            piece.iov_len += back;
+            self.passed -= back;
+            left -= back;
+        }
+        self.len += count as u64;
+    }
+
     /// Fills the next `count` bytes of guest memory with zeroes.
     ///
     /// # Errors
@@ -243,7 +271,7 @@ impl Buffers {
         // SAFETY: the piece had at least one byte, at base + old length - 1.
         let address = unsafe { last.iov_base.cast::<u8>().add(last.iov_len) };
         if last.iov_len == 0 {
-            self.pieces.pop();
+            self.drop_last();
         }
         self.len -= 1;
         Ok(GuestByte {
@@ -267,7 +295,14 @@ impl Buffers {
                 return;
             }
             excess -= held;
-            self.pieces.pop();
+            self.drop_last();
+        }
+    }
+
+    fn drop_last(&mut self) {
+        self.pieces.pop();
+        if self.consumed == self.pieces.len() {
+            self.passed = 0;
         }
     }
 
@@ -293,7 +328,11 @@ impl Buffers {
             piece.iov_len -= take;
             // SAFETY: at most one past the end of the piece.
             piece.iov_base = unsafe { piece.iov_base.cast::<u8>().add(take) }.cast();
+            self.passed += take;
             if piece.iov_len == 0 {
+                // As it was, for `rewind`.
+                piece.iov_len = std::mem::take(&mut self.passed);
+                piece.iov_base = piece.iov_base.wrapping_byte_sub(piece.iov_len);
                 self.consumed += 1;
             }
         }
@@ -369,6 +408,39 @@ mod tests {
         assert_eq!(&rest, b"def");
         assert!(buffers.is_empty());
         assert_eq!(buffers.read(&mut [0]), Err(TooShort));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_rewound_is_what_was_consumed(
+            lens in prop::collection::vec(1u32..9, 1..6),
+            steps in prop::collection::vec((0usize..12, 0usize..12), 1..12),
+        ) {
+            let ram = ram();
+            let bytes: Vec<u8> = (0..64).collect();
+            ram.write_slice(&bytes, GuestAddress(0xfe0)).unwrap();
+            let mut buffers = Buffers::new(ram);
+            let mut at = 0xfe0;
+            for len in lens {
+                buffers.append(at, len).unwrap();
+                at += u64::from(len);
+            }
+            let total = usize::try_from(buffers.len()).unwrap();
+            let mut consumed = 0;
+            for (forth, back) in steps {
+                let forth = forth.min(total - consumed);
+                let mut data = vec![0; forth];
+                buffers.read(&mut data).unwrap();
+                prop_assert_eq!(&data[..], &bytes[consumed..consumed + forth]);
+                consumed += forth;
+                let back = back.min(consumed);
+                buffers.rewind(back);
+                consumed -= back;
+                prop_assert_eq!(buffers.len(), (total - consumed) as u64);
+                let pieces = buffers.iovecs().iter();
+                prop_assert_eq!(pieces.map(|piece| piece.iov_len).sum::<usize>(), total - consumed);
+            }
+        }
     }
 
     #[test]

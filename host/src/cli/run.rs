@@ -101,7 +101,8 @@ pub(super) struct Run {
     prefault: bool,
 
     /// Disk, a raw image or a block device:
-    /// PATH[,readonly][,direct][,engine=io-uring|sync][,queues=N][,id=ID][,LIMITS]
+    /// PATH[,readonly][,direct][,engine=io-uring|sync][,queues=N][,id=ID]
+    /// [,on-error=report|wait][,LIMITS]
     ///
     /// May be repeated; the guest finds disks in this order. `direct` bypasses
     /// the page cache; `id` is the serial number that the guest reads, 20
@@ -112,14 +113,20 @@ pub(super) struct Run {
     /// the number of vCPUs, a thread that wants a host CPU. As many as vCPUs
     /// is the most that a Linux guest uses. LIMITS are of all queues together.
     ///
+    /// on-error says what becomes of what the host cannot do, because a file
+    /// system is full or the disk behind it fails: the guest gets an error, or
+    /// it waits until the host can (`plinth vm show` says that it does). A
+    /// flush that fails is an error in any case, since data may be lost. With
+    /// `direct` it is the write itself that fails, and waits.
+    ///
     /// LIMITS say what it may do in a second, iops=N and bandwidth=SIZE, and
     /// at once after idling, iops-burst=N and bandwidth-burst=SIZE;
     /// `plinth vm limit` changes them.
     #[arg(long = "disk", value_name = "DISK")]
     disks: Vec<DiskOption>,
 
-    /// Volume, by its name or id:
-    /// NAME[,readonly][,direct][,engine=io-uring|sync][,load-rate=SIZE]
+    /// Volume, by its name or id: NAME[,readonly][,direct][,engine=io-uring|sync]
+    /// [,on-error=report|wait][,load-rate=SIZE]
     ///
     /// May be repeated; the guest finds volumes after disks, in this order,
     /// with their ids for serial numbers (vol and 17 digits). A volume is

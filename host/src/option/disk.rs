@@ -1,10 +1,10 @@
-//! A disk: `PATH[,readonly][,direct][,engine=ENGINE][,queues=N][,id=ID]` and
-//! its [limits](super::limits).
+//! A disk: `PATH[,readonly][,direct][,engine=ENGINE][,queues=N][,id=ID]
+//! [,on-error=WHAT]` and its [limits](super::limits).
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use vmm::{DiskId, DiskOptions, EngineChoice, Limits};
+use vmm::{DiskId, DiskOptions, EngineChoice, Limits, OnError};
 
 use super::Invalid;
 use super::limits::limits;
@@ -44,11 +44,12 @@ impl FromStr for DiskOption {
             disk.options.direct = list.flag("direct")?;
             disk.options.engine = engine(list.value("engine")?.as_deref())?;
             disk.options.queues = queues(&mut list)?;
+            disk.options.on_error = on_error(list.value("on-error")?.as_deref())?;
             disk.id = list.value("id")?.map(|id| parse_id(&id)).transpose()?;
             disk.limits = limits(&mut list, "")?;
             list.finish(
-                "readonly, direct, engine=ENGINE, queues=N, id=ID, iops=N, iops-burst=N, \
-                 bandwidth=SIZE and bandwidth-burst=SIZE",
+                "readonly, direct, engine=ENGINE, queues=N, id=ID, on-error=WHAT, iops=N, \
+                 iops-burst=N, bandwidth=SIZE and bandwidth-burst=SIZE",
             )?;
         }
         Ok(disk)
@@ -63,6 +64,17 @@ pub(super) fn engine(name: Option<&str>) -> Result<EngineChoice, Invalid> {
         Some("sync") => Ok(EngineChoice::Sync),
         Some(other) => Err(Invalid::new(format!(
             "'{other}' is not an engine: there are io-uring and sync"
+        ))),
+    }
+}
+
+/// What becomes of operations that the host fails.
+pub(super) fn on_error(what: Option<&str>) -> Result<OnError, Invalid> {
+    match what {
+        None | Some("report") => Ok(OnError::Report),
+        Some("wait") => Ok(OnError::Wait),
+        Some(other) => Err(Invalid::new(format!(
+            "on-error={other} is not known: the guest gets a report, or it has to wait"
         ))),
     }
 }
@@ -91,15 +103,17 @@ mod tests {
 
     #[test]
     fn every_item_can_be_given_in_any_order() {
-        let disk: DiskOption = "a,,b,id=root,direct,iops=3000,engine=sync,queues=4,readonly"
-            .parse()
-            .unwrap();
+        let disk: DiskOption =
+            "a,,b,id=root,direct,iops=3000,engine=sync,queues=4,readonly,on-error=wait"
+                .parse()
+                .unwrap();
         assert_eq!(disk.path, PathBuf::from("a,b"));
         let options = DiskOptions {
             engine: EngineChoice::Sync,
             direct: true,
             read_only: true,
             queues: QueueCount::new(4).unwrap(),
+            on_error: OnError::Wait,
         };
         assert_eq!(disk.options, options);
         assert_eq!(disk.id, Some("root".parse().unwrap()));
@@ -116,6 +130,7 @@ mod tests {
         assert!(error("a,iops=0").contains("iops: operations are"));
         assert!(error("a,queues=0").contains("1 to 16 queues"));
         assert!(error("a,engine=aio").contains("io-uring and sync"));
+        assert!(error("a,on-error=stop").contains("on-error=stop is not known"));
         assert!(error("a,id=a b").contains("id 'a b' does not do"));
         assert!(error("a,id=x23456789012345678901").contains("at most 20"));
         assert!("a,id=x2345678901234567890".parse::<DiskOption>().is_ok());

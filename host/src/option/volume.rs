@@ -1,7 +1,7 @@
 //! A volume to be attached:
-//! `NAME[,readonly][,direct][,engine=ENGINE]`, for one that is still in a snapshot
-//! `,load-rate=BYTES`, and for an encrypted one whose key is not where it was,
-//! `,key-file=FILE` or `,key-ring=NAME`.
+//! `NAME[,readonly][,direct][,engine=ENGINE][,on-error=WHAT]`, for one that is
+//! still in a snapshot `,load-rate=BYTES`, and for an encrypted one whose key is
+//! not where it was, `,key-file=FILE` or `,key-ring=NAME`.
 //!
 //! It has one queue: the worker alone knows the state of its blocks.
 
@@ -13,7 +13,7 @@ use crate::volume::encryption::key_source::KeySource;
 use crate::volume::selector::Selector;
 
 use super::Invalid;
-use super::disk::engine;
+use super::disk::{engine, on_error};
 use super::list::{OptionList, split_first};
 use super::rate;
 
@@ -47,11 +47,13 @@ impl FromStr for VolumeOption {
             option.options.read_only = list.flag("readonly")?;
             option.options.direct = list.flag("direct")?;
             option.options.engine = engine(list.value("engine")?.as_deref())?;
+            option.options.on_error = on_error(list.value("on-error")?.as_deref())?;
             option.key = key(&mut list)?;
             let load_rate = list.value("load-rate")?;
             option.load_rate = load_rate.map(|rate| rate::bytes(&rate)).transpose()?;
             list.finish(
-                "readonly, direct, engine=ENGINE, load-rate=BYTES, key-file=FILE and key-ring=NAME",
+                "readonly, direct, engine=ENGINE, on-error=WHAT, load-rate=BYTES, \
+                 key-file=FILE and key-ring=NAME",
             )?;
         }
         Ok(option)
@@ -75,7 +77,7 @@ fn key(list: &mut OptionList) -> Result<Option<KeySource>, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vmm::EngineChoice;
+    use vmm::{EngineChoice, OnError};
 
     fn error(text: &str) -> String {
         text.parse::<VolumeOption>().unwrap_err().to_string()
@@ -91,11 +93,14 @@ mod tests {
 
     #[test]
     fn every_item_can_be_given_in_any_order() {
-        let option: VolumeOption = "root,engine=sync,direct,readonly".parse().unwrap();
+        let option: VolumeOption = "root,engine=sync,direct,readonly,on-error=wait"
+            .parse()
+            .unwrap();
         let options = DiskOptions {
             engine: EngineChoice::Sync,
             direct: true,
             read_only: true,
+            on_error: OnError::Wait,
             ..DiskOptions::default()
         };
         assert_eq!(option.options, options);

@@ -21,7 +21,7 @@ use rustix::net::{
 };
 use serde_json::Value;
 use volume::entry::Generation;
-use volume::fetch::{self, Answer, Request};
+use volume::fetch::{self, Answer, Request, Wish};
 use volume::freeze::{Plan, Share};
 use volume::id::SnapshotId;
 use volume::map::BlockMap;
@@ -303,7 +303,7 @@ fn blocks_are_loaded_by_a_process_of_their_own() {
         .unwrap();
     let request = Request {
         block: 7,
-        urgent: true,
+        wish: Wish::Urgent,
     };
     send(&ours, &request.encode(), SendFlags::NOSIGNAL).unwrap();
     let mut message = [0; fetch::SIZE];

@@ -18,7 +18,7 @@ use super::body::Body;
 use super::failure::{Code, Failure};
 use super::limits::checked;
 use crate::config::{BlockConfig, DeviceConfig, NetConfig};
-use crate::description::LimitsDescription;
+use crate::description::{LimitsDescription, OnErrorDescription};
 use crate::device_name::DeviceName;
 use crate::sealed_key::{BadKey, unseal};
 
@@ -42,6 +42,8 @@ pub(super) struct NewDisk {
     engine: Engine,
     #[serde(default = "one")]
     queues: u64,
+    #[serde(default)]
+    on_error: OnErrorDescription,
     /// Its key comes behind all its files.
     #[serde(default)]
     encrypted: bool,
@@ -152,6 +154,7 @@ pub(super) fn read(
                     direct: disk.direct,
                     read_only: disk.readonly,
                     queues: QueueCount::new(disk.queues).map_err(bad("queues"))?,
+                    on_error: disk.on_error.into(),
                 },
                 key,
                 limits: checked(disk.limits, "limits.")?,
@@ -226,6 +229,7 @@ fn claim(file: &File, read_only: bool) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::sealed_key::seal;
+    use devices::block::waits::OnError;
     use devices::rate_limit::{Limit, Limits};
     use volume::cipher::key::Key;
 
@@ -240,7 +244,7 @@ mod tests {
     #[test]
     fn a_disk_and_a_network_interface_take_the_descriptor() {
         let mut passed = file();
-        let text = r#"{"kind":"disk","name":"data","readonly":true,"queues":4,
+        let text = r#"{"kind":"disk","name":"data","readonly":true,"queues":4,"on_error":"wait",
             "limits":{"operations_per_second":100}}"#;
         let Ok(DeviceConfig::Block(disk)) = parsed(text, &mut passed) else {
             panic!("it is a disk");
@@ -248,6 +252,7 @@ mod tests {
         assert!(passed.is_empty() && disk.options.read_only && !disk.options.direct);
         assert_eq!(disk.id.to_string(), "data");
         assert_eq!(disk.options.queues.get(), 4);
+        assert_eq!(disk.options.on_error, OnError::Wait);
         let limit = Limit::per_second(100).ok();
         assert_eq!(disk.limits, Limits::new(limit, None));
         let text = r#"{"kind":"net","name":"net1","mac":"02:00:00:00:00:01","mtu":9000,

@@ -18,13 +18,13 @@ pub(super) struct EventLine {
     event: String,
     /// When, by the host's clock.
     time: String,
-    /// Which device came or went.
+    /// Which device came, went, waits or goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<String>,
     /// Why the machine stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// The same for a person.
+    /// The same for a person; or why a device waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     /// How many events this client has missed.
@@ -55,8 +55,12 @@ impl EventLine {
 pub(super) fn line(event: &Event, time: SystemTime) -> Vec<u8> {
     let mut line = EventLine::new(event.name(), time);
     match event {
-        Event::DeviceAttached(name) | Event::DeviceDetached(name) => {
+        Event::DeviceAttached(name) | Event::DeviceDetached(name) | Event::DeviceGoesOn(name) => {
             line.device = Some(name.to_string());
+        }
+        Event::DeviceWaits { device, reason } => {
+            line.device = Some(device.to_string());
+            line.message = Some(reason.clone());
         }
         Event::Stopped(reason) => {
             line.reason = Some(reason.name().into());

@@ -38,6 +38,8 @@ pub(crate) enum Report {
     SlotsGivenUp,
     /// The guest's kernel panicked.
     Panicked,
+    /// A disk waits for the host, or does not any more.
+    WaitsChanged,
     /// The descriptor of a device that has left is closed.
     Closed {
         /// Who waits for it.
@@ -117,6 +119,21 @@ impl Reporter {
         move || reporter.send(Report::Panicked)
     }
 
+    /// For a disk to say that it waits for the host, or does not any more. Once
+    /// that is `reported`, it is not again until it was heard, however often a
+    /// guest brings it about.
+    pub(crate) fn wait_reporter(
+        &self,
+        reported: &Arc<AtomicBool>,
+    ) -> impl Fn() + Send + Sync + use<> {
+        let (reporter, reported) = (self.clone(), Arc::clone(reported));
+        move || {
+            if !reported.swap(true, Ordering::SeqCst) {
+                reporter.send(Report::WaitsChanged);
+            }
+        }
+    }
+
     fn send(&self, report: Report) {
         let run = self.run;
         let _ = self.sender.send(Message::Report { run, report });
@@ -137,6 +154,21 @@ mod tests {
                 requests.send(MachineRequest::Reset);
             }
             assert_eq!(channel.receiver.try_iter().count(), 1);
+        }
+    }
+
+    #[test]
+    fn disks_that_wait_again_and_again_send_one_message_until_it_is_heard() {
+        let channel = ControlChannel::new();
+        let reported = Arc::default();
+        let reporter = channel.reporter(None);
+        let reporters = [(); 2].map(|()| reporter.wait_reporter(&reported));
+        for _ in 0..2 {
+            for _ in 0..1000 {
+                reporters.iter().for_each(|report| report());
+            }
+            assert_eq!(channel.receiver.try_iter().count(), 1);
+            reported.store(false, Ordering::SeqCst);
         }
     }
 }

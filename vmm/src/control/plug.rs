@@ -55,6 +55,12 @@ impl Control {
         let description = device.describe();
         parts.devices.push(device);
         events.pci_slots.announce(slot);
+        self.machine
+            .parts
+            .devices
+            .last()
+            .into_iter()
+            .for_each(|device| self.watch(device));
         self.remind_until_heard();
         self.tell(&Event::DeviceAttached(description.name.clone()));
         Ok(Reply::Attached(description))

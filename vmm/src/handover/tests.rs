@@ -9,6 +9,7 @@ use boot::{CommandLine, CpuCount, MemoryLayout, Protocol};
 use devices::block::id::DiskId;
 use devices::block::mapped_disk::{FreezeFiles, Mapping};
 use devices::block::open::{DiskOptions, EngineChoice};
+use devices::block::waits::OnError;
 use devices::net::device::NetOptions;
 use devices::net::mac::MacAddress;
 use devices::net::mtu::Mtu;
@@ -87,10 +88,10 @@ fn block() -> impl Strategy<Value = DeviceConfig> {
         EngineChoice::IoUring,
         EngineChoice::Sync,
     ]);
-    let flags = any::<(bool, bool, bool)>();
+    let flags = any::<(bool, bool, bool, bool)>();
     let volume = prop::option::of((0..3, any::<bool>()));
     ("[a-z0-9]{1,20}", engine, flags, 1u64..=16, limits(), volume).prop_map(
-        |(id, engine, (direct, read_only, encrypted), queues, limits, volume)| {
+        |(id, engine, (direct, read_only, encrypted, waits), queues, limits, volume)| {
             DeviceConfig::Block(BlockConfig {
                 file: file(),
                 id: id.parse::<DiskId>().unwrap(),
@@ -99,6 +100,11 @@ fn block() -> impl Strategy<Value = DeviceConfig> {
                     direct,
                     read_only,
                     queues: QueueCount::new(queues).unwrap(),
+                    on_error: if waits {
+                        OnError::Wait
+                    } else {
+                        OnError::Report
+                    },
                 },
                 key: encrypted.then(|| Key::random().unwrap()),
                 limits,
@@ -357,7 +363,7 @@ fn json(edit: impl Fn(&mut serde_json::Value)) -> String {
 fn block_json(queues: u16, limits: serde_json::Value) -> serde_json::Value {
     serde_json::json!({ "block": {
         "file": file().into_raw_fd(), "id": "a", "engine": "auto",
-        "direct": false, "read_only": false, "queues": queues, "key": null, "limits": limits,
+        "direct": false, "read_only": false, "queues": queues, "on_error": "report", "key": null, "limits": limits,
     } })
 }
 

@@ -145,6 +145,16 @@ fn disks(text: &mut Exposition, disks: &[DiskMeasurements]) {
             family.sample(&[("disk", name), ("reason", reason)], count);
         }
     }
+    let help = "Operations that wait for the host, which failed them.";
+    let mut family = text.gauge("plinth_disk_waiting_operations", "", help);
+    for (name, disk) in &named {
+        family.sample(&[("disk", name)], disk.waiting);
+    }
+    let help = "Operations that had to wait for the host.";
+    let mut family = text.counter("plinth_disk_held_operations", "", help);
+    for (name, disk) in &named {
+        family.sample(&[("disk", name)], disk.held);
+    }
     let all = named
         .iter()
         .map(|(name, disk)| (vec![("disk", &**name)], disk.throttled));

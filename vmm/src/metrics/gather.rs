@@ -59,6 +59,8 @@ impl DiskMeasurements {
                 ("refused", counters.refused.get()),
                 ("malformed", counters.malformed.get()),
             ],
+            waiting: disk.waits().operations(),
+            held: disk.waits().held.get(),
             throttled: disk.throttled().into(),
         }
     }

@@ -71,6 +71,10 @@ pub struct DiskMeasurements {
     pub operations: Vec<OperationMeasurements>,
     /// Requests that failed, by why.
     pub errors: [(&'static str, u64); 3],
+    /// Operations that wait for the host.
+    pub waiting: u64,
+    /// Operations that had to wait for the host so far.
+    pub held: u64,
     /// What limits have held back.
     pub throttled: ThrottledMeasurements,
 }

@@ -130,6 +130,28 @@ fn what_changes_while_data_is_synced_is_settled_next_time() {
 }
 
 #[test]
+fn what_may_be_lost_is_absent_again_but_for_what_was_settled() {
+    let volume = Volume::new(4, State::Absent);
+    let mut map = volume.open();
+    map.loaded(0).unwrap();
+    settle(&mut map);
+    map.loaded(1).unwrap();
+    map.touch(1).unwrap();
+    map.cleared(2).unwrap();
+    map.forget_unsettled();
+    let states = [0, 1, 2, 3].map(|block| map.get(block).unwrap().state);
+    let absent = State::Absent;
+    assert_eq!(states, [State::Present, absent, absent, absent]);
+    assert_eq!(map.unsettled(), 0);
+    map.loaded(1).unwrap();
+    settle(&mut map);
+    map.close().unwrap();
+    let mut map = volume.open();
+    let states = [0, 1, 2].map(|block| map.get(block).unwrap().state);
+    assert_eq!(states, [State::Present, State::Present, absent]);
+}
+
+#[test]
 fn more_is_settled_than_a_journal_holds() {
     let leaves = 5000;
     let volume = Volume::new(leaves * BLOCKS, State::Absent);

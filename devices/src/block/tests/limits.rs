@@ -29,7 +29,7 @@ fn limited(file: &File, engine: EngineChoice, limits: Option<Limits>) -> (Bench,
     let clock = FakeClock::new();
     let (reactors, handles) = reactors(disks.len());
     let clocks = || Ok(clock.clone());
-    let block = Block::with_clocks(disks, DiskId::default(), handles, clocks);
+    let block = Block::with_clocks(disks, DiskId::default(), OnError::Report, handles, clocks);
     let bench = Bench::on_device(block.unwrap(), reactors, u64::MAX);
     bench.set_limits(limits, &clock);
     (bench, clock)

@@ -5,6 +5,8 @@
 
 mod direct;
 mod encrypted;
+mod faults;
+mod faulty_disk;
 mod held_disk;
 mod hostile;
 mod limits;
@@ -13,6 +15,7 @@ mod queues;
 mod requests;
 mod resize;
 mod volumes;
+mod waiting;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -25,6 +28,7 @@ use super::device::Block;
 use super::handle::BlockHandle;
 use super::open::{DiskOptions, Disks, EngineChoice, open_disk};
 use super::request::Status;
+use super::waits::OnError;
 use crate::reactor::{Reactor, ReactorHandle};
 use crate::virtio::contract::device_contract;
 use crate::virtio::fake_driver::{Buffer, FakeDriver};
@@ -68,7 +72,12 @@ fn reactors(count: usize) -> (Vec<Reactor>, Vec<ReactorHandle>) {
 
 fn device(disks: Disks) -> (Block, Vec<Reactor>) {
     let (reactors, handles) = reactors(disks.len());
-    let block = Block::new(disks, "test-disk".parse().unwrap(), handles);
+    let block = Block::new(
+        disks,
+        "test-disk".parse().unwrap(),
+        OnError::Report,
+        handles,
+    );
     (block.unwrap(), reactors)
 }
 

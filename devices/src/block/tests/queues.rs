@@ -30,7 +30,7 @@ fn limited(file: &File, rate: u64, burst: u64) -> (Bench, FakeClock) {
     let disks = disks(file, EngineChoice::Auto, 2);
     let (reactors, handles) = reactors(2);
     let clocks = || Ok(clock.clone());
-    let block = Block::with_clocks(disks, DiskId::default(), handles, clocks);
+    let block = Block::with_clocks(disks, DiskId::default(), OnError::Report, handles, clocks);
     let bench = Bench::on_device(block.unwrap(), reactors, u64::MAX);
     let limit = Limit::per_second(rate).unwrap().with_burst(burst).unwrap();
     let limits = Limits::new(Some(limit), None);

@@ -5,13 +5,14 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use tempfile::TempDir;
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_WRITE_ZEROES,
 };
 use volume::BLOCK;
 use volume::entry::{Entry, Generation, State};
-use volume::fetch::{self, Answer, Request};
+use volume::fetch::{self, Answer, Request, Wish};
 use volume::freeze::{self, FreezeError, Plan, Purpose, Share};
 use volume::frozen::{Content, FrozenView};
 use volume::map::{self, BlockMap};
@@ -22,16 +23,16 @@ use crate::block::error::BlockError;
 use crate::block::mapped_disk::{FreezeFiles, Mapping, MappingError};
 use crate::block::open::open_volume;
 
-const BLOCKS: u64 = SIZE / BLOCK;
-const SECTORS: u64 = BLOCK / 512;
+pub(super) const BLOCKS: u64 = SIZE / BLOCK;
+pub(super) const SECTORS: u64 = BLOCK / 512;
 
 /// The files of a volume.
-struct Volume {
+pub(super) struct Volume {
     directory: TempDir,
 }
 
 impl Volume {
-    fn new(fresh: State) -> Self {
+    pub(super) fn new(fresh: State) -> Self {
         let program = std::env::current_exe().unwrap();
         let directory = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
         let volume = Self { directory };
@@ -42,13 +43,17 @@ impl Volume {
         volume
     }
 
-    fn file(&self, name: &str) -> File {
+    pub(super) fn file(&self, name: &str) -> File {
         let mut options = File::options();
         let options = options.read(true).write(true).create(true);
-        options.open(self.directory.path().join(name)).unwrap()
+        options.open(self.path(name)).unwrap()
     }
 
-    fn freeze_files(&self, name: &str) -> FreezeFiles {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(super) fn freeze_files(&self, name: &str) -> FreezeFiles {
         FreezeFiles {
             freeze: self.file(&format!("freeze-{name}")),
             kept: self.file(&format!("kept-{name}")),
@@ -56,7 +61,7 @@ impl Volume {
     }
 
     /// Attached to a driver, with a loader's end if there is to be one.
-    fn attach(&self, engine: EngineChoice, loader: Option<OwnedFd>) -> Bench {
+    pub(super) fn attach(&self, engine: EngineChoice, loader: Option<OwnedFd>) -> Bench {
         self.attach_frozen(engine, loader, Vec::new())
     }
 
@@ -81,24 +86,24 @@ impl Volume {
     }
 
     /// As it is found by who opens it next.
-    fn state(&self, block: u32) -> State {
+    pub(super) fn state(&self, block: u32) -> State {
         self.entry(block).state
     }
 
-    fn entry(&self, block: u32) -> Entry {
+    pub(super) fn entry(&self, block: u32) -> Entry {
         let mut map = BlockMap::read(self.file("map")).unwrap();
         map.get(block).unwrap()
     }
 }
 
 /// The loader's side, by hand.
-struct Snapshot {
-    socket: OwnedFd,
-    data: File,
+pub(super) struct Snapshot {
+    pub(super) socket: OwnedFd,
+    pub(super) data: File,
 }
 
 impl Snapshot {
-    fn of(volume: &Volume) -> (Self, OwnedFd) {
+    pub(super) fn of(volume: &Volume) -> (Self, OwnedFd) {
         let (near, far) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -111,41 +116,41 @@ impl Snapshot {
     }
 
     /// The next block that is asked for because a guest waits.
-    fn urgent(&self) -> u32 {
+    pub(super) fn urgent(&self) -> u32 {
         loop {
             let request = self.request();
-            if request.urgent {
+            if request.wish != Wish::Load {
                 return request.block;
             }
         }
     }
 
-    fn request(&self) -> Request {
+    pub(super) fn request(&self) -> Request {
         let mut message = [0; fetch::SIZE];
         let (_, length) = recv(&self.socket, &mut message, RecvFlags::empty()).unwrap();
         Request::decode(&message[..length]).expect("the disk goes on asking")
     }
 
     /// A snapshot's block is full of its number, and 100.
-    fn bring(&self, block: u32) {
+    pub(super) fn bring(&self, block: u32) {
         let bytes = vec![byte_of(block); usize::try_from(BLOCK).unwrap()];
         let offset = u64::from(block) * BLOCK;
         self.data.write_all_at(&bytes, offset).unwrap();
         self.answer(block, true);
     }
 
-    fn answer(&self, block: u32, loaded: bool) {
+    pub(super) fn answer(&self, block: u32, loaded: bool) {
         let answer = Answer { block, loaded };
         send(&self.socket, &answer.encode(), SendFlags::empty()).unwrap();
     }
 }
 
-fn byte_of(block: u32) -> u8 {
+pub(super) fn byte_of(block: u32) -> u8 {
     100 + u8::try_from(block).unwrap()
 }
 
 impl Bench {
-    fn range(&mut self, kind: u32, sector: u64, sectors: u64) -> u8 {
+    pub(super) fn range(&mut self, kind: u32, sector: u64, sectors: u64) -> u8 {
         let mut range = Vec::from(sector.to_le_bytes());
         range.extend(u32::try_from(sectors).unwrap().to_le_bytes());
         range.extend([0; 4]);
@@ -153,26 +158,26 @@ impl Bench {
         self.request(kind, 0, &[data]).0
     }
 
-    fn flush(&mut self) -> u8 {
+    pub(super) fn flush(&mut self) -> u8 {
         self.request(VIRTIO_BLK_T_FLUSH, 0, &[]).0
     }
 
     /// Begins a read of a sector. Returns where its status and data go.
-    fn begin_read(&mut self, sector: u64) -> (Buffer, Buffer) {
+    pub(super) fn begin_read(&mut self, sector: u64) -> (Buffer, Buffer) {
         let data = self.driver.writable(512);
         let (_, status) = self.add(VIRTIO_BLK_T_IN, sector, &[data]);
         self.driver.kick(0);
         (status, data)
     }
 
-    fn begin_write(&mut self, sector: u64, byte: u8) -> Buffer {
+    pub(super) fn begin_write(&mut self, sector: u64, byte: u8) -> Buffer {
         let data = self.driver.readable(&[byte; 512]);
         let (_, status) = self.add(VIRTIO_BLK_T_OUT, sector, &[data]);
         self.driver.kick(0);
         status
     }
 
-    fn end(&mut self, status: Buffer) -> u8 {
+    pub(super) fn end(&mut self, status: Buffer) -> u8 {
         self.driver.wait(0);
         self.driver.contents(status)[0]
     }
@@ -269,7 +274,7 @@ fn all_blocks_are_loaded_though_nobody_reads_them() {
         let mut bench = volume.attach(engine, Some(socket));
         for _ in 0..BLOCKS {
             let request = snapshot.request();
-            assert!(!request.urgent);
+            assert_eq!(request.wish, Wish::Load);
             snapshot.bring(request.block);
         }
         for block in 0..u32::try_from(BLOCKS).unwrap() {
@@ -477,7 +482,8 @@ fn a_write_fails_rather_than_that_a_copy_of_the_volume_loses_what_it_overwrites(
         };
         freeze::plan(&volume.file("freeze-c"), &plan).unwrap();
         bench.driver.transport.pause().unwrap();
-        bench.handle.freeze(volume.freeze_files("c")).unwrap();
+        let unsaved = bench.handle.freeze(volume.freeze_files("c")).unwrap();
+        unsaved.save().unwrap();
         drop(bench);
 
         // Opened for reading, it takes nothing.

@@ -12,7 +12,7 @@ use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 use vmm::config::BlockConfig;
 use vmm::sealed_key::seal;
-use vmm::{DeviceName, EngineChoice, Limits};
+use vmm::{DeviceName, EngineChoice, Limits, OnError};
 
 use crate::client::request::Request;
 use crate::error::Error;
@@ -44,11 +44,13 @@ pub(super) struct Attach {
     #[arg(value_name = "VM")]
     name: VmName,
 
-    /// Disk: PATH[,readonly][,direct][,engine=io-uring|sync][,queues=N][,id=ID][,LIMITS]
+    /// Disk: PATH[,readonly][,direct][,engine=io-uring|sync][,queues=N][,id=ID]
+    /// [,on-error=report|wait][,LIMITS]
     #[arg(long)]
     disk: Option<DiskOption>,
 
     /// Volume, by its name or id: NAME[,readonly][,direct][,engine=io-uring|sync]
+    /// [,on-error=report|wait]
     #[arg(long)]
     volume: Option<VolumeOption>,
 
@@ -124,6 +126,7 @@ fn attach_disk(
         "direct": options.direct,
         "engine": engine(options.engine),
         "queues": options.queues.get(),
+        "on_error": on_error(options.on_error),
         "encrypted": disk.key.is_some(),
     });
     add_limits(&mut body, "limits", disk.limits);
@@ -188,6 +191,13 @@ fn engine(engine: EngineChoice) -> &'static str {
         EngineChoice::Auto => "auto",
         EngineChoice::IoUring => "io-uring",
         EngineChoice::Sync => "sync",
+    }
+}
+
+fn on_error(on_error: OnError) -> &'static str {
+    match on_error {
+        OnError::Report => "report",
+        OnError::Wait => "wait",
     }
 }
 

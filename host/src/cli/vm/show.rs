@@ -129,6 +129,12 @@ fn described(machine: &Machine, device: &Value) -> String {
     if device["read_only"] == true {
         more.push("read-only".into());
     }
+    if device["on_error"] == "wait" {
+        let waits = device["waits"].as_str();
+        more.push(waits.map_or("waits on errors".into(), |why| {
+            format!("waits for the host: {}", printable(why))
+        }));
+    }
     // One goes without saying.
     let queues = device["queues"].as_u64().filter(|queues| *queues > 1);
     more.extend(queues.map(|queues| format!("{queues} queues")));

@@ -16,7 +16,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 use volume::BLOCK;
-use volume::fetch::{self, Answer, Request};
+use volume::fetch::{self, Answer, Request, Wish};
 use volume::freeze::Freeze;
 use volume::map::BlockMap;
 
@@ -199,7 +199,7 @@ impl<'a> Filling<'a> {
             self.keep(block)?;
             let request = Request {
                 block,
-                urgent: false,
+                wish: Wish::Load,
             };
             retry_on_intr(|| send(&self.socket, &request.encode(), SendFlags::NOSIGNAL))?;
             self.asked += 1;
@@ -248,7 +248,11 @@ impl<'a> Filling<'a> {
         if batch.is_empty() {
             return Ok(());
         }
-        self.data.sync_data()?;
+        if let Err(error) = self.data.sync_data() {
+            // The kernel says it once: the next sync would succeed all the same.
+            self.map.forget_unsettled();
+            return Err(error);
+        }
         self.map.settle(&batch)
     }
 

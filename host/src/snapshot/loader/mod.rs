@@ -12,7 +12,7 @@ pub mod source;
 pub mod turn;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,7 +124,6 @@ impl Loader<'_> {
             let asked = self.state().queue.ask(request);
             match asked {
                 Asked::Waits => self.changed.notify_all(),
-                Asked::Loaded => self.answer(request.block, true),
                 Asked::Refused => self.answer(request.block, false),
             }
         }
@@ -135,7 +134,7 @@ impl Loader<'_> {
         let mut block = chunk::empty();
         while let Some(index) = self.next() {
             let written = self.write(&mut source, index, &mut block);
-            self.state().queue.done(index, written.is_ok());
+            self.state().queue.done(index);
             self.note(written.as_ref().err());
             self.answer(index, written.is_ok());
         }
@@ -192,7 +191,8 @@ impl Loader<'_> {
     fn note(&self, error: Option<&Error>) {
         let failed_before = self.failing.swap(error.is_some(), Ordering::Relaxed);
         if let (Some(error), false) = (error, failed_before) {
-            eprintln!("plinth: {}", error.report());
+            // What is full may hold this log, too: no reason to end.
+            let _ = writeln!(io::stderr(), "plinth: {}", error.report());
         }
     }
 }

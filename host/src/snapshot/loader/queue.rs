@@ -1,14 +1,13 @@
 //! Which block is loaded next.
 //!
-//! No block is loaded twice: once it was answered for, the guest may have
-//! written to it. A block that is asked for again is answered from memory, or
-//! made urgent, or left to whoever is at it.
+//! A request is one loading and one answer: once it was answered for, the guest
+//! may write to the block.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use volume::BLOCK;
-use volume::fetch::Request;
+use volume::fetch::{Request, Wish};
 
 /// Requests of either kind that wait; more are refused.
 const MOST: usize = 1 << 16;
@@ -21,7 +20,6 @@ pub(super) struct Queue {
     /// Those that wait, and whether as urgent ones.
     waiting: HashMap<u32, bool>,
     busy: HashSet<u32>,
-    loaded: Marks,
     /// The time for each block that is not urgent.
     pace: Duration,
     /// When the next one's comes.
@@ -31,10 +29,8 @@ pub(super) struct Queue {
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// It will be answered, once.
+    /// It will be answered; or needs no answer.
     Waits,
-    /// The block has been loaded already.
-    Loaded,
     /// Too many are waited for.
     Refused,
 }
@@ -62,7 +58,6 @@ impl Queue {
             paced: VecDeque::new(),
             waiting: HashMap::new(),
             busy: HashSet::new(),
-            loaded: Marks::default(),
             pace: pace.unwrap_or(Duration::ZERO),
             due: now,
         }
@@ -70,24 +65,30 @@ impl Queue {
 
     /// Takes a request in.
     pub(super) fn ask(&mut self, request: Request) -> Asked {
-        let Request { block, urgent } = request;
-        if self.loaded.has(block) {
-            return Asked::Loaded;
-        }
+        let Request { block, wish } = request;
         let waits_as = self.waiting.get(&block).copied();
-        let stays = waits_as == Some(true) || waits_as == Some(urgent);
-        if stays || self.busy.contains(&block) {
-            return Asked::Waits;
-        }
+        let urgent = match wish {
+            // Somebody is at it, or it was answered meanwhile.
+            Wish::Hurry if waits_as != Some(false) => return Asked::Waits,
+            // Nobody does this; one answer is all that there will be.
+            Wish::Load | Wish::Urgent if waits_as.is_some() || self.busy.contains(&block) => {
+                return Asked::Waits;
+            }
+            Wish::Hurry | Wish::Urgent => true,
+            Wish::Load => false,
+        };
         let blocks = match urgent {
             true => &mut self.urgent,
             false => &mut self.paced,
         };
         if blocks.len() >= MOST {
-            return Asked::Refused;
+            // One that is to hurry comes in its turn.
+            return match wish {
+                Wish::Hurry => Asked::Waits,
+                Wish::Load | Wish::Urgent => Asked::Refused,
+            };
         }
         blocks.push_back(block);
-        // Never back from urgent: that one stays, above.
         self.waiting.insert(block, urgent);
         Asked::Waits
     }
@@ -121,59 +122,35 @@ impl Queue {
     }
 
     /// A block was loaded, or could not be.
-    pub(super) fn done(&mut self, block: u32, loaded: bool) {
+    pub(super) fn done(&mut self, block: u32) {
         self.busy.remove(&block);
-        if loaded {
-            self.loaded.add(block);
-        }
-    }
-}
-
-/// A set of blocks: 16 MiB for all of the largest volume.
-#[derive(Default)]
-struct Marks(BTreeMap<u32, [u64; 64]>);
-
-impl Marks {
-    fn place(block: u32) -> (u32, usize, u64) {
-        let word = usize::try_from(block / 64 % 64).expect("it is below 64");
-        (block / 4096, word, 1 << (block % 64))
-    }
-
-    fn has(&self, block: u32) -> bool {
-        let (page, word, bit) = Self::place(block);
-        self.0.get(&page).is_some_and(|page| page[word] & bit != 0)
-    }
-
-    fn add(&mut self, block: u32) {
-        let (page, word, bit) = Self::place(block);
-        self.0.entry(page).or_insert([0; 64])[word] |= bit;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn paced(block: u32) -> Request {
-        Request {
-            block,
-            urgent: false,
-        }
+        let wish = Wish::Load;
+        Request { block, wish }
     }
 
     fn urgent(block: u32) -> Request {
-        Request {
-            block,
-            urgent: true,
-        }
+        let wish = Wish::Urgent;
+        Request { block, wish }
+    }
+
+    fn hurry(block: u32) -> Request {
+        let wish = Wish::Hurry;
+        Request { block, wish }
     }
 
     #[test]
     fn urgent_blocks_come_first_and_each_once() {
         let now = Instant::now();
         let mut queue = Queue::new(None, now);
-        for request in [paced(1), paced(2), urgent(3), paced(2), urgent(2), paced(3)] {
+        for request in [paced(1), paced(2), urgent(3), paced(2), hurry(2), hurry(3)] {
             assert_eq!(queue.ask(request), Asked::Waits);
         }
         for expected in [
@@ -187,25 +164,25 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_never_loaded_again() {
+    fn a_block_that_somebody_is_at_or_that_was_answered_for_does_not_hurry() {
         let now = Instant::now();
         let mut queue = Queue::new(None, now);
         queue.ask(paced(5));
         assert_eq!(queue.next(now), Next::Block(5));
-        assert_eq!(queue.ask(urgent(5)), Asked::Waits);
+        assert_eq!(queue.ask(hurry(5)), Asked::Waits);
         assert_eq!(queue.next(now), Next::Nothing);
-        queue.done(5, true);
-        assert_eq!(queue.ask(urgent(5)), Asked::Loaded);
+        queue.done(5);
+        assert_eq!(queue.ask(hurry(5)), Asked::Waits);
         assert_eq!(queue.next(now), Next::Nothing);
     }
 
     #[test]
-    fn a_block_that_could_not_be_had_can_be_asked_for_again() {
+    fn a_block_that_was_answered_for_can_be_asked_for_again() {
         let now = Instant::now();
         let mut queue = Queue::new(None, now);
         queue.ask(paced(5));
         queue.next(now);
-        queue.done(5, false);
+        queue.done(5);
         assert_eq!(queue.ask(paced(5)), Asked::Waits);
         assert_eq!(queue.next(now), Next::Block(5));
     }
@@ -241,17 +218,5 @@ mod tests {
         queue.next(now);
         queue.next(now);
         assert_eq!(queue.ask(paced(most + 1)), Asked::Waits);
-    }
-
-    proptest! {
-        #[test]
-        fn marks_are_a_set(blocks in prop::collection::hash_set(0..1u32 << 27, 0..100), other: u32) {
-            let mut marks = Marks::default();
-            for block in &blocks {
-                marks.add(*block);
-            }
-            prop_assert!(blocks.iter().all(|block| marks.has(*block)));
-            prop_assert_eq!(marks.has(other), blocks.contains(&other));
-        }
     }
 }

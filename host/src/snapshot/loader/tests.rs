@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use volume::fetch::Wish;
+
 use super::*;
 use crate::snapshot::block_reader::BlockReader;
 use crate::snapshot::digest::Digest;
@@ -63,7 +65,12 @@ impl Fixture {
 }
 
 fn ask(socket: &OwnedFd, block: u32, urgent: bool) {
-    let request = Request { block, urgent }.encode();
+    let wish = if urgent { Wish::Urgent } else { Wish::Load };
+    wishes(socket, block, wish);
+}
+
+fn wishes(socket: &OwnedFd, block: u32, wish: Wish) {
+    let request = Request { block, wish }.encode();
     send(socket, &request, SendFlags::NOSIGNAL).unwrap();
 }
 
@@ -121,8 +128,9 @@ fn a_block_that_the_guest_may_have_written_to_is_not_written_again() {
             .data
             .write_all_at(b"from the guest", BLOCK as u64)
             .unwrap();
-        ask(socket, 1, true);
-        assert!(answer(socket).loaded);
+        wishes(socket, 1, Wish::Hurry);
+        ask(socket, 2, true);
+        assert_eq!(answer(socket).block, 2, "nobody asked for 1 again");
     });
     served.unwrap();
     assert_eq!(fixture.block(1, 14), b"from the guest");

@@ -67,6 +67,7 @@ fn a_machine_is_shown_with_what_its_devices_may_do_and_what_memory_it_takes() {
     let machines = Machines::new();
     let vm_now = r#"{"state":"running","cpus":2,"memory_bytes":1073741824,"devices":[
         {"name":"disk0","kind":"disk","capacity_bytes":21474836480,"read_only":true,"queues":1,
+         "on_error":"wait","waits":"No space left on device",
          "limits":{"operations_per_second":3000,"bytes_per_second":1048576}},
         {"name":"net0","kind":"net","queues":4,"transmit":{"bytes_per_second":2048}}]}"#;
     let memory = r#"{"boot_bytes":1073741824,"resident_bytes":536870912,
@@ -78,7 +79,7 @@ fn a_machine_is_shown_with_what_its_devices_may_do_and_what_memory_it_takes() {
     });
     let show = vm(&machines, &["show", "web"]);
     for part in [
-        "disk0 (disk), 20 GiB, read-only, at most 3000 operations/s and 1 MiB/s\n",
+        "disk0 (disk), 20 GiB, read-only, waits for the host: No space left on device, at most 3000 operations/s and 1 MiB/s\n",
         "net0 (net), 4 queues, transmit at most 2 KiB/s\n",
         "1 GiB of 2 GiB asked for, 4 GiB at most (512 MiB resident)\n",
         "128 MiB of 256 MiB asked for\n",

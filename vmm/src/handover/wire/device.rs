@@ -16,6 +16,7 @@ use super::super::HandoverError;
 use super::super::inheritance::{Inheritance, bequeath};
 use super::{WireConsole, bad};
 use crate::config::{BlockConfig, DeviceConfig, NetConfig, VsockConfig};
+use crate::description::OnErrorDescription;
 use crate::sealed_key::{seal, unseal};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,6 +29,7 @@ pub(super) enum WireDevice {
         direct: bool,
         read_only: bool,
         queues: u16,
+        on_error: OnErrorDescription,
         key: Option<RawFd>,
         limits: Option<WireLimits>,
         volume: Option<WireMapping>,
@@ -98,6 +100,7 @@ impl WireDevice {
                 direct: block.options.direct,
                 read_only: block.options.read_only,
                 queues: block.options.queues.get(),
+                on_error: block.options.on_error.into(),
                 key: match block.key {
                     Some(key) => Some(bequeath(seal(&key)?)?),
                     None => None,
@@ -143,6 +146,7 @@ impl WireDevice {
                 direct,
                 read_only,
                 queues,
+                on_error,
                 key,
                 limits,
                 volume,
@@ -158,6 +162,7 @@ impl WireDevice {
                     direct,
                     read_only,
                     queues: QueueCount::new(queues.into()).map_err(bad("number of queues"))?,
+                    on_error: on_error.into(),
                 },
                 key: match key {
                     Some(number) => Some(unseal(fd(number)?).map_err(bad("disk key"))?),

@@ -59,6 +59,8 @@ fn measurements() -> Measurements {
                 },
             }],
             errors: [("disk", 0), ("refused", 1), ("malformed", 2)],
+            waiting: 1,
+            held: 2,
             throttled,
         }],
         nets: vec![NetMeasurements {

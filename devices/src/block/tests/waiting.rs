@@ -1,0 +1,192 @@
+//! Disks whose operations wait while the host fails.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use virtio_bindings::virtio_blk::VIRTIO_BLK_T_FLUSH;
+use volume::cipher::key::Key;
+
+use super::faulty_disk::{Host, PAGE};
+use super::*;
+use crate::block::id::DiskId;
+use crate::block::joint_flush_disk::JointFlushDisk;
+use crate::block::open::encrypted;
+use crate::clock::fake::FakeClock;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A disk that waits, on a host that may fail.
+struct Patient {
+    bench: Bench,
+    host: Host,
+    file: File,
+    clock: FakeClock,
+    /// How often the watcher was called.
+    changes: Arc<AtomicUsize>,
+}
+
+impl Patient {
+    fn new(key: Option<&Key>) -> Self {
+        let file = patterned_file();
+        let host = Host::new(file.try_clone().unwrap());
+        let mut disks: Disks = vec![Box::new(JointFlushDisk::new(host.disk()))];
+        if let Some(key) = key {
+            disks = encrypted(disks, key).unwrap();
+        }
+        let clocks = Mutex::new(Vec::new());
+        let make_clock = || {
+            let clock = FakeClock::new();
+            clocks.lock().unwrap().push(clock.clone());
+            Ok(clock)
+        };
+        let (reactors, handles) = reactors(1);
+        let id = DiskId::default();
+        let block = Block::with_clocks(disks, id, OnError::Wait, handles, make_clock).unwrap();
+        let bench = Bench::on_device(block, reactors, u64::MAX);
+        let changes = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&changes);
+        bench.handle.waits().watch(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
+        let clock = clocks.lock().unwrap()[0].clone();
+        Self {
+            bench,
+            host,
+            file,
+            clock,
+            changes,
+        }
+    }
+
+    /// Begins a write of a page. Returns where its status goes.
+    fn begin_write(&mut self, sector: u64, byte: u8) -> Buffer {
+        let data = self.bench.driver.readable(&[byte; PAGE]);
+        let (_, status) = self.bench.add(VIRTIO_BLK_T_OUT, sector, &[data]);
+        self.bench.driver.kick(0);
+        status
+    }
+
+    fn end(&mut self, status: Buffer) -> u8 {
+        self.bench.driver.wait(0);
+        self.bench.driver.contents(status)[0]
+    }
+
+    /// Waits until `count` operations wait.
+    fn until_waiting(&self, count: u64) {
+        let waits = self.bench.handle.waits();
+        while waits.operations() != count {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn what_the_host_fails_is_tried_again_until_it_succeeds() {
+    let mut disk = Patient::new(None);
+    disk.host.fail(Some(libc::ENOSPC));
+    let status = disk.begin_write(8, 7);
+    disk.until_waiting(1);
+    let reason = disk.bench.handle.waits().reason().unwrap();
+    assert!(reason.contains("No space left"), "{reason}");
+    let failed = disk.host.failed();
+    disk.clock.ring_after(SECOND);
+    while disk.host.failed() == failed {
+        std::thread::yield_now();
+    }
+    assert!(disk.bench.driver.used(0).is_none());
+    disk.host.fail(None);
+    disk.clock.ring_after(SECOND);
+    assert_eq!(disk.end(status), OK);
+    assert_eq!(disk.bench.handle.waits().reason(), None);
+    assert_eq!(
+        disk.changes.load(Ordering::SeqCst),
+        2,
+        "it waits, it goes on"
+    );
+    assert_eq!(disk.bench.handle.waits().held.get(), 1);
+    assert_eq!(disk.bench.counters.disk_errors.get(), 0);
+    let mut bytes = [0; PAGE];
+    disk.file.read_exact_at(&mut bytes, 4096).unwrap();
+    assert_eq!(bytes, [7; PAGE], "all of it, from its beginning");
+}
+
+#[test]
+fn others_pass_by_what_waits_and_reads_wait_as_well() {
+    let mut disk = Patient::new(None);
+    disk.host.fail(Some(libc::EIO));
+    let write = disk.begin_write(8, 7);
+    disk.until_waiting(1);
+    let data = disk.bench.driver.writable(512);
+    let (_, read) = disk.bench.add(VIRTIO_BLK_T_IN, 3, &[data]);
+    disk.bench.driver.kick(0);
+    disk.until_waiting(2);
+    disk.host.fail(None);
+    assert_eq!(disk.bench.write(64, &[9; 512]), OK);
+    disk.clock.ring_after(SECOND);
+    assert_eq!(disk.end(write), OK);
+    while disk.bench.handle.waits().operations() > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(disk.end(read), OK);
+    assert_eq!(disk.bench.driver.contents(data), pattern(3, 512));
+}
+
+#[test]
+fn encrypted_data_is_encrypted_again() {
+    let key = Key::random().unwrap();
+    let mut disk = Patient::new(Some(&key));
+    disk.host.fail(Some(libc::ENOSPC));
+    let status = disk.begin_write(8, 7);
+    disk.until_waiting(1);
+    disk.host.fail(None);
+    disk.clock.ring_after(SECOND);
+    assert_eq!(disk.end(status), OK);
+    assert_eq!(disk.bench.read(8, 4096), (OK, vec![7; PAGE]));
+}
+
+#[test]
+fn a_flush_that_failed_is_not_tried_again() {
+    let mut disk = Patient::new(None);
+    assert_eq!(disk.bench.write(8, &[7; PAGE]), OK);
+    disk.host.fail_flush(vec![true]);
+    assert_eq!(disk.bench.request(VIRTIO_BLK_T_FLUSH, 0, &[]).0, IOERR);
+    assert_eq!(disk.bench.handle.waits().held.get(), 0);
+    assert_eq!(disk.bench.request(VIRTIO_BLK_T_FLUSH, 0, &[]).0, OK);
+}
+
+#[test]
+fn a_drivers_mistake_is_answered_at_once() {
+    let mut disk = Patient::new(None);
+    assert_eq!(disk.bench.write(SIZE / 512, &[7; 512]), IOERR);
+    assert_eq!(disk.bench.handle.waits().held.get(), 0);
+}
+
+#[test]
+fn what_waits_is_given_up_when_the_device_comes_to_rest() {
+    let mut disk = Patient::new(None);
+    disk.host.fail(Some(libc::ENOSPC));
+    let status = disk.begin_write(8, 7);
+    disk.until_waiting(1);
+    disk.bench.driver.transport.pause().unwrap();
+    assert_eq!(disk.end(status), IOERR);
+    assert_eq!(disk.bench.handle.waits().operations(), 0);
+    disk.bench.driver.transport.resume();
+    // It is as patient as before.
+    let status = disk.begin_write(8, 7);
+    disk.until_waiting(1);
+    disk.host.fail(None);
+    disk.clock.ring_after(SECOND);
+    assert_eq!(disk.end(status), OK);
+}
+
+#[test]
+fn what_can_be_done_by_then_is_done_when_the_device_comes_to_rest() {
+    let mut disk = Patient::new(None);
+    disk.host.fail(Some(libc::ENOSPC));
+    let status = disk.begin_write(8, 7);
+    disk.until_waiting(1);
+    disk.host.fail(None);
+    disk.bench.driver.transport.pause().unwrap();
+    assert_eq!(disk.end(status), OK);
+}
