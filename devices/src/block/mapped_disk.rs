@@ -31,7 +31,6 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FallocateFlags, fallocate};
-use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use volume::BLOCK;
 use volume::entry::State;
@@ -43,8 +42,7 @@ use super::capacity::Capacity;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
 use super::loader::NotLoaded;
 use super::loading::{Loading, MOST_UNSETTLED};
-use crate::memory::Ram;
-use crate::virtio::buffers::Buffers;
+use super::own_flush::OwnFlush;
 use crate::virtio::device::STOP_PATIENCE;
 
 /// Snapshots and copies under way at a time: as many snapshots as on EBS (5 for
@@ -153,16 +151,6 @@ pub(super) struct MappedDisk {
     done: Vec<Completion>,
 }
 
-/// The flush that no driver asked for.
-enum OwnFlush {
-    /// With what it holds on to.
-    Idle(Buffers),
-    UnderWay,
-    /// It failed, and there is none before the driver's next. If anything may be
-    /// lost, that is none, either: the driver has not been told.
-    Failed(Buffers, Option<io::Error>),
-}
-
 /// A flush has made the data durable, and not yet the map, in which nothing was
 /// lost: it may be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -195,7 +183,6 @@ impl MappedDisk {
         let freezes = freezes.collect::<Result<Vec<_>, _>>()?;
         let depth = inner.info().depth;
         let again = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC).map_err(MappingError::Waker)?;
-        let nothing = Buffers::new(Ram::new(GuestMemoryMmap::new()));
         Ok(Self {
             inner,
             data,
@@ -210,7 +197,7 @@ impl MappedDisk {
             in_flight: 0,
             settling: (0..depth).map(|_| None).collect(),
             failed: Vec::new(),
-            own_flush: OwnFlush::Idle(nothing),
+            own_flush: OwnFlush::new(),
             done: Vec::with_capacity(depth),
         })
     }
@@ -257,7 +244,7 @@ impl MappedDisk {
     /// Does what has to come before `operation`. Returns whether it can begin.
     fn prepare(&mut self, slot: Slot, operation: &Operation) -> io::Result<bool> {
         if operation.kind == OperationKind::Flush {
-            self.tell_of_own_flush()?;
+            self.own_flush.tell()?;
             self.settling[slot] = Some(self.map().begin_settling());
             return Ok(true);
         }
@@ -469,33 +456,16 @@ impl MappedDisk {
         if !self.failed.is_empty() || !self.loading.waits_for_a_flush(map) {
             return;
         }
-        match std::mem::replace(&mut self.own_flush, OwnFlush::UnderWay) {
-            OwnFlush::Idle(data) => {
-                let slot = self.own_slot();
-                self.settling[slot] = Some(self.map().begin_settling());
-                self.inner.submit(slot, Operation::flush(data));
-            }
-            busy => self.own_flush = busy,
+        if let Some(flush) = self.own_flush.begin() {
+            let slot = self.own_slot();
+            self.settling[slot] = Some(self.map().begin_settling());
+            self.inner.submit(slot, flush);
         }
     }
 
     /// The slot that no driver's operation has.
     fn own_slot(&self) -> Slot {
         self.settling.len() - 1
-    }
-
-    /// The driver hears of a failure that it has not heard of.
-    fn tell_of_own_flush(&mut self) -> io::Result<()> {
-        match std::mem::replace(&mut self.own_flush, OwnFlush::UnderWay) {
-            OwnFlush::Failed(data, lost) => {
-                self.own_flush = OwnFlush::Idle(data);
-                lost.map_or(Ok(()), Err)
-            }
-            other => {
-                self.own_flush = other;
-                Ok(())
-            }
-        }
     }
 
     /// Takes in what the engine has done. Gives what the driver is to hear.
@@ -525,15 +495,7 @@ impl MappedDisk {
         if flush.slot != self.own_slot() {
             return self.done.push(flush);
         }
-        self.own_flush = match flush.result {
-            Ok(()) => OwnFlush::Idle(flush.data),
-            Err(error) => {
-                let lost = !error
-                    .get_ref()
-                    .is_some_and(|source| source.is::<Unsettled>());
-                OwnFlush::Failed(flush.data, lost.then_some(error))
-            }
-        };
+        self.own_flush.end(flush);
         self.load_ahead();
     }
 
@@ -580,7 +542,7 @@ impl MappedDisk {
     /// Waits for the flush that nobody asked for, at rest.
     fn await_own_flush(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + STOP_PATIENCE;
-        while matches!(self.own_flush, OwnFlush::UnderWay) {
+        while self.own_flush.is_under_way() {
             self.inner.start();
             while let Some(completion) = self.inner.next_completion() {
                 // At rest there is no other.
@@ -589,11 +551,11 @@ impl MappedDisk {
             if Instant::now() >= deadline {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            if matches!(self.own_flush, OwnFlush::UnderWay) {
+            if self.own_flush.is_under_way() {
                 self.inner.wait(deadline);
             }
         }
-        self.tell_of_own_flush()
+        self.own_flush.tell()
     }
 }
 

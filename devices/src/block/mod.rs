@@ -39,6 +39,7 @@ mod joint_flush_disk;
 mod limited_disk;
 mod loader;
 mod loading;
+mod own_flush;
 mod request;
 mod ring;
 mod severed_disk;
