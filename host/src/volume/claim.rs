@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use ::volume::id::VolumeId;
@@ -23,8 +24,11 @@ use super::usage::{self, Usage, User};
 /// How long who fills a volume may take to let go of it, before it is killed.
 const LOADER_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long it may take a process that ends to let go of its files.
+const MOMENT: Duration = Duration::from_millis(20);
+
 /// As often it is tried: others may begin to fill the volume meanwhile.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 10;
 
 /// Why a volume is not to be had.
 #[derive(Debug)]
@@ -96,8 +100,8 @@ fn take(data: &File, access: Access, ends_loaders: bool) -> Result<(), Unclaimed
         });
         match loaders.next() {
             Some(pid) if ends_loaders => end_loader(pid),
-            // It has just been let go of, or one may not look.
-            None if users.is_empty() => {}
+            // It is just being let go of, or one may not look.
+            None if users.is_empty() => thread::sleep(MOMENT),
             _ => return Err(Unclaimed::InUse(Usage::InUse(users))),
         }
     }

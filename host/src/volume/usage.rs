@@ -93,13 +93,19 @@ pub const LOAD: [&str; 2] = ["volume", "load"];
 
 /// Whether process `pid`, which holds a volume, fills it.
 pub(super) fn is_loader(pid: u32) -> bool {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = command_line(pid);
     let words = line.split(|byte| *byte == 0).skip(1);
     words.take(LOAD.len()).eq(LOAD.map(str::as_bytes))
 }
 
-/// Those who hold a lock on the file with this `metadata`. A process that
-/// belongs to a machine is told by the machine's name.
+/// What process `pid` was called with. Nothing if it is ending: its memory goes
+/// before its files do (proc(5)).
+fn command_line(pid: u32) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
+}
+
+/// Those who hold a lock on the file with this `metadata`, but for those that are
+/// ending. A process that belongs to a machine is told by the machine's name.
 pub(super) fn users(metadata: &Metadata) -> Vec<User> {
     // Without a registry, processes are told by their numbers.
     let machines = Registry::of_this_user().and_then(|registry| registry.machines());
@@ -113,5 +119,7 @@ pub(super) fn users(metadata: &Metadata) -> Vec<User> {
             None => User::Process(holder),
         }
     };
-    holder::all_of_lock(metadata).map(user).collect()
+    let holders = holder::all_of_lock(metadata);
+    let holders = holders.filter(|holder| !command_line(holder.pid()).is_empty());
+    holders.map(user).collect()
 }

@@ -248,7 +248,9 @@ fn work(ledger: &Ledger, seed: u64) {
     while !writer.is_finished() {
         let first = ledger.records;
         if let Err(refused) = keep_busy(&mut dice, first, &count, &mut snapshots, &mut copies) {
-            panic!("{refused}");
+            // A backtrace takes so long here that the power may go first.
+            eprintln!("{refused}");
+            std::process::exit(1);
         }
     }
     writer.join().unwrap();
