@@ -292,6 +292,10 @@ impl<P: Passage> Disk for BouncedDisk<P> {
         self.inner.wakers()
     }
 
+    fn is_at_rest(&self) -> bool {
+        self.refused.is_empty() && self.inner.is_at_rest()
+    }
+
     fn wait(&mut self, deadline: Instant) {
         if self.refused.is_empty() {
             self.inner.wait(deadline);

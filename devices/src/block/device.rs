@@ -30,6 +30,7 @@ use super::id::DiskId;
 use super::limited_disk::LimitedDisk;
 use super::mapped_disk::FreezeFiles;
 use super::open::Disks;
+use super::resting_disk::RestingDisk;
 use super::severed_disk::SeveredDisk;
 use super::waiting_disk::WaitingDisk;
 use super::waits::{OnError, Waits};
@@ -63,11 +64,11 @@ pub struct Block {
 
 /// Where the disk is.
 pub(super) enum State {
-    Stopped(Disks),
+    Stopped(Vec<RestingDisk>),
     Running {
         crew: Crew<BlockWorker>,
         /// For queues that the driver did not set up.
-        spare: Disks,
+        spare: Vec<RestingDisk>,
     },
     /// With a worker that did not come back.
     Lost,
@@ -78,7 +79,7 @@ impl State {
     pub(super) fn freeze(&mut self, files: FreezeFiles) -> Result<Unsaved, FreezeError> {
         match self {
             // A volume has one queue.
-            Self::Stopped(disks) if disks.len() == 1 => disks[0].freeze(files),
+            Self::Stopped(disks) if disks.len() == 1 => disks[0].disk.freeze(files),
             _ => Err(FreezeError::NotAVolume),
         }
     }
@@ -124,7 +125,8 @@ impl Block {
                 disk = Box::new(WaitingDisk::new(disk, make_clock()?, Arc::clone(&waits)));
             }
             let gate = limiter.gate(make_clock()?)?;
-            Ok(Box::new(LimitedDisk::new(disk, gate, presence.clone())) as _)
+            let limited = LimitedDisk::new(disk, gate, presence.clone());
+            Ok(RestingDisk::from(Box::new(limited) as Box<dyn Disk>))
         });
         let state = State::Stopped(limited.collect::<io::Result<_>>()?);
         let state = Arc::new(Mutex::new(state));
@@ -151,7 +153,7 @@ impl Block {
         self.handle.clone()
     }
 
-    fn worker(&self, queue: Queue, disk: Box<dyn Disk>) -> BlockWorker {
+    fn worker(&self, queue: Queue, disk: RestingDisk) -> BlockWorker {
         let writethrough = Arc::clone(&self.writethrough);
         BlockWorker::new(queue, disk, self.handle.id(), writethrough, self.counters())
     }
@@ -167,21 +169,24 @@ impl Block {
 
     /// Is stopped, with what the workers had and the `spare` disks. Gives the
     /// queues.
-    fn take_back(&mut self, workers: Vec<BlockWorker>, spare: Disks) -> Vec<Queue> {
+    fn take_back(&mut self, workers: Vec<BlockWorker>, spare: Vec<RestingDisk>) -> Vec<Queue> {
         let parts = workers.into_iter().map(BlockWorker::into_parts);
-        let (queues, mut disks): (Vec<Queue>, Disks) = parts.unzip();
+        let (queues, mut disks): (Vec<Queue>, Vec<RestingDisk>) = parts.unzip();
         disks.extend(spare);
         self.put(State::Stopped(disks));
         queues
     }
 
-    /// What takes the place of a disk that is taken away.
-    fn severed(&self) -> Disks {
-        let severed = |_| {
-            let capacity = Arc::clone(self.handle.shared_capacity());
-            Box::new(SeveredDisk::new(self.info, capacity)) as _
-        };
-        (0..self.queues).map(severed).collect()
+    /// What takes the place of a disk that is taken away: what waited for that
+    /// has failed.
+    fn severed(&self, disk: &mut RestingDisk) -> RestingDisk {
+        let failed = disk.finish_waiting();
+        let capacity = Arc::clone(self.handle.shared_capacity());
+        let severed = SeveredDisk::new(self.info, capacity, failed);
+        RestingDisk {
+            disk: Box::new(severed),
+            waiting: disk.waiting.take(),
+        }
     }
 
     /// Settles the cache mode for what the driver negotiated (§5.2.5.2,
@@ -277,17 +282,19 @@ impl VirtioDevice for Block {
 
     fn sever(&mut self) -> LastAct {
         let handle = self.handle.clone();
-        let severed = State::Stopped(self.severed());
-        // Bound, so that the lock is free again.
-        let before = std::mem::replace(&mut *lock(&self.state), severed);
-        match before {
-            State::Stopped(mut disks) => LastAct::new(move || {
-                // All are the same file.
-                let synced = disks.first_mut().map_or(Ok(()), |disk| disk.sync());
-                drop(disks);
-                handle.wait_for_resize();
-                synced
-            }),
+        match self.take() {
+            State::Stopped(mut disks) => {
+                let severed = disks.iter_mut().map(|disk| self.severed(disk));
+                self.put(State::Stopped(severed.collect()));
+                LastAct::new(move || {
+                    // All are the same file.
+                    let first = disks.first_mut();
+                    let synced = first.map_or(Ok(()), |resting| resting.disk.sync());
+                    drop(disks);
+                    handle.wait_for_resize();
+                    synced
+                })
+            }
             // Whoever has the disk may still write to it, and then closes it.
             other => {
                 self.put(other);
@@ -298,6 +305,12 @@ impl VirtioDevice for Block {
                     Ok(())
                 })
             }
+        }
+    }
+
+    fn reset(&mut self) {
+        if let State::Stopped(disks) = &mut *lock(&self.state) {
+            disks.iter_mut().for_each(RestingDisk::forget_waiting);
         }
     }
 

@@ -155,8 +155,14 @@ pub trait Disk: Send {
     /// them. None if operations are done as soon as they are started.
     fn wakers(&self) -> Vec<RawFd>;
 
-    /// Waits until an operation in flight is done, or `deadline`. For who
-    /// cannot do anything else: nothing is held back any more.
+    /// Whether nothing is in flight: what is not done waits for something that
+    /// can take as long as it likes, and changes nothing meanwhile. Asked after
+    /// [`next_completion`](Self::next_completion) gave `None`.
+    fn is_at_rest(&self) -> bool;
+
+    /// Waits until an operation is done, or `deadline`. For who cannot do
+    /// anything else: nothing is held back any more, and when nothing is in
+    /// flight, what waits is failed.
     fn wait(&mut self, deadline: Instant);
 
     /// Makes everything durable that is done, and waits for it. Called with

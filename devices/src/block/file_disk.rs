@@ -97,6 +97,10 @@ impl Disk for FileDisk {
         Vec::new()
     }
 
+    fn is_at_rest(&self) -> bool {
+        self.done.is_empty()
+    }
+
     fn wait(&mut self, _: Instant) {}
 
     fn sync(&mut self) -> io::Result<()> {

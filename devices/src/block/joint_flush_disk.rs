@@ -117,6 +117,10 @@ impl Disk for JointFlushDisk {
         self.inner.wakers()
     }
 
+    fn is_at_rest(&self) -> bool {
+        self.done.is_empty() && self.inner.is_at_rest()
+    }
+
     fn wait(&mut self, deadline: Instant) {
         if self.done.is_empty() {
             self.inner.wait(deadline);

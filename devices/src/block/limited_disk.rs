@@ -100,6 +100,10 @@ impl<C: AlarmClock> Disk for LimitedDisk<C> {
         wakers
     }
 
+    fn is_at_rest(&self) -> bool {
+        self.waiting.is_empty() && self.inner.is_at_rest()
+    }
+
     fn wait(&mut self, deadline: Instant) {
         while let Some((slot, operation)) = self.waiting.pop_front() {
             self.gate.force(bytes(&operation));

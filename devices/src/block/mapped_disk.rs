@@ -607,6 +607,11 @@ impl Disk for MappedDisk {
         wakers
     }
 
+    fn is_at_rest(&self) -> bool {
+        // What is put off has not begun, and is woken by its own eventfd.
+        self.done.is_empty() && self.inner.is_at_rest()
+    }
+
     fn wait(&mut self, deadline: Instant) {
         if !self.done.is_empty() || self.put_off {
             return;
@@ -614,6 +619,9 @@ impl Disk for MappedDisk {
         let Some(loader) = self.loading.socket().filter(|_| self.waiting_count > 0) else {
             return self.inner.wait(deadline);
         };
+        if !self.inner.is_at_rest() {
+            return self.inner.wait(deadline);
+        }
         if deadline.saturating_duration_since(Instant::now()) < LAST_MOMENT {
             // A guest can do with an error, and not without its disk.
             return self.give_up(|_| true);

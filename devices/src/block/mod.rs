@@ -41,6 +41,7 @@ mod loader;
 mod loading;
 mod own_flush;
 mod request;
+mod resting_disk;
 mod ring;
 mod severed_disk;
 mod slots;

@@ -18,12 +18,14 @@ pub(super) struct SeveredDisk {
 }
 
 impl SeveredDisk {
-    /// In place of a disk with `info` and `capacity`.
-    pub(super) fn new(info: DiskInfo, capacity: Arc<Capacity>) -> Self {
+    /// In place of a disk with `info` and `capacity`, which failed `waiting`.
+    pub(super) fn new(info: DiskInfo, capacity: Arc<Capacity>, waiting: Vec<Completion>) -> Self {
+        let mut done = VecDeque::with_capacity(info.depth);
+        done.extend(waiting);
         Self {
             info,
             capacity,
-            done: VecDeque::with_capacity(info.depth),
+            done,
         }
     }
 }
@@ -53,6 +55,10 @@ impl Disk for SeveredDisk {
 
     fn wakers(&self) -> Vec<RawFd> {
         Vec::new()
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.done.is_empty()
     }
 
     fn wait(&mut self, _: Instant) {}

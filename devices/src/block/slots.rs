@@ -65,6 +65,11 @@ impl Slots {
         self.free.push(slot);
     }
 
+    /// How many slots are occupied.
+    pub(super) fn occupied(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
     /// Whether no slot is occupied.
     pub(super) fn are_vacant(&self) -> bool {
         self.free.len() == self.entries.len()

@@ -173,6 +173,10 @@ impl Disk for UringDisk {
         vec![self.ready.as_raw_fd()]
     }
 
+    fn is_at_rest(&self) -> bool {
+        self.active == 0 && self.refused.is_empty()
+    }
+
     fn wait(&mut self, deadline: Instant) {
         self.start();
         if self.active == 0 || !self.refused.is_empty() {

@@ -14,9 +14,9 @@
 //! the disk behind it then fails, the guest hears of it all the same; without
 //! (direct I/O) the write itself fails, and waits.
 //!
-//! When the device is to come to rest, everything is tried once more, and what
-//! fails then is answered: a queue can be paused, reset or given up only when
-//! nothing is under way.
+//! What waits does so through a pause, and is tried again after it. When its
+//! driver, or the disk, is to go, everything is tried once more, and what fails
+//! then is answered.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -46,7 +46,7 @@ pub(super) struct WaitingDisk<C> {
     held: Vec<(Slot, Operation)>,
     /// When they are tried again.
     due: Nanos,
-    /// Nothing waits: the device comes to rest.
+    /// Nothing waits any more: driver or disk go.
     resting: bool,
 }
 
@@ -203,7 +203,14 @@ impl<C: AlarmClock> Disk for WaitingDisk<C> {
         wakers
     }
 
+    fn is_at_rest(&self) -> bool {
+        self.inner.is_at_rest()
+    }
+
     fn wait(&mut self, deadline: Instant) {
+        if !self.inner.is_at_rest() {
+            return self.inner.wait(deadline);
+        }
         self.resting = true;
         self.retry();
         self.inner.start();

@@ -21,6 +21,7 @@ use super::counters::Counters;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
 use super::id::DiskId;
 use super::request::{Command, Reply, Request, Status};
+use super::resting_disk::RestingDisk;
 use super::slots::{Pending, Slots};
 use crate::clock::{self, Nanos};
 use crate::log_limit::LogLimit;
@@ -69,14 +70,15 @@ pub(super) struct BlockWorker {
 impl BlockWorker {
     pub(super) fn new(
         queue: Queue,
-        disk: Box<dyn Disk>,
+        resting: RestingDisk,
         id: DiskId,
         writethrough: Arc<AtomicBool>,
         counters: Arc<Counters>,
     ) -> Self {
+        let RestingDisk { disk, waiting } = resting;
         let info = disk.info();
         let count = info.depth.min(usize::from(queue.size()));
-        let slots = Slots::new(count, queue.ram());
+        let slots = waiting.unwrap_or_else(|| Slots::new(count, queue.ram()));
         // Whatever notifications were seen before, look at the queue first.
         queue.kick_again();
         Self {
@@ -97,8 +99,10 @@ impl BlockWorker {
     }
 
     /// The queue and the disk, for the next start.
-    pub(super) fn into_parts(self) -> (Queue, Box<dyn Disk>) {
-        (self.queue, self.disk)
+    pub(super) fn into_parts(self) -> (Queue, RestingDisk) {
+        let waiting = (!self.slots.are_vacant()).then_some(self.slots);
+        let disk = self.disk;
+        (self.queue, RestingDisk { disk, waiting })
     }
 
     /// Works until there is nothing to do at the moment.
@@ -334,12 +338,13 @@ impl Worker for BlockWorker {
         std::mem::take(&mut self.taken)
     }
 
+    /// What waits for something else than the disk's work goes on waiting.
     fn drain(&mut self, deadline: Instant) -> bool {
         loop {
             if let Err(fault) = self.collect() {
                 self.break_down(fault);
             }
-            if self.slots.are_vacant() {
+            if self.slots.are_vacant() || self.disk.is_at_rest() {
                 return true;
             }
             if Instant::now() >= deadline {

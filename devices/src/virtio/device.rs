@@ -103,15 +103,18 @@ pub trait VirtioDevice: Send {
 
     /// Lets go of what the device stands on, on the host, and hands out what
     /// is left to do about that: a disk is to make durable what was written,
-    /// and close its file. Waits for nothing. Called when stopped, or when it
-    /// did not stop: then that is to be waited for as well. Started again, the
-    /// device fails what its driver asks for.
+    /// and close its file. Waits for nothing but that what its driver waits for
+    /// is failed. Called when stopped, or when it did not stop: then that is to be
+    /// waited for as well. Started again, the device fails what its driver asks
+    /// for.
     fn sever(&mut self) -> LastAct {
         LastAct::none()
     }
 
     /// Finishes what is in flight, stops, and gives the queues back. Harmless
-    /// when stopped: gives nothing back.
+    /// when stopped: gives nothing back. What waits for something that can take as
+    /// long as it likes, and changes nothing meanwhile, may go on waiting until the
+    /// device is started again.
     ///
     /// # Errors
     /// Requests in flight did not finish within [`STOP_PATIENCE`]. The device

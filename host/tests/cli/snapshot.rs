@@ -221,6 +221,8 @@ fn changed_volume(machines: &Machines) -> Volume {
     let volumes = Volumes::at(&machines.path().join(DATA));
     let volume = volumes.find(&"data".parse().unwrap()).unwrap();
     let file = File::options().read(true).write(true).open(volume.map());
+    let data = File::options().write(true).open(volume.data()).unwrap();
+    data.write_all_at(b"x", BLOCK as u64).unwrap();
     let mut map = BlockMap::open(file.unwrap()).unwrap();
     map.touch(1).unwrap();
     map.close().unwrap();

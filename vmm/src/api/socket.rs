@@ -120,11 +120,14 @@ mod tests {
     fn descriptors_arrive_and_too_many_are_told_and_closed() {
         let (socket, client) = pair();
         let mut bytes = Vec::new();
-        for count in [1, 2, 16, 17, 18, 40] {
+        for count in [1, 2, 32, 33, 34, 40] {
             pass(&client, count);
             let received = socket.receive(&mut bytes).unwrap().unwrap();
-            assert_eq!((received.count, received.surplus), (1, count > 16));
-            assert_eq!(received.descriptors.len(), count.min(16));
+            assert_eq!(
+                (received.count, received.surplus),
+                (1, count > MAX_DESCRIPTORS)
+            );
+            assert_eq!(received.descriptors.len(), count.min(MAX_DESCRIPTORS));
         }
         assert_eq!(bytes, b"xxxxxx");
         drop(client);

@@ -163,6 +163,9 @@ impl Disk for FaultyDisk {
     fn wakers(&self) -> Vec<RawFd> {
         Vec::new()
     }
+    fn is_at_rest(&self) -> bool {
+        self.failed.is_empty() && self.inner.is_at_rest()
+    }
     fn wait(&mut self, _: Instant) {}
     fn sync(&mut self) -> io::Result<()> {
         self.host.state().flush()

@@ -150,6 +150,10 @@ impl Disk for HeldDisk {
             self.shared.ready.as_raw_fd()
         }]
     }
+    fn is_at_rest(&self) -> bool {
+        let state = self.shared.state.lock().unwrap();
+        state.held.is_empty() && state.done.is_empty()
+    }
     fn wait(&mut self, _: Instant) {
         std::thread::yield_now();
     }

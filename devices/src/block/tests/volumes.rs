@@ -217,6 +217,24 @@ fn a_block_is_loaded_when_it_is_first_read() {
 }
 
 #[test]
+fn what_waits_for_its_block_does_so_while_the_volume_is_frozen() {
+    for engine in ENGINES {
+        let volume = Volume::new(State::Absent);
+        let (snapshot, socket) = Snapshot::of(&volume);
+        let mut bench = volume.attach(engine, Some(socket));
+        let (status, data) = bench.begin_read(4 * SECTORS + 9);
+        assert_eq!(snapshot.urgent(), 4);
+        let mut view = freeze(&volume, &mut bench);
+        assert!(bench.driver.used(0).is_none(), "it waits");
+        snapshot.bring(4);
+        assert_eq!(bench.end(status), OK);
+        assert_eq!(bench.driver.contents(data), vec![byte_of(4); 512]);
+        let mut block = vec![0; usize::try_from(BLOCK).unwrap()];
+        assert_eq!(view.read(4, &mut block).unwrap(), Content::Parent);
+    }
+}
+
+#[test]
 fn a_write_to_a_part_of_a_block_leaves_the_rest_as_in_the_snapshot() {
     for engine in ENGINES {
         let volume = Volume::new(State::Absent);

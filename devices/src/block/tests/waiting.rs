@@ -163,30 +163,53 @@ fn a_drivers_mistake_is_answered_at_once() {
 }
 
 #[test]
-fn what_waits_is_given_up_when_the_device_comes_to_rest() {
+fn what_waits_goes_on_waiting_through_a_pause() {
     let mut disk = Patient::new(None);
     disk.host.fail(Some(libc::ENOSPC));
     let status = disk.begin_write(8, 7);
     disk.until_waiting(1);
     disk.bench.driver.transport.pause().unwrap();
-    assert_eq!(disk.end(status), IOERR);
-    assert_eq!(disk.bench.handle.waits().operations(), 0);
+    assert!(disk.bench.driver.used(0).is_none());
     disk.bench.driver.transport.resume();
-    // It is as patient as before.
-    let status = disk.begin_write(8, 7);
-    disk.until_waiting(1);
+    // Others pass by it.
     disk.host.fail(None);
+    assert_eq!(disk.bench.write(32, &[1; PAGE]), OK);
+    assert_eq!(disk.bench.handle.waits().operations(), 1);
     disk.clock.ring_after(SECOND);
     assert_eq!(disk.end(status), OK);
+    let mut bytes = [0; PAGE];
+    disk.file.read_exact_at(&mut bytes, 4096).unwrap();
+    assert_eq!(bytes, [7; PAGE]);
 }
 
 #[test]
-fn what_can_be_done_by_then_is_done_when_the_device_comes_to_rest() {
+fn what_waits_is_forgotten_with_its_driver() {
     let mut disk = Patient::new(None);
     disk.host.fail(Some(libc::ENOSPC));
     let status = disk.begin_write(8, 7);
     disk.until_waiting(1);
-    disk.host.fail(None);
-    disk.bench.driver.transport.pause().unwrap();
-    assert_eq!(disk.end(status), OK);
+    disk.bench.driver.start(u64::MAX);
+    assert_eq!(disk.bench.handle.waits().operations(), 0);
+    assert_ne!(disk.bench.driver.contents(status)[0], OK);
+    // The next is as well off, and has all slots.
+    for _ in 0..2 {
+        let status = disk.begin_write(8, 7);
+        disk.until_waiting(1);
+        disk.host.fail(None);
+        disk.clock.ring_after(SECOND);
+        assert_eq!(disk.end(status), OK);
+        disk.host.fail(Some(libc::ENOSPC));
+    }
+}
+
+#[test]
+fn what_waits_fails_when_the_disk_is_taken_away() {
+    let mut disk = Patient::new(None);
+    disk.host.fail(Some(libc::ENOSPC));
+    let status = disk.begin_write(8, 7);
+    disk.until_waiting(1);
+    disk.bench.driver.take_backend_away();
+    assert_eq!(disk.end(status), IOERR);
+    assert_eq!(disk.bench.write(8, &[7; PAGE]), IOERR);
+    assert_eq!(disk.bench.handle.waits().operations(), 0);
 }
