@@ -27,6 +27,7 @@ use event_manager::{
     EventManager, EventOps, EventSet, Events, MutEventSubscriber, RemoteEndpoint, SubscriberId,
 };
 
+use crate::clock;
 use crate::thread;
 
 use deference::Deference;
@@ -208,13 +209,14 @@ impl Reactor {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, taken) = (Arc::clone(&stop), Arc::clone(&handle.taken));
         let thread = thread::builder(name).spawn(move || {
-            let mut deference = Deference::new();
+            let mut deference = Deference::new(clock::now());
             while !stopped.load(Ordering::Acquire) {
                 if let Err(error) = manager.run() {
                     log::error!("the I/O thread ends: {error}");
                     break;
                 }
-                if let Some(defers) = deference.woken(taken.swap(0, Ordering::Relaxed)) {
+                if let Some(defers) = deference.woken(taken.swap(0, Ordering::Relaxed), clock::now)
+                {
                     // Without it the guest is only slower.
                     let _ = deference::defer(defers);
                 }

@@ -22,6 +22,7 @@
 //! The disk flushes by itself, in a slot of its own, where a driver that never
 //! does would have loading stop, or never end.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
@@ -132,9 +133,8 @@ pub(super) struct MappedDisk {
     map: Option<BlockMap>,
     freezes: Vec<Freeze>,
     loading: Loading,
-    /// Operations that wait, for blocks or for their turn, by slot.
-    waiting: Vec<Option<Operation>>,
-    waiting_count: usize,
+    /// Operations that wait, for blocks or for their turn, the oldest first.
+    waiting: VecDeque<(Slot, Operation)>,
     /// How many [`COPIES`] are left in this turn.
     copies: usize,
     /// Something waits for the next turn, and `again` brings that about.
@@ -189,8 +189,7 @@ impl MappedDisk {
             loading: Loading::new(&map, mapping.loader),
             map: Some(map),
             freezes,
-            waiting: (0..depth).map(|_| None).collect(),
-            waiting_count: 0,
+            waiting: VecDeque::with_capacity(depth),
             copies: COPIES,
             put_off: false,
             again,
@@ -221,10 +220,7 @@ impl MappedDisk {
         };
         match begins {
             Ok(true) => self.hand_on(slot, operation),
-            Ok(false) => {
-                self.waiting[slot] = Some(operation);
-                self.waiting_count += 1;
-            }
+            Ok(false) => self.waiting.push_back((slot, operation)),
             Err(error) => self.fail(slot, operation, error),
         }
     }
@@ -415,24 +411,19 @@ impl MappedDisk {
 
     /// Fails those of the waiting operations that are `hopeless`.
     fn give_up(&mut self, hopeless: impl Fn(&Operation) -> bool) {
-        for slot in 0..self.waiting.len() {
-            if let Some(operation) = self.waiting[slot].take_if(|waits| hopeless(waits)) {
-                self.waiting_count -= 1;
-                self.fail(slot, operation, io::Error::other(NotLoaded));
+        for (slot, operation) in std::mem::take(&mut self.waiting) {
+            match hopeless(&operation) {
+                true => self.fail(slot, operation, io::Error::other(NotLoaded)),
+                false => self.waiting.push_back((slot, operation)),
             }
         }
     }
 
-    /// Tries again what waits.
+    /// Tries again what waits, the oldest first: what comes while others wait for
+    /// their turn is behind them.
     fn retry(&mut self) {
-        if self.waiting_count == 0 {
-            return;
-        }
-        for slot in 0..self.waiting.len() {
-            if let Some(operation) = self.waiting[slot].take() {
-                self.waiting_count -= 1;
-                self.begin(slot, operation);
-            }
+        for (slot, operation) in std::mem::take(&mut self.waiting) {
+            self.begin(slot, operation);
         }
     }
 
@@ -616,7 +607,7 @@ impl Disk for MappedDisk {
         if !self.done.is_empty() || self.put_off {
             return;
         }
-        let Some(loader) = self.loading.socket().filter(|_| self.waiting_count > 0) else {
+        let Some(loader) = self.loading.socket().filter(|_| !self.waiting.is_empty()) else {
             return self.inner.wait(deadline);
         };
         if !self.inner.is_at_rest() {

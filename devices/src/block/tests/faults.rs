@@ -23,7 +23,7 @@ use super::faulty_disk::{Host, PAGE};
 use super::held_disk::held_disk;
 use super::volumes::{BLOCKS, SECTORS, Snapshot, Volume, byte_of};
 use super::*;
-use crate::block::disk::{Operation, OperationKind};
+use crate::block::disk::{Completion, Disk, Operation, OperationKind, Slot};
 use crate::block::joint_flush_disk::JointFlushDisk;
 use crate::block::mapped_disk::{MappedDisk, Mapping};
 use crate::block::open::open_volume;
@@ -327,9 +327,8 @@ fn a_flush_of_its_own_that_failed_is_told_with_the_guests_next() {
     }
 }
 
-#[test]
-fn blocks_are_kept_for_a_snapshot_a_few_in_each_turn() {
-    let volume = Volume::new(State::Zero);
+/// A disk of eight blocks full of sevens, which a snapshot under way has not taken.
+fn frozen(volume: &Volume) -> Box<dyn Disk> {
     let mut map = BlockMap::open(volume.file("map")).unwrap();
     (0..8).for_each(|block| map.touch(block).unwrap());
     map.close().unwrap();
@@ -345,13 +344,6 @@ fn blocks_are_kept_for_a_snapshot_a_few_in_each_turn() {
     let options = DiskOptions::default();
     let (mut disks, _) = open_volume(volume.file("data"), mapping, options).unwrap();
     let mut disk = disks.remove(0);
-    let data = || Buffers::new(Ram::new(GuestMemoryMmap::new()));
-    let operation = |kind| Operation {
-        kind,
-        offset: 0,
-        len: SIZE,
-        data: data(),
-    };
     let plan = Plan {
         purpose: Purpose::Snapshot("snap-0000000000000000c".parse().unwrap()),
         volume: "vol-00000000000000001".parse().unwrap(),
@@ -362,6 +354,35 @@ fn blocks_are_kept_for_a_snapshot_a_few_in_each_turn() {
     freeze::plan(&volume.file("freeze-c"), &plan).unwrap();
     let unsaved = disk.freeze(volume.freeze_files("c")).unwrap();
     unsaved.save().unwrap();
+    disk
+}
+
+fn zeroes(offset: u64, len: u64) -> Operation {
+    Operation {
+        kind: OperationKind::WriteZeroes { unmap: true },
+        offset,
+        len,
+        data: Buffers::new(Ram::new(GuestMemoryMmap::new())),
+    }
+}
+
+/// The next operation that is done.
+fn finished(disk: &mut dyn Disk) -> Completion {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(done) = disk.next_completion() {
+            return done;
+        }
+        assert!(Instant::now() < deadline);
+        disk.wait(deadline);
+        disk.start();
+    }
+}
+
+#[test]
+fn blocks_are_kept_for_a_snapshot_a_few_in_each_turn() {
+    let volume = Volume::new(State::Zero);
+    let mut disk = frozen(&volume);
     let kept = || {
         let kept = volume.file("kept-c");
         let is_kept = |block: &u64| {
@@ -371,22 +392,39 @@ fn blocks_are_kept_for_a_snapshot_a_few_in_each_turn() {
         };
         (0..BLOCKS).filter(is_kept).count()
     };
-    disk.submit(0, operation(OperationKind::WriteZeroes { unmap: true }));
+    disk.submit(0, zeroes(0, SIZE));
     assert_eq!(kept(), 4, "in the turn in which it came");
     disk.start();
     assert_eq!(kept(), 8, "and in the next");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let done = loop {
-        if let Some(done) = disk.next_completion() {
-            break done;
-        }
-        assert!(Instant::now() < deadline);
-        disk.wait(deadline);
-    };
-    done.result.unwrap();
+    finished(&mut *disk).result.unwrap();
     let mut bytes = vec![1; 4 << 20];
     volume.file("data").read_exact_at(&mut bytes, 0).unwrap();
     assert!(bytes.iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn who_waits_for_a_turn_has_it_before_those_that_come_later() {
+    let volume = Volume::new(State::Zero);
+    let mut disk = frozen(&volume);
+    // Four have their turn; the slots of those behind them are in no order.
+    for (block, slot) in (0..).zip([10, 11, 12, 13, 5, 4]) {
+        disk.submit(slot, zeroes(block * BLOCK, 512));
+    }
+    disk.start();
+    let mut first: Vec<Slot> = (0..6).map(|_| finished(&mut *disk).slot).collect();
+    first[..4].sort_unstable();
+    first[4..].sort_unstable();
+    assert_eq!(first, [10, 11, 12, 13, 4, 5]);
+    drop(disk);
+
+    let volume = Volume::new(State::Zero);
+    let mut disk = frozen(&volume);
+    // One that needs more than there are turns for, and one that came later.
+    disk.submit(9, zeroes(0, 6 * BLOCK));
+    disk.submit(1, zeroes(7 * BLOCK, 512));
+    disk.submit(0, zeroes(6 * BLOCK, 512));
+    let order: Vec<Slot> = (0..3).map(|_| finished(&mut *disk).slot).collect();
+    assert_eq!(order, [9, 1, 0]);
 }
 
 /// Whichever of two asks the kernel first hears of an error, and the other does
