@@ -50,9 +50,9 @@ use crate::virtio::device::STOP_PATIENCE;
 /// each volume), and as many copies.
 pub const MOST_FREEZES: usize = 10;
 
-/// Blocks that freezes keep, or that are cleared one by one, in one turn of the
-/// worker: others want its thread, too.
-const COPIES: usize = 4;
+/// Copies of blocks that freezes keep, or blocks that are cleared one by one, in
+/// one turn of the worker: others want its thread, too.
+const COPIES: usize = 1;
 
 /// What waits for a block when the disk is to come to rest is given up so long
 /// before it would count as stuck.
@@ -261,16 +261,17 @@ impl MappedDisk {
         self.touch(blocks, operation.kind == OperationKind::Write)
     }
 
-    /// Takes the time for another copy, if there is some in this turn. If not,
-    /// what asks is tried again in the next.
+    /// Takes the time for another block, of which each freeze has a copy, if there
+    /// is some in this turn. If not, what asks is tried again in the next.
     fn has_time(&mut self) -> bool {
-        let Some(left) = self.copies.checked_sub(1) else {
+        if self.copies == 0 {
             self.put_off = true;
             // It is readable at any rate if it is full.
             let _ = self.again.write(1);
             return false;
-        };
-        self.copies = left;
+        }
+        let copies = self.freezes.len().max(1);
+        self.copies = self.copies.saturating_sub(copies);
         true
     }
 
@@ -638,7 +639,7 @@ impl Disk for MappedDisk {
 
     fn freeze(&mut self, files: FreezeFiles) -> Result<Unsaved, FreezeError> {
         self.freezes.retain(|freeze| !freeze.is_over());
-        if self.freezes.len() == MOST_FREEZES {
+        if self.freezes.len() >= MOST_FREEZES {
             return Err(FreezeError::TooMany(MOST_FREEZES));
         }
         // A guest may know of its new size already.

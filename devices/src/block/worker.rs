@@ -31,6 +31,10 @@ use crate::virtio::queue::{Queue, QueueFault};
 /// Requests begun in one wake, so that other workers get their turn.
 const BATCH: u32 = 256;
 
+/// And how long one lasts, but for the requests at hand at first and at last: who
+/// wants the disk to come to rest waits for it.
+const LONGEST: Nanos = 1_000_000;
+
 const KICK: Token = 0;
 const COMPLETION: Token = 1;
 
@@ -108,6 +112,7 @@ impl BlockWorker {
     /// Works until there is nothing to do at the moment.
     fn turn(&mut self) -> Result<(), QueueFault> {
         let mut budget = BATCH;
+        let mut began = None;
         self.queue.disable_notification()?;
         loop {
             let end = self.accept(&mut budget)?;
@@ -126,6 +131,12 @@ impl BlockWorker {
                     }
                     self.queue.disable_notification()?;
                 }
+            }
+            // Most turns are over before.
+            let now = clock::now();
+            if now.saturating_sub(*began.get_or_insert(now)) > LONGEST {
+                self.queue.kick_again();
+                return Ok(());
             }
         }
     }
