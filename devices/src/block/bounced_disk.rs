@@ -81,7 +81,8 @@ pub(super) struct BouncedDisk<P> {
 
 /// An operation that does not go straight.
 struct Detour {
-    /// What of it has not begun.
+    /// What of it has not begun. Its buffers are those of all of it, as far as
+    /// they are not with the part that is the last.
     rest: Operation,
     /// Parts that the disk works on.
     under_way: usize,
@@ -97,6 +98,8 @@ struct Part {
     len: usize,
     /// Where the guest has it.
     guest: Buffers,
+    /// `guest` are the operation's own buffers, with what was before this part.
+    is_last: bool,
     /// Where in the memory it is.
     address: u64,
 }
@@ -172,12 +175,13 @@ impl<P: Passage> BouncedDisk<P> {
         detour.rest.offset += len as u64;
         detour.rest.len -= len as u64;
         detour.under_way += 1;
-        let was_last = detour.rest.len == 0;
+        let is_last = detour.rest.len == 0;
         self.parts[lane.number] = Some(Part {
             slot,
             offset,
             len,
             guest,
+            is_last,
             address,
         });
         let part = Operation {
@@ -191,7 +195,7 @@ impl<P: Passage> BouncedDisk<P> {
             // What comes next takes time, in which the disk can work.
             self.inner.start();
         }
-        was_last
+        is_last
     }
 
     /// Takes in a part that is done. Returns its operation if that is, too.
@@ -219,6 +223,9 @@ impl<P: Passage> BouncedDisk<P> {
                 self.waiting.retain(|waiting| *waiting != slot);
             }
         }
+        if part.is_last {
+            detour.rest.data = part.guest;
+        }
         let is_done = detour.under_way == 0 && detour.rest.len == 0;
         self.free.push(Lane { number, piece });
         self.serve_waiting();
@@ -226,7 +233,7 @@ impl<P: Passage> BouncedDisk<P> {
         let detour = self.detours[slot].take_if(|_| is_done)?;
         Some(Completion {
             slot,
-            data: part.guest,
+            data: detour.rest.data,
             result: detour.result,
         })
     }

@@ -1,13 +1,16 @@
 //! Disks whose operations wait while the host fails.
 
+use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use virtio_bindings::virtio_blk::VIRTIO_BLK_T_FLUSH;
+use volume::cipher::Cipher;
 use volume::cipher::key::Key;
 
 use super::faulty_disk::{Host, PAGE};
+use super::held_disk::held_disk;
 use super::*;
 use crate::block::id::DiskId;
 use crate::block::joint_flush_disk::JointFlushDisk;
@@ -26,6 +29,21 @@ struct Patient {
     changes: Arc<AtomicUsize>,
 }
 
+/// A device that waits for `disks`, and the clock that it waits by.
+fn patient(disks: Disks) -> (Bench, FakeClock) {
+    let clocks = Mutex::new(Vec::new());
+    let make_clock = || {
+        let clock = FakeClock::new();
+        clocks.lock().unwrap().push(clock.clone());
+        Ok(clock)
+    };
+    let (reactors, handles) = reactors(1);
+    let id = DiskId::default();
+    let block = Block::with_clocks(disks, id, OnError::Wait, handles, make_clock).unwrap();
+    let clock = clocks.lock().unwrap()[0].clone();
+    (Bench::on_device(block, reactors, u64::MAX), clock)
+}
+
 impl Patient {
     fn new(key: Option<&Key>) -> Self {
         let file = patterned_file();
@@ -34,22 +52,12 @@ impl Patient {
         if let Some(key) = key {
             disks = encrypted(disks, key).unwrap();
         }
-        let clocks = Mutex::new(Vec::new());
-        let make_clock = || {
-            let clock = FakeClock::new();
-            clocks.lock().unwrap().push(clock.clone());
-            Ok(clock)
-        };
-        let (reactors, handles) = reactors(1);
-        let id = DiskId::default();
-        let block = Block::with_clocks(disks, id, OnError::Wait, handles, make_clock).unwrap();
-        let bench = Bench::on_device(block, reactors, u64::MAX);
+        let (bench, clock) = patient(disks);
         let changes = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&changes);
         bench.handle.waits().watch(move || {
             counted.fetch_add(1, Ordering::SeqCst);
         });
-        let clock = clocks.lock().unwrap()[0].clone();
         Self {
             bench,
             host,
@@ -143,6 +151,43 @@ fn encrypted_data_is_encrypted_again() {
     disk.clock.ring_after(SECOND);
     assert_eq!(disk.end(status), OK);
     assert_eq!(disk.bench.read(8, 4096), (OK, vec![7; PAGE]));
+}
+
+/// Parts of an operation are done in any order, and some may not have begun.
+#[test]
+fn a_large_encrypted_operation_waits_as_a_whole() {
+    const LEN: usize = 1 << 20;
+    let key = Key::random().unwrap();
+    let (disks, control) = held_disk(6);
+    let (mut bench, clock) = patient(encrypted(disks, &key).unwrap());
+    let sectors: Vec<[u8; 512]> = (0..=255)
+        .cycle()
+        .take(LEN / 512)
+        .map(|n| [n; 512])
+        .collect();
+    let data = bench.driver.readable(sectors.as_flattened());
+    let (_, status) = bench.add(VIRTIO_BLK_T_OUT, 0, &[data]);
+    bench.driver.kick(0);
+    // Of four parts, three find memory.
+    let parts: Vec<_> = (0..3).map(|_| control.next()).collect();
+    let full = || Err(io::Error::from_raw_os_error(libc::ENOSPC));
+    for part in [1, 2, 0] {
+        control.finish(&[parts[part].0], full);
+    }
+    while bench.handle.waits().operations() == 0 {
+        std::thread::yield_now();
+    }
+    control.shared.state.lock().unwrap().written.clear();
+    clock.ring_after(SECOND);
+    for _ in 0..4 {
+        control.finish(&[control.next().0], || Ok(()));
+    }
+    bench.driver.wait(0);
+    assert_eq!(bench.driver.contents(status), [OK]);
+    let mut expected = sectors;
+    Cipher::new(&key).encrypt(0, &mut expected);
+    let written = std::mem::take(&mut control.shared.state.lock().unwrap().written);
+    assert!(written.concat() == expected.as_flattened());
 }
 
 #[test]
