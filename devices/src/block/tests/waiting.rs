@@ -8,14 +8,18 @@ use std::time::Duration;
 use virtio_bindings::virtio_blk::VIRTIO_BLK_T_FLUSH;
 use volume::cipher::Cipher;
 use volume::cipher::key::Key;
+use volume::entry::State;
 
 use super::faulty_disk::{Host, PAGE};
 use super::held_disk::held_disk;
+use super::volumes::{SECTORS, Snapshot, Volume};
 use super::*;
 use crate::block::id::DiskId;
 use crate::block::joint_flush_disk::JointFlushDisk;
+use crate::block::mapped_disk::{MappedDisk, Mapping};
 use crate::block::open::encrypted;
 use crate::clock::fake::FakeClock;
+use crate::rate_limit::{Limit, Limits};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -225,6 +229,46 @@ fn what_waits_goes_on_waiting_through_a_pause() {
     let mut bytes = [0; PAGE];
     disk.file.read_exact_at(&mut bytes, 4096).unwrap();
     assert_eq!(bytes, [7; PAGE]);
+}
+
+/// What a limit held back is let through by a pause, and may wait in its turn.
+#[test]
+fn a_limit_does_not_have_a_pause_fail_what_waits() {
+    let volume = Volume::new(State::Absent);
+    let host = Host::new(volume.file("data"));
+    let (snapshot, socket) = Snapshot::of(&volume);
+    let mapping = Mapping {
+        map: volume.file("map"),
+        freezes: Vec::new(),
+        loader: Some(socket),
+    };
+    let inner = Box::new(JointFlushDisk::new(host.disk()));
+    let disk = MappedDisk::new(inner, volume.file("data"), mapping).unwrap();
+    let (mut bench, _clock) = patient(vec![Box::new(disk)]);
+    let (status, _) = bench.begin_read(0);
+    assert_eq!(snapshot.urgent(), 0);
+    snapshot.bring(0);
+    assert_eq!(bench.end(status), OK);
+    host.fail(Some(libc::ENOSPC));
+    let data = bench.driver.readable(&[7; PAGE]);
+    bench.add(VIRTIO_BLK_T_OUT, 0, &[data]);
+    bench.driver.kick(0);
+    while bench.handle.waits().operations() == 0 {
+        std::thread::yield_now();
+    }
+    let limit = Limit::per_second(1).unwrap().with_burst(1).unwrap();
+    let limits = Limits::new(Some(limit), None);
+    bench.handle.limiter().set_at(limits, 1);
+    for block in [3, 4] {
+        let data = bench.driver.writable(512);
+        bench.add(VIRTIO_BLK_T_IN, block * SECTORS, &[data]);
+    }
+    bench.driver.kick(0);
+    // In the turn in which the other is held back.
+    assert_eq!(snapshot.urgent(), 3);
+    bench.driver.transport.pause().unwrap();
+    assert!(bench.driver.used(0).is_none());
+    assert_eq!(bench.handle.waits().operations(), 1);
 }
 
 #[test]
