@@ -71,7 +71,7 @@ impl JointFlushDisk {
 }
 
 /// The same outcome, for somebody else.
-fn same(result: &io::Result<()>) -> io::Result<()> {
+pub(super) fn same(result: &io::Result<()>) -> io::Result<()> {
     let Err(error) = result else {
         return Ok(());
     };

@@ -41,6 +41,7 @@ use volume::size::VolumeSize;
 
 use super::capacity::Capacity;
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
+use super::joint_flush_disk::same;
 use super::loader::NotLoaded;
 use super::loading::{Loading, MOST_UNSETTLED};
 use super::own_flush::OwnFlush;
@@ -213,10 +214,15 @@ impl MappedDisk {
             let result = Ok(());
             return self.done.push(Completion { slot, data, result });
         }
-        let begins = match self.failed.is_empty() {
-            true => self.prepare(slot, &operation),
+        let begins = match self.failed.first() {
+            None => self.prepare(slot, &operation),
+            // The kernel would let it pass, and the driver does not know yet.
+            Some(failed) if operation.kind == OperationKind::Flush => {
+                let (data, result) = (operation.data, same(&failed.result));
+                return self.failed.push(Completion { slot, data, result });
+            }
             // What comes now might be lost with what is absent again soon.
-            false => Ok(false),
+            Some(_) => Ok(false),
         };
         match begins {
             Ok(true) => self.hand_on(slot, operation),

@@ -17,7 +17,8 @@ use volume::BLOCK;
 use volume::entry::State;
 use volume::fetch::{self, Answer, Request, Wish};
 use volume::freeze::{self, Plan, Purpose};
-use volume::map::BlockMap;
+use volume::map::{self, BlockMap};
+use volume::size::VolumeSize;
 
 use super::faulty_disk::{Host, PAGE};
 use super::held_disk::held_disk;
@@ -455,4 +456,40 @@ fn a_flush_that_fails_fails_those_that_came_since_it_began() {
     }
     let done = second.map(|status| bench.driver.contents(status)[0]);
     assert_eq!(done, [OK; 3]);
+}
+
+/// The driver has not heard of the first when it asks for the second, which the
+/// kernel would let pass.
+#[test]
+fn a_flush_that_comes_before_the_driver_knows_of_a_failure_fails_as_well() {
+    let (disks, control) = held_disk(8);
+    let inner = Box::new(JointFlushDisk::new(disks.into_iter().next().unwrap()));
+    let [data, map_file] = [(); 2].map(|()| tempfile::tempfile().unwrap());
+    let id = "vol-00000000000000001".parse().unwrap();
+    let size = VolumeSize::new(inner.info().capacity).unwrap();
+    map::create(&map_file, id, size, State::Zero).unwrap();
+    let mapping = Mapping {
+        map: map_file,
+        freezes: Vec::new(),
+        loader: None,
+    };
+    let mut disk = MappedDisk::new(inner, data, mapping).unwrap();
+    let nothing = || Buffers::new(Ram::new(GuestMemoryMmap::new()));
+    let read = Operation {
+        kind: OperationKind::Read,
+        offset: 0,
+        len: 0,
+        data: nothing(),
+    };
+    disk.submit(0, read);
+    disk.submit(1, Operation::flush(nothing()));
+    control.finish(&[1], || Err(io::Error::from_raw_os_error(libc::EIO)));
+    assert!(disk.next_completion().is_none(), "something is in flight");
+    disk.submit(2, Operation::flush(nothing()));
+    control.finish(&[0], || Ok(()));
+    let mut outcomes = [None; 3];
+    while let Some(done) = disk.next_completion() {
+        outcomes[done.slot] = Some(done.result.is_ok());
+    }
+    assert_eq!(outcomes, [Some(true), Some(false), Some(false)]);
 }
