@@ -137,16 +137,22 @@ impl Deference {
     }
 }
 
-/// Has the calling thread defer to whoever runs where it is woken, or not.
+/// Has the calling thread defer to whoever runs where it is woken, or not. One
+/// that somebody gave another policy, such as a real-time one beside vCPUs that
+/// have it, keeps that.
 ///
 /// # Errors
 /// The kernel refuses: the thread goes on as it was.
-#[allow(unsafe_code)] // No crate in use wraps this system call.
+#[allow(unsafe_code)] // No crate in use wraps these system calls.
 pub(super) fn defer(yes: bool) -> io::Result<()> {
-    let policy = match yes {
-        true => libc::SCHED_BATCH,
-        false => libc::SCHED_OTHER,
+    let (before, policy) = match yes {
+        true => (libc::SCHED_OTHER, libc::SCHED_BATCH),
+        false => (libc::SCHED_BATCH, libc::SCHED_OTHER),
     };
+    // SAFETY: it has no effect. 0 is the calling thread.
+    if unsafe { libc::sched_getscheduler(0) } != before {
+        return Ok(());
+    }
     let parameter = libc::sched_param { sched_priority: 0 };
     // SAFETY: the kernel only reads the parameter. 0 is the calling thread.
     match unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) } {
@@ -262,22 +268,40 @@ mod tests {
         assert_eq!(deference.wakes, 0);
     }
 
+    /// The calling thread's.
+    fn policy() -> i32 {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        // proc_pid_stat(5): policy is the 41st field, state the third.
+        fields
+            .split(' ')
+            .nth(41 - 3)
+            .unwrap()
+            .parse::<i32>()
+            .unwrap()
+    }
+
     #[test]
     fn the_kernel_is_told() {
-        let policy = || {
-            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-            let (_, fields) = stat.rsplit_once(") ").unwrap();
-            // proc_pid_stat(5): policy is the 41st field, state the third.
-            fields
-                .split(' ')
-                .nth(41 - 3)
-                .unwrap()
-                .parse::<i32>()
-                .unwrap()
-        };
         defer(true).unwrap();
         assert_eq!(policy(), libc::SCHED_BATCH);
         defer(false).unwrap();
         assert_eq!(policy(), libc::SCHED_OTHER);
+    }
+
+    #[test]
+    #[allow(unsafe_code)]
+    fn a_policy_that_somebody_chose_stays() {
+        let chosen = || {
+            let parameter = libc::sched_param { sched_priority: 0 };
+            // SAFETY: as in `defer`. Anybody may have this one.
+            unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameter) };
+            [true, false].map(|yes| {
+                defer(yes).unwrap();
+                policy()
+            })
+        };
+        let policies = std::thread::spawn(chosen).join().unwrap();
+        assert_eq!(policies, [libc::SCHED_IDLE; 2]);
     }
 }
