@@ -15,7 +15,7 @@ use rustix::fs::fdatasync;
 
 use crate::error::Error;
 
-use super::directory::Volume;
+use super::directory::{Listed, Volume, Volumes};
 use super::freezes::{PendingCopy, pending};
 use super::name::VolumeName;
 use super::new_volume::is_being_made;
@@ -39,34 +39,7 @@ impl Volume {
     /// # Errors
     /// They cannot be looked at.
     pub fn needed_copies(&self) -> Result<Vec<NeededCopy>, Error> {
-        let unread = |error: io::Error| self.refused("cannot be looked at").because(error);
-        let pending: Vec<PendingCopy> = pending(self.directory()).map_err(unread)?;
-        if pending.is_empty() {
-            return Ok(Vec::new());
-        }
-        let volumes = self.volumes();
-        // Nobody gives or takes a name meanwhile.
-        let _names = volumes.lock().map_err(unread)?;
-        let all = volumes.all()?;
-        let mut needed = Vec::new();
-        for pending in pending {
-            let is_it = |volume: &&Volume| volume.record().id == pending.id;
-            let found = all.iter().filter_map(|(_, volume)| volume.as_ref().ok());
-            let volume = found.into_iter().find(is_it).cloned();
-            let is_needed = match &volume {
-                // One that cannot be looked at may need it.
-                Some(copy) => !copy.is_filled_durably().unwrap_or(false),
-                None => {
-                    is_being_made(volumes.root(), pending.id)
-                        || all.iter().any(|(_, volume)| volume.is_err())
-                }
-            };
-            match is_needed {
-                true => needed.push(NeededCopy { pending, volume }),
-                false => pending.remove(),
-            }
-        }
-        Ok(needed)
+        needed_copies(&self.volumes(), self.name())
     }
 
     /// Refuses a volume that has as many copies to be filled as it can have.
@@ -81,24 +54,6 @@ impl Volume {
         Err(self
             .refused(&format!(
                 "has {MOST} copies already that are not filled yet"
-            ))
-            .remedy(remedy(&copies)))
-    }
-
-    /// Refuses to lose what copies of this volume need.
-    ///
-    /// # Errors
-    /// They need it.
-    pub(super) fn expect_no_copies(&self) -> Result<(), Error> {
-        let copies = self.needed_copies()?;
-        if copies.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<String> = copies.iter().map(NeededCopy::name).collect();
-        Err(self
-            .refused(&format!(
-                "is needed until its copies are filled: {}",
-                names.join(", ")
             ))
             .remedy(remedy(&copies)))
     }
@@ -160,6 +115,57 @@ impl Volume {
         let synced = File::open(self.map()).and_then(|map| Ok(fdatasync(map)?));
         Ok(synced.is_ok())
     }
+}
+
+/// As [`Volume::needed_copies`], also of a volume that is damaged.
+fn needed_copies(volumes: &Volumes, name: &VolumeName) -> Result<Vec<NeededCopy>, Error> {
+    let unread = |error: io::Error| refused(name, "cannot be looked at").because(error);
+    let pending: Vec<PendingCopy> = pending(&volumes.directory(name)).map_err(unread)?;
+    if pending.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Nobody gives or takes a name meanwhile.
+    let _names = volumes.lock().map_err(unread)?;
+    let all = volumes.all()?;
+    let mut needed = Vec::new();
+    for pending in pending {
+        let is_it = |volume: &&Volume| volume.record().id == pending.id;
+        let found = all.iter().filter_map(|(_, volume)| volume.as_ref().ok());
+        let volume = found.into_iter().find(is_it).cloned();
+        let may_be_it = |(other, volume): &Listed| volume.is_err() && other != name;
+        let is_needed = match &volume {
+            // One that cannot be looked at may need it.
+            Some(copy) => !copy.is_filled_durably().unwrap_or(false),
+            None => is_being_made(volumes.root(), pending.id) || all.iter().any(may_be_it),
+        };
+        match is_needed {
+            true => needed.push(NeededCopy { pending, volume }),
+            false => pending.remove(),
+        }
+    }
+    Ok(needed)
+}
+
+/// Refuses to lose what copies of the volume called `name`, which may be damaged,
+/// need.
+///
+/// # Errors
+/// They need it.
+pub(super) fn expect_no_copies(volumes: &Volumes, name: &VolumeName) -> Result<(), Error> {
+    let copies = needed_copies(volumes, name)?;
+    if copies.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = copies.iter().map(NeededCopy::name).collect();
+    let why = format!(
+        "is needed until its copies are filled: {}",
+        names.join(", ")
+    );
+    Err(refused(name, &why).remedy(remedy(&copies)))
+}
+
+fn refused(name: &VolumeName, why: &str) -> Error {
+    Error::configuration(format!("volume '{name}' {why}"))
 }
 
 impl NeededCopy {

@@ -12,6 +12,7 @@ use crate::durable;
 use crate::error::Error;
 
 use super::claim::{Unclaimed, claim};
+use super::copies::expect_no_copies;
 use super::directory::{GONE, Volumes};
 use super::freezes::{PendingSnapshot, pending};
 use super::name::VolumeName;
@@ -54,9 +55,8 @@ pub fn delete(volumes: &Volumes, selector: &Selector) -> Result<(), Error> {
             "waiting until it is, or plinth snapshot delete {snapshot}"
         )));
     }
-    if let Ok(volume) = &known {
-        volume.expect_no_copies()?;
-    }
+    // A copy outlives a source whose record is damaged: what it kept is not.
+    expect_no_copies(volumes, &name)?;
     let gone = remove_name(volumes, &name).map_err(failed)?;
     if let Ok(volume) = &known {
         // Who looks at it next does it else.

@@ -106,6 +106,31 @@ fn a_volume_stays_until_its_copies_are_filled() {
 }
 
 #[test]
+fn a_damaged_volume_stays_as_well_until_its_copies_are_filled() {
+    let f = Fixture::new();
+    let source = source(&f, [1; 4]);
+    copied(&f, &source);
+    let record = source.directory().join("volume.json");
+    let whole = fs::read(&record).unwrap();
+    fs::write(&record, "{").unwrap();
+    let refused = report(delete(&f.volumes, &"root".parse().unwrap()));
+    assert!(
+        refused.contains("its copies are filled: 'copy'"),
+        "{refused}"
+    );
+    fs::write(&record, whole).unwrap();
+    assert_eq!(source.needed_copies().unwrap().len(), 1);
+    // What is left of a copy that is gone does not keep it.
+    let name = "gone".parse().unwrap();
+    copy_later(&f.volumes, &source, name, freeze_at_rest).unwrap();
+    fs::write(&record, "{").unwrap();
+    for name in ["gone", "copy", "root"] {
+        delete(&f.volumes, &name.parse().unwrap()).unwrap();
+    }
+    assert!(f.entries().is_empty());
+}
+
+#[test]
 fn a_copy_that_is_deleted_needs_nothing() {
     let f = Fixture::new();
     let source = source(&f, [1; 4]);
