@@ -38,6 +38,7 @@ use super::worker::BlockWorker;
 use crate::clock::{AlarmClock, Timer};
 use crate::rate_limit::Limiter;
 use crate::reactor::{ReactorError, ReactorHandle};
+use crate::thread;
 use crate::virtio::crew::Crew;
 use crate::virtio::device::{Activation, DeviceInfo, StartError, VirtioDevice, read_config_from};
 use crate::virtio::last_act::LastAct;
@@ -309,8 +310,18 @@ impl VirtioDevice for Block {
     }
 
     fn reset(&mut self) {
-        if let State::Stopped(disks) = &mut *lock(&self.state) {
-            disks.iter_mut().for_each(RestingDisk::forget_waiting);
+        let mut state = lock(&self.state);
+        let State::Stopped(disks) = &mut *state else {
+            return;
+        };
+        let outcomes = disks.iter_mut().map(RestingDisk::forget_waiting);
+        if outcomes.filter(|forgotten| !forgotten).count() > 0 {
+            let disks = std::mem::replace(&mut *state, State::Lost);
+            // As one with a worker that is stuck. That it is closed takes time, too.
+            let closed = thread::builder("disk-end").spawn(move || drop(disks));
+            if let Err(error) = closed {
+                log::error!("disk {}: it cannot be closed: {error}", self.handle.id());
+            }
         }
     }
 

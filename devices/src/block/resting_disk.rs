@@ -29,7 +29,11 @@ impl From<Box<dyn Disk>> for RestingDisk {
 impl RestingDisk {
     /// Has the disk fail what waits, or do it after all, and gives the outcomes.
     pub(super) fn finish_waiting(&mut self) -> Vec<Completion> {
-        let deadline = Instant::now() + STOP_PATIENCE;
+        self.finish_within(STOP_PATIENCE)
+    }
+
+    fn finish_within(&mut self, patience: Duration) -> Vec<Completion> {
+        let deadline = Instant::now() + patience;
         let count = self.waiting.as_ref().map_or(0, Slots::occupied);
         let mut done = Vec::with_capacity(count);
         loop {
@@ -48,9 +52,51 @@ impl RestingDisk {
         }
     }
 
-    /// The driver is gone: nothing is to be answered.
-    pub(super) fn forget_waiting(&mut self) {
-        self.finish_waiting();
+    /// The driver is gone: nothing is to be answered. Returns whether nothing is
+    /// in flight any more; else the disk is not to be used again, since its slots
+    /// and their driver's memory are.
+    pub(super) fn forget_waiting(&mut self) -> bool {
+        self.forget_within(STOP_PATIENCE)
+    }
+
+    fn forget_within(&mut self, patience: Duration) -> bool {
+        let done = self.finish_within(patience).len();
+        if self
+            .waiting
+            .as_ref()
+            .is_some_and(|slots| done < slots.occupied())
+        {
+            return false;
+        }
         self.waiting = None;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::disk::Operation;
+    use crate::block::tests::held_disk::held_disk;
+    use crate::memory::Ram;
+    use crate::virtio::buffers::Buffers;
+    use vm_memory::GuestMemoryMmap;
+
+    #[test]
+    fn a_disk_that_does_not_finish_is_not_used_again() {
+        let ram = Ram::new(GuestMemoryMmap::new());
+        let (disks, control) = held_disk(1);
+        let mut disk = disks.into_iter().next().unwrap();
+        let mut slots = Slots::new(1, &ram);
+        slots.occupy();
+        disk.submit(0, Operation::flush(Buffers::new(ram)));
+        let waiting = Some(slots);
+        let mut resting = RestingDisk { disk, waiting };
+        let moment = Duration::from_millis(1);
+        assert!(!resting.forget_within(moment));
+        assert!(resting.waiting.is_some(), "the slot is in use");
+        control.finish(&[0], || Ok(()));
+        assert!(resting.forget_within(moment));
+        assert!(resting.waiting.is_none());
     }
 }

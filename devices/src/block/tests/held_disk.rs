@@ -17,13 +17,13 @@ use crate::block::open::Disks;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The disk's end that a test holds.
-pub(super) struct Control {
+pub(in crate::block) struct Control {
     pub(super) shared: Arc<Shared>,
     /// Operations, as they arrive.
     pub(super) arrivals: mpsc::Receiver<(Slot, OperationKind, u64)>,
 }
 
-pub(super) struct Shared {
+pub(in crate::block) struct Shared {
     pub(super) state: Mutex<State>,
     ready: EventFd,
     /// Names a descriptor that is not open instead of `ready`.
@@ -31,7 +31,7 @@ pub(super) struct Shared {
 }
 
 #[derive(Default)]
-pub(super) struct State {
+pub(in crate::block) struct State {
     pub(super) held: BTreeMap<Slot, Operation>,
     done: Vec<Completion>,
     /// What was written, as it was when it was finished.
@@ -46,7 +46,7 @@ struct HeldDisk {
 }
 
 /// A disk that takes `depth` operations, and its other end.
-pub(super) fn held_disk(depth: usize) -> (Disks, Control) {
+pub(in crate::block) fn held_disk(depth: usize) -> (Disks, Control) {
     let shared = Arc::new(Shared {
         state: Mutex::default(),
         ready: EventFd::new(0).unwrap(),
@@ -79,7 +79,7 @@ impl Control {
 
     /// Finishes those in `slots`. A read brings the numbers of its sectors, each
     /// over and over, as far as it fits a byte.
-    pub(super) fn finish(&self, slots: &[Slot], result: fn() -> io::Result<()>) {
+    pub(in crate::block) fn finish(&self, slots: &[Slot], result: fn() -> io::Result<()>) {
         let mut state = self.shared.state.lock().unwrap();
         for slot in slots {
             let mut operation = state.held.remove(slot).unwrap();

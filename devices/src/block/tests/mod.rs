@@ -7,7 +7,7 @@ mod direct;
 mod encrypted;
 mod faults;
 mod faulty_disk;
-mod held_disk;
+pub(super) mod held_disk;
 mod hostile;
 mod limits;
 mod order;
