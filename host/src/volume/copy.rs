@@ -163,9 +163,10 @@ pub(super) fn copy_later(
     let made = source
         .plan_freeze(new.record().id, &plan)
         .and_then(|pending| {
+            let ground = pending.open_ground(source)?;
             freeze(source, &pending)?;
             // Before anybody can write to the copy, and rely on it.
-            pending.make_durable(source)?;
+            pending.make_durable(source, &ground)?;
             expect_size(source, &pending)
         })
         .and_then(|()| new.finish());

@@ -246,25 +246,30 @@ impl<I: FreezeId> Pending<I> {
         }
     }
 
-    /// Makes durable what it has, and what `volume` holds: a copy may rely on it
-    /// from then on.
+    /// Opens what a copy relies on: what `volume` holds, and what this has. Before
+    /// its moment: of what the kernel cannot write it tells who has the file open
+    /// then, and not surely who opens it later (fsync(2)).
+    ///
+    /// # Errors
+    /// A file cannot be opened.
+    pub fn open_ground(&self, volume: &Volume) -> Result<[File; 4], Error> {
+        let open = || {
+            let files = self.open()?;
+            let [data, map] = [volume.data(), volume.map()].map(File::open);
+            Ok([data?, map?, files.kept, files.freeze])
+        };
+        open().map_err(|error| undurable(volume, error))
+    }
+
+    /// Makes durable its [ground](Self::open_ground): a copy may rely on it from
+    /// then on.
     ///
     /// # Errors
     /// Something may not be durable.
-    pub fn make_durable(&self, volume: &Volume) -> Result<(), Error> {
-        let synchronize = || {
-            let files = self.open()?;
-            for file in [File::open(volume.data())?, File::open(volume.map())?] {
-                file.sync_all()?;
-            }
-            files.kept.sync_all()?;
-            files.freeze.sync_all()?;
-            durable::synchronize(&self.directory)
-        };
-        synchronize().map_err(|error| {
-            let what = format!("volume '{}' cannot be made durable", volume.name());
-            Error::host(what).because(error)
-        })
+    pub fn make_durable(&self, volume: &Volume, ground: &[File; 4]) -> Result<(), Error> {
+        let synced = ground.iter().try_for_each(File::sync_all);
+        let named = synced.and_then(|()| durable::synchronize(&self.directory));
+        named.map_err(|error| undurable(volume, error))
     }
 
     /// Where its state is.
@@ -280,6 +285,11 @@ impl<I: FreezeId> Pending<I> {
     fn kept(&self) -> PathBuf {
         self.directory.join(format!("{KEPT}{}", self.id))
     }
+}
+
+fn undurable(volume: &Volume, error: io::Error) -> Error {
+    let what = format!("volume '{}' cannot be made durable", volume.name());
+    Error::host(what).because(error)
 }
 
 fn create(path: &Path) -> io::Result<File> {
