@@ -11,7 +11,10 @@
 //! to be lost, as it does of any disk.
 //!
 //! Flushes that come while one is under way begin together when it is done.
-//! Each queue of a disk has this for itself.
+//!
+//! Each queue of a disk has this for itself. Queues of one disk share an open
+//! file, to which Linux tells of an error once: of two that flush at the same
+//! time, one may not hear of it. Volumes have one queue.
 
 use std::io;
 use std::os::fd::RawFd;

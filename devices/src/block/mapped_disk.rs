@@ -51,10 +51,6 @@ use crate::virtio::device::STOP_PATIENCE;
 /// each volume), and as many copies.
 pub const MOST_FREEZES: usize = 10;
 
-/// Copies of blocks that freezes keep, or blocks that are cleared one by one, in
-/// one turn of the worker: others want its thread, too.
-const COPIES: usize = 1;
-
 /// What waits for a block when the disk is to come to rest is given up so long
 /// before it would count as stuck.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
@@ -136,8 +132,9 @@ pub(super) struct MappedDisk {
     loading: Loading,
     /// Operations that wait, for blocks or for their turn, the oldest first.
     waiting: VecDeque<(Slot, Operation)>,
-    /// How many [`COPIES`] are left in this turn.
-    copies: usize,
+    /// Whether there is time in this turn of the worker for a block that freezes
+    /// keep, or that is cleared by itself: others want its thread, too.
+    has_time: bool,
     /// Something waits for the next turn, and `again` brings that about.
     put_off: bool,
     again: EventFd,
@@ -191,7 +188,7 @@ impl MappedDisk {
             map: Some(map),
             freezes,
             waiting: VecDeque::with_capacity(depth),
-            copies: COPIES,
+            has_time: true,
             put_off: false,
             again,
             in_flight: 0,
@@ -267,18 +264,16 @@ impl MappedDisk {
         self.touch(blocks, operation.kind == OperationKind::Write)
     }
 
-    /// Takes the time for another block, of which each freeze has a copy, if there
-    /// is some in this turn. If not, what asks is tried again in the next.
-    fn has_time(&mut self) -> bool {
-        if self.copies == 0 {
+    /// Takes the time for another block, if there is some in this turn. If not,
+    /// what asks is tried again in the next.
+    fn take_time(&mut self) -> bool {
+        let taken = std::mem::take(&mut self.has_time);
+        if !taken {
             self.put_off = true;
             // It is readable at any rate if it is full.
             let _ = self.again.write(1);
-            return false;
         }
-        let copies = self.freezes.len().max(1);
-        self.copies = self.copies.saturating_sub(copies);
-        true
+        taken
     }
 
     /// Has the map follow a disk that has grown, so that it reaches to `end`.
@@ -342,7 +337,7 @@ impl MappedDisk {
         for block in blocks {
             let entry = self.map().get(block)?;
             if entry.generation < generation || data && entry.state != State::Present {
-                if !self.freezes.is_empty() && !self.has_time() {
+                if !self.freezes.is_empty() && !self.take_time() {
                     all = false;
                     break;
                 }
@@ -372,7 +367,7 @@ impl MappedDisk {
             let absent = self.map().get(block)?.state == State::Absent;
             // Whoever loads it may be writing to it.
             if absent && !self.loading.is_asked(block) {
-                if !self.has_time() {
+                if !self.take_time() {
                     return Ok(false);
                 }
                 self.keep(&[block])?;
@@ -406,7 +401,7 @@ impl MappedDisk {
                 // Its leaf is known, so this cannot fail.
                 let _ = self.map().loaded(answer.block);
             } else if absent {
-                self.give_up(|waits| blocks_of(waits).contains(&answer.block));
+                self.give_up(|waits| waits.len > 0 && blocks_of(waits).contains(&answer.block));
             }
         }
         if self.loading.has_broken_off() || changed {
@@ -576,7 +571,7 @@ impl Disk for MappedDisk {
     }
 
     fn start(&mut self) {
-        self.copies = COPIES;
+        self.has_time = true;
         if std::mem::take(&mut self.put_off) {
             self.retry();
         }

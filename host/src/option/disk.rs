@@ -74,7 +74,7 @@ pub(super) fn on_error(what: Option<&str>) -> Result<OnError, Invalid> {
         None | Some("report") => Ok(OnError::Report),
         Some("wait") => Ok(OnError::Wait),
         Some(other) => Err(Invalid::new(format!(
-            "on-error={other} is not known: the guest gets a report, or it has to wait"
+            "on-error={other} is not known: it is report, or wait"
         ))),
     }
 }
