@@ -153,12 +153,7 @@ pub(crate) fn power(cycles: u32, seed: u64) -> Result<()> {
 
 /// Builds the worker and what it works with.
 fn worker() -> Result<PathBuf> {
-    let programs = ["build", "--quiet", "--workspace", "--bins"];
-    let status = workspace::cargo(programs)
-        .status()
-        .context("running cargo")?;
-    ensure!(status.success(), "building the programs under test failed");
-    Ok(workspace::build("plinth")?.with_file_name("crash-work"))
+    Ok(workspace::build_programs()?.join("crash-work"))
 }
 
 /// What all cycles share.

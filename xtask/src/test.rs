@@ -85,16 +85,12 @@ impl Test {
         guest_images::fio(&cache)?;
         packages::ensure(&[&packages::GUEST_TESTS])?;
         // Tests start the workspace's programs and examples.
-        let programs = ["build", "--quiet", "--workspace", "--bins", "--examples"];
-        let status = workspace::cargo(programs)
-            .status()
-            .context("running cargo")?;
-        ensure!(status.success(), "building the programs under test failed");
+        let programs = workspace::build_programs()?;
 
         self.outer_machine_tests(tally)?;
         if self.filter.is_none() {
             println!("     Measuring rate limits in a deterministic machine");
-            let measured = limits::are_exact(workspace::build("plinth")?);
+            let measured = limits::are_exact(programs.join("plinth"));
             tally.step("limits", measured.err().map(|error| format!("{error:#}")));
         }
         if self.filter.is_none() {

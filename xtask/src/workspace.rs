@@ -45,6 +45,17 @@ pub(crate) fn build(package: &str) -> Result<PathBuf> {
         .join(package))
 }
 
+/// Builds all programs and examples of the workspace, for whoever needs several:
+/// built by themselves, each would have its dependencies built anew, with other
+/// features. Returns their directory.
+pub(crate) fn build_programs() -> Result<PathBuf> {
+    let status = cargo(["build", "--quiet", "--workspace", "--bins", "--examples"])
+        .status()
+        .context("running cargo")?;
+    ensure!(status.success(), "building the programs under test failed");
+    Ok(target_dir()?.join("x86_64-unknown-linux-gnu/debug"))
+}
+
 /// Builds `package` as a release; returns the path of its binary `name`.
 pub(crate) fn build_release(package: &str, name: &str) -> Result<PathBuf> {
     let status = cargo(["build", "--quiet", "--release", "--package", package])
