@@ -31,8 +31,8 @@ use crate::virtio::queue::{Queue, QueueFault};
 /// Requests begun in one wake, so that other workers get their turn.
 const BATCH: u32 = 256;
 
-/// And how long one lasts, but for the requests at hand at first and at last: who
-/// wants the disk to come to rest waits for it.
+/// And how long one lasts, but for the requests at hand at last: who wants the
+/// disk to come to rest waits for it.
 const LONGEST: Nanos = 1_000_000;
 
 const KICK: Token = 0;
@@ -134,7 +134,8 @@ impl BlockWorker {
             }
             // Most turns are over before.
             let now = clock::now();
-            if now.saturating_sub(*began.get_or_insert(now)) > LONGEST {
+            let began = *began.get_or_insert(self.accepting.unwrap_or(now));
+            if now.saturating_sub(began) > LONGEST {
                 self.queue.kick_again();
                 return Ok(());
             }
