@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::BLOCK;
 use crate::entry::Entry;
-use crate::freeze::{self, Digest, FreezeError, Header, Moment, Parts, Plan, Share, Stage};
+use crate::freeze::{self, Digest, FreezeError, Moment, Parts, Plan, Share, Stage};
 use crate::leaf::{Leaf, position};
 use crate::map;
 
@@ -55,7 +55,7 @@ impl FrozenView {
     /// # Errors
     /// The freeze cannot be read, or its moment has not come, or it is over.
     pub fn open(map: File, data: File, freeze: File, kept: File) -> Result<Self, FreezeError> {
-        let header = Header::read(&freeze)?;
+        let header = freeze::header(&freeze)?;
         let (Stage::Begun, Some(moment)) = (header.stage, header.moment) else {
             return Err(FreezeError::Stage(header.stage));
         };

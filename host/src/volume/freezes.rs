@@ -164,7 +164,7 @@ impl<I: FreezeId> Pending<I> {
             header: None,
         };
         let header = File::open(pending.freeze()).ok();
-        let header = header.and_then(|file| Header::read(&file).ok());
+        let header = header.and_then(|file| freeze::header(&file).ok());
         pending.header = header.filter(|header| header.plan.purpose == id.into());
         pending
     }

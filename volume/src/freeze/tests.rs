@@ -1,4 +1,5 @@
 use super::*;
+use crate::entry::Generation;
 use crate::map;
 
 /// A volume of two blocks that count as data, and are holes; frozen for a copy,
@@ -120,28 +121,17 @@ fn what_was_kept_for_a_copy_must_be_all_there() {
 }
 
 #[test]
-fn a_header_of_the_first_version_is_a_snapshot_s() {
-    let volume = frozen(snapshot());
-    let header = Header::read(&volume.freeze.file).unwrap();
-    let mut bytes = header.encode();
-    bytes[8] = 1;
-    let sum = checksum(&bytes);
-    bytes[SIZE - 4..].copy_from_slice(&sum.to_le_bytes());
-    assert_eq!(Header::decode(&bytes), Some(header));
-}
-
-#[test]
 fn a_freeze_keeps_from_its_moment_on_and_is_begun_when_it_is_saved() {
     let (mut volume, unsaved) = just_frozen(snapshot());
     let file = volume.freeze.file.try_clone().unwrap();
-    assert_eq!(Header::read(&file).unwrap().stage, Stage::Planned);
+    assert_eq!(super::header(&file).unwrap().stage, Stage::Planned);
     // Its leaf is not in the file, and changes.
     assert!(volume.before_change(0).unwrap());
     assert!(volume.is_kept(0));
     volume.map.touch(1).unwrap();
     assert!(saved_leaf(&file, id(1), 0).unwrap().is_none());
     unsaved.save().unwrap();
-    assert_eq!(Header::read(&file).unwrap().stage, Stage::Begun);
+    assert_eq!(super::header(&file).unwrap().stage, Stage::Begun);
     let leaf = saved_leaf(&file, id(1), 0).unwrap().unwrap();
     let generations = [0, 1].map(|block| leaf.get(block).generation);
     assert_eq!(generations, [Generation::FIRST, Generation::default()]);

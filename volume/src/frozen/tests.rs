@@ -258,7 +258,7 @@ fn a_freeze_that_cannot_keep_a_block_is_broken_and_the_write_goes_on() {
         "no wrong block is given"
     );
     assert!(matches!(
-        Header::read(&volume.file("freeze-1")).unwrap().stage,
+        freeze::header(&volume.file("freeze-1")).unwrap().stage,
         Stage::Broken
     ));
 }
@@ -291,7 +291,7 @@ fn a_freeze_of_another_volume_or_damaged_is_refused() {
         let mut byte = [0];
         file.read_exact_at(&mut byte, at).unwrap();
         file.write_all_at(&[!byte[0]], at).unwrap();
-        assert!(matches!(Header::read(&file), Err(FreezeError::Damaged)));
+        assert!(matches!(freeze::header(&file), Err(FreezeError::Damaged)));
         file.write_all_at(&byte, at).unwrap();
     }
 }
