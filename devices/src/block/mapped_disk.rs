@@ -311,17 +311,17 @@ impl MappedDisk {
 
     fn load(&mut self, block: u32, urgent: bool) -> io::Result<()> {
         self.loading.can_ask()?;
-        self.keep(&[block])?;
+        self.keep(block)?;
         self.loading.ask(block, urgent);
         Ok(())
     }
 
-    /// Has freezes keep `blocks`, which are about to change.
-    fn keep(&mut self, blocks: &[u32]) -> io::Result<()> {
+    /// Has freezes keep `block`, which is about to change.
+    fn keep(&mut self, block: u32) -> io::Result<()> {
         let map = self.map.as_mut().expect("it is taken when the disk goes");
         let mut at = 0;
         while let Some(freeze) = self.freezes.get(at) {
-            match freeze.before_change(blocks, map, &self.data)? {
+            match freeze.before_change(&[block], map, &self.data)? {
                 true => at += 1,
                 false => drop(self.freezes.swap_remove(at)),
             }
@@ -333,25 +333,17 @@ impl MappedDisk {
     /// they may be other than zeroes from then on. Returns whether that is done.
     fn touch(&mut self, blocks: RangeInclusive<u32>, data: bool) -> io::Result<bool> {
         let generation = self.map().header().generation;
-        let (mut changing, mut all) = (Vec::new(), true);
         for block in blocks {
             let entry = self.map().get(block)?;
             if entry.generation < generation || data && entry.state != State::Present {
                 if !self.freezes.is_empty() && !self.take_time() {
-                    all = false;
-                    break;
+                    return Ok(false);
                 }
-                changing.push(block);
+                self.keep(block)?;
+                self.map().touch(block)?;
             }
         }
-        if !changing.is_empty() {
-            // Together: what is kept for a copy is synced.
-            self.keep(&changing)?;
-        }
-        for block in changing {
-            self.map().touch(block)?;
-        }
-        Ok(all)
+        Ok(true)
     }
 
     /// Makes absent blocks that lie wholly in the range zeroes, so that they
@@ -370,7 +362,7 @@ impl MappedDisk {
                 if !self.take_time() {
                     return Ok(false);
                 }
-                self.keep(&[block])?;
+                self.keep(block)?;
                 let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
                 fallocate(&self.data, hole, u64::from(block) * BLOCK, BLOCK)?;
                 self.map().cleared(block)?;

@@ -16,7 +16,7 @@ use vm_memory::GuestMemoryMmap;
 use volume::BLOCK;
 use volume::entry::State;
 use volume::fetch::{self, Answer, Request, Wish};
-use volume::freeze::{self, Plan, Purpose};
+use volume::freeze::Purpose;
 use volume::map::{self, BlockMap};
 use volume::size::VolumeSize;
 
@@ -345,14 +345,8 @@ fn frozen(volume: &Volume) -> Box<dyn Disk> {
     let options = DiskOptions::default();
     let (mut disks, _) = open_volume(volume.file("data"), mapping, options).unwrap();
     let mut disk = disks.remove(0);
-    let plan = Plan {
-        purpose: Purpose::Snapshot("snap-0000000000000000c".parse().unwrap()),
-        volume: "vol-00000000000000001".parse().unwrap(),
-        created: 1,
-        boot: [0; 16],
-        parent: None,
-    };
-    freeze::plan(&volume.file("freeze-c"), &plan).unwrap();
+    let purpose = Purpose::Snapshot("snap-0000000000000000c".parse().unwrap());
+    volume.plan_freeze("c", purpose, None);
     let unsaved = disk.freeze(volume.freeze_files("c")).unwrap();
     unsaved.save().unwrap();
     disk

@@ -15,6 +15,7 @@ use volume::entry::{Entry, Generation, State};
 use volume::fetch::{self, Answer, Request, Wish};
 use volume::freeze::{self, FreezeError, Plan, Purpose, Share};
 use volume::frozen::{Content, FrozenView};
+use volume::id::SnapshotId;
 use volume::map::{self, BlockMap};
 use volume::size::VolumeSize;
 
@@ -51,6 +52,23 @@ impl Volume {
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Makes the files of a freeze whose moment is to come.
+    pub(super) fn plan_freeze(
+        &self,
+        name: &str,
+        purpose: Purpose,
+        parent: Option<(SnapshotId, Generation)>,
+    ) {
+        let plan = Plan {
+            purpose,
+            volume: "vol-00000000000000001".parse().unwrap(),
+            created: 1,
+            boot: [0; 16],
+            parent,
+        };
+        freeze::plan(&self.file(&format!("freeze-{name}")), &plan).unwrap();
     }
 
     pub(super) fn freeze_files(&self, name: &str) -> FreezeFiles {
@@ -376,14 +394,8 @@ fn a_volume_is_frozen_at_rest_and_goes_on() {
         let volume = Volume::new(State::Zero);
         let mut bench = volume.attach(engine, None);
         assert_eq!(bench.write(SECTORS, &[1; 512]), OK);
-        let plan = Plan {
-            purpose: Purpose::Snapshot("snap-0000000000000000a".parse().unwrap()),
-            volume: "vol-00000000000000001".parse().unwrap(),
-            created: 1,
-            boot: [0; 16],
-            parent: None,
-        };
-        freeze::plan(&volume.file("freeze-a"), &plan).unwrap();
+        let purpose = Purpose::Snapshot("snap-0000000000000000a".parse().unwrap());
+        volume.plan_freeze("a", purpose, None);
         let running = bench.handle.freeze(volume.freeze_files("a"));
         assert!(matches!(running, Err(FreezeError::NotAVolume)));
         bench.driver.transport.pause().unwrap();
@@ -406,17 +418,9 @@ fn a_volume_is_frozen_at_rest_and_goes_on() {
 
 /// A freeze of a volume at rest.
 fn freeze(volume: &Volume, bench: &mut Bench) -> FrozenView {
-    let plan = Plan {
-        purpose: Purpose::Snapshot("snap-0000000000000000b".parse().unwrap()),
-        volume: "vol-00000000000000001".parse().unwrap(),
-        created: 1,
-        boot: [0; 16],
-        parent: Some((
-            "snap-0000000000000000a".parse().unwrap(),
-            Generation::ORIGIN,
-        )),
-    };
-    freeze::plan(&volume.file("freeze-b"), &plan).unwrap();
+    let purpose = Purpose::Snapshot("snap-0000000000000000b".parse().unwrap());
+    let parent = "snap-0000000000000000a".parse().unwrap();
+    volume.plan_freeze("b", purpose, Some((parent, Generation::ORIGIN)));
     bench.driver.transport.pause().unwrap();
     let unsaved = bench.handle.freeze(volume.freeze_files("b")).unwrap();
     unsaved.save().unwrap();
@@ -491,14 +495,8 @@ fn a_write_fails_rather_than_that_a_copy_of_the_volume_loses_what_it_overwrites(
         let volume = Volume::new(State::Zero);
         let mut bench = volume.attach(engine, None);
         assert_eq!(bench.write(SECTORS, &[1; 512]), OK);
-        let plan = Plan {
-            purpose: Purpose::Copy("vol-00000000000000002".parse().unwrap()),
-            volume: "vol-00000000000000001".parse().unwrap(),
-            created: 1,
-            boot: [0; 16],
-            parent: None,
-        };
-        freeze::plan(&volume.file("freeze-c"), &plan).unwrap();
+        let purpose = Purpose::Copy("vol-00000000000000002".parse().unwrap());
+        volume.plan_freeze("c", purpose, None);
         bench.driver.transport.pause().unwrap();
         let unsaved = bench.handle.freeze(volume.freeze_files("c")).unwrap();
         unsaved.save().unwrap();
