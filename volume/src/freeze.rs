@@ -445,6 +445,27 @@ impl Freeze {
     }
 }
 
+/// Has each of `freezes` see to it that `block` of `data` can change
+/// ([`Freeze::before_change`]). Those that are not needed any more are dropped.
+///
+/// # Errors
+/// The block must not change.
+pub fn before_change(
+    freezes: &mut Vec<Freeze>,
+    block: u32,
+    map: &mut BlockMap,
+    data: &File,
+) -> io::Result<()> {
+    let mut at = 0;
+    while let Some(freeze) = freezes.get(at) {
+        match freeze.before_change(&[block], map, data)? {
+            true => at += 1,
+            false => drop(freezes.swap_remove(at)),
+        }
+    }
+    Ok(())
+}
+
 /// What a snapshot of `moment` has of a block with entry `frozen` then.
 pub fn share(frozen: Entry, plan: &Plan, moment: &Moment) -> Share {
     let changed = frozen.generation.max(moment.floor);

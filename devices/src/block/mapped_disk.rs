@@ -319,14 +319,7 @@ impl MappedDisk {
     /// Has freezes keep `block`, which is about to change.
     fn keep(&mut self, block: u32) -> io::Result<()> {
         let map = self.map.as_mut().expect("it is taken when the disk goes");
-        let mut at = 0;
-        while let Some(freeze) = self.freezes.get(at) {
-            match freeze.before_change(&[block], map, &self.data)? {
-                true => at += 1,
-                false => drop(self.freezes.swap_remove(at)),
-            }
-        }
-        Ok(())
+        freeze::before_change(&mut self.freezes, block, map, &self.data)
     }
 
     /// Notes that `blocks`, of which none is absent, change now; with `data`

@@ -17,7 +17,7 @@ use rustix::net::{
 };
 use volume::BLOCK;
 use volume::fetch::{self, Answer, Request, Wish};
-use volume::freeze::Freeze;
+use volume::freeze::{self, Freeze};
 use volume::map::BlockMap;
 
 use super::serve;
@@ -196,25 +196,13 @@ impl<'a> Filling<'a> {
                 return Ok(());
             };
             self.rest.start = block + 1;
-            self.keep(block)?;
+            freeze::before_change(&mut self.freezes, block, &mut self.map, self.data)?;
             let request = Request {
                 block,
                 wish: Wish::Load,
             };
             retry_on_intr(|| send(&self.socket, &request.encode(), SendFlags::NOSIGNAL))?;
             self.asked += 1;
-        }
-        Ok(())
-    }
-
-    /// Has freezes keep `block`, which is about to be loaded.
-    fn keep(&mut self, block: u32) -> io::Result<()> {
-        let mut at = 0;
-        while let Some(freeze) = self.freezes.get(at) {
-            match freeze.before_change(&[block], &mut self.map, self.data)? {
-                true => at += 1,
-                false => drop(self.freezes.swap_remove(at)),
-            }
         }
         Ok(())
     }
