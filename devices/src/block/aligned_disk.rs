@@ -7,6 +7,7 @@
 use std::io;
 
 use super::bounced_disk::{BouncedDisk, Passage};
+use super::carrier::Carrier;
 use super::disk::{Disk, DiskInfo, Operation};
 use crate::virtio::buffers::{Buffers, TooShort};
 
@@ -19,7 +20,8 @@ const PIECES: usize = 4;
 /// # Errors
 /// There is no address space for the memory.
 pub(super) fn aligned_disk(inner: Box<dyn Disk>) -> io::Result<Box<dyn Disk>> {
-    Ok(Box::new(BouncedDisk::new(inner, Alignment, PIECES)?))
+    let carrier = Carrier::new(Alignment);
+    Ok(Box::new(BouncedDisk::new(inner, carrier, PIECES)?))
 }
 
 /// The passage of bytes that lie in the wrong place.

@@ -23,6 +23,7 @@ use volume::freeze::{FreezeError, Unsaved};
 
 use super::bounce::{PIECE, Piece, pieces};
 use super::capacity::Capacity;
+use super::carrier::{Carrier, Load, Way};
 use super::disk::{Completion, Disk, DiskInfo, Operation, OperationKind, Slot};
 use super::mapped_disk::FreezeFiles;
 use crate::virtio::buffers::{Buffers, TooShort};
@@ -63,8 +64,8 @@ pub(super) trait Passage: Send {
 
 /// A disk behind a passage.
 pub(super) struct BouncedDisk<P> {
+    carrier: Carrier<P>,
     inner: Box<dyn Disk>,
-    passage: P,
     /// Operations of the guest in flight at a time. Slots of `inner` from there
     /// on are the lanes'.
     depth: usize,
@@ -72,7 +73,7 @@ pub(super) struct BouncedDisk<P> {
     detours: Vec<Option<Detour>>,
     /// Slots of those of which a part waits for memory.
     waiting: VecDeque<Slot>,
-    /// Parts that `inner` works on, by lane.
+    /// Parts under way, by lane.
     parts: Vec<Option<Part>>,
     free: Vec<Lane>,
     /// Wrong from the beginning.
@@ -84,7 +85,7 @@ struct Detour {
     /// What of it has not begun. Its buffers are those of all of it, as far as
     /// they are not with the part that is the last.
     rest: Operation,
-    /// Parts that the disk works on.
+    /// Parts that are being carried, or that the disk works on.
     under_way: usize,
     /// Of the parts that are done.
     result: io::Result<()>,
@@ -94,12 +95,18 @@ struct Detour {
 struct Part {
     /// The operation's slot.
     slot: Slot,
+    /// The guest's buffers are the operation's own, with what was before this
+    /// part.
+    is_last: bool,
+    /// What the disk has no use for, while it works on the part.
+    at_disk: Option<AtDisk>,
+}
+
+/// A part that the disk works on.
+struct AtDisk {
     offset: u64,
     len: usize,
-    /// Where the guest has it.
     guest: Buffers,
-    /// `guest` are the operation's own buffers, with what was before this part.
-    is_last: bool,
     /// Where in the memory it is.
     address: u64,
 }
@@ -111,20 +118,20 @@ struct Lane {
     piece: Piece,
 }
 
-impl<P: Passage> BouncedDisk<P> {
-    /// `inner` behind `passage`, with memory for `count` parts at a time: fewer
-    /// operations can then be in flight by as many.
+impl<P: Passage + 'static> BouncedDisk<P> {
+    /// `inner`, and `carrier` before it, with memory for `count` parts at a time:
+    /// fewer operations can then be in flight by as many.
     ///
     /// # Errors
     /// There is no address space for the memory.
-    pub(super) fn new(inner: Box<dyn Disk>, passage: P, count: usize) -> io::Result<Self> {
+    pub(super) fn new(inner: Box<dyn Disk>, carrier: Carrier<P>, count: usize) -> io::Result<Self> {
         let slots = inner.info().depth;
         let count = count.min(slots / 2);
         let depth = slots - count;
         let lanes = pieces(count)?.into_iter().enumerate();
         Ok(Self {
+            carrier,
             inner,
-            passage,
             depth,
             detours: (0..depth).map(|_| None).collect(),
             waiting: VecDeque::with_capacity(depth),
@@ -157,74 +164,132 @@ impl<P: Passage> BouncedDisk<P> {
         }
     }
 
-    /// Has the disk do the next part of the detour in `slot` by way of `lane`.
-    /// Returns whether it was the last.
-    fn begin_part(&mut self, slot: Slot, mut lane: Lane) -> bool {
+    /// Sends the next part of the detour in `slot` on its way by `lane`. Returns
+    /// whether it was the last.
+    fn begin_part(&mut self, slot: Slot, lane: Lane) -> bool {
         let detour = self.detours[slot].as_mut().expect("the slot has a detour");
         let Operation { kind, offset, .. } = detour.rest;
         let len = usize::try_from(detour.rest.len).map_or(PIECE, |rest| rest.min(PIECE));
         let guest = detour.rest.data.split_front(len);
-        let mut guest = guest.expect("the buffers are as long as the operation");
-        if kind == OperationKind::Write {
-            let room = lane.piece.refill(len);
-            let stored = self.passage.store(offset, len, &mut guest, room);
-            stored.expect("the part and the piece are of that length");
-        }
-        lane.piece.refill(len);
-        let (address, data) = lane.piece.into_parts();
+        let guest = guest.expect("the buffers are as long as the operation");
         detour.rest.offset += len as u64;
         detour.rest.len -= len as u64;
         detour.under_way += 1;
         let is_last = detour.rest.len == 0;
         self.parts[lane.number] = Some(Part {
             slot,
+            is_last,
+            at_disk: None,
+        });
+        let load = Load {
+            lane: lane.number,
+            way: Way::In,
             offset,
             len,
             guest,
-            is_last,
+            piece: lane.piece,
+        };
+        match kind {
+            OperationKind::Write => {
+                if let Some(load) = self.carrier.carry(load) {
+                    self.hand_over(load, kind);
+                }
+            }
+            _ => self.hand_over(load, kind),
+        }
+        is_last
+    }
+
+    /// Has the disk read or write a part.
+    fn hand_over(&mut self, load: Load, kind: OperationKind) {
+        let Load {
+            lane,
+            offset,
+            len,
+            guest,
+            mut piece,
+            ..
+        } = load;
+        piece.refill(len);
+        let (address, data) = piece.into_parts();
+        let part = self.parts[lane].as_mut();
+        let part = part.expect("a part has its lane until it is done");
+        part.at_disk = Some(AtDisk {
+            offset,
+            len,
+            guest,
             address,
         });
-        let part = Operation {
+        let operation = Operation {
             kind,
             offset,
             len: len as u64,
             data,
         };
-        self.inner.submit(self.depth + lane.number, part);
-        if len == PIECE {
-            // What comes next takes time, in which the disk can work.
-            self.inner.start();
+        self.inner.submit(self.depth + lane, operation);
+    }
+
+    /// Takes back a part that the disk is done with. Returns its operation if
+    /// that is done, too.
+    fn take_back(&mut self, lane: usize, done: Completion) -> Option<Completion> {
+        let part = self.parts[lane].as_mut();
+        let part = part.expect("a part has its lane until it is done");
+        let AtDisk {
+            offset,
+            len,
+            guest,
+            address,
+        } = part.at_disk.take().expect("the disk is done with it once");
+        let detour = self.detours[part.slot].as_ref();
+        let detour = detour.expect("a part is of an operation that is not done");
+        let load = Load {
+            lane,
+            way: Way::Out,
+            offset,
+            len,
+            guest,
+            piece: Piece::from_parts(address, done.data),
+        };
+        match done.result {
+            Ok(()) if detour.rest.kind == OperationKind::Read => {
+                let load = self.carrier.carry(load)?;
+                self.end_part(load, Ok(()))
+            }
+            result => self.end_part(load, result),
         }
-        is_last
+    }
+
+    /// Goes on with what was carried.
+    fn arrive(&mut self, load: Load) -> Option<Completion> {
+        if load.way == Way::Out {
+            return self.end_part(load, Ok(()));
+        }
+        self.hand_over(load, OperationKind::Write);
+        self.inner.start();
+        None
     }
 
     /// Takes in a part that is done. Returns its operation if that is, too.
-    fn end_part(&mut self, number: usize, done: Completion) -> Option<Completion> {
+    fn end_part(&mut self, load: Load, result: io::Result<()>) -> Option<Completion> {
+        let Load {
+            lane: number,
+            guest,
+            piece,
+            ..
+        } = load;
         let part = self.parts[number].take();
-        let mut part = part.expect("a part is done once");
-        let slot = part.slot;
-        let mut piece = Piece::from_parts(part.address, done.data);
+        let Part { slot, is_last, .. } = part.expect("a part is done once");
         let detour = self.detours[slot].as_mut();
         let detour = detour.expect("a part is of an operation that is not done");
         detour.under_way -= 1;
-        match done.result {
-            Ok(()) if detour.rest.kind == OperationKind::Read => {
-                let from = piece.refill(part.len);
-                let loaded = self
-                    .passage
-                    .load(part.offset, part.len, from, &mut part.guest);
-                loaded.expect("the part and the piece are of that length");
-            }
-            Ok(()) => {}
-            Err(error) => {
-                // What has not begun is left.
-                detour.result = Err(error);
-                detour.rest.len = 0;
-                self.waiting.retain(|waiting| *waiting != slot);
-            }
+        if is_last {
+            detour.rest.data = guest;
         }
-        if part.is_last {
-            detour.rest.data = part.guest;
+        if let Err(error) = result {
+            // What has not begun is left.
+            detour.result = Err(error);
+            detour.rest.len = 0;
+            self.waiting.retain(|waiting| *waiting != slot);
         }
         let is_done = detour.under_way == 0 && detour.rest.len == 0;
         self.free.push(Lane { number, piece });
@@ -239,7 +304,7 @@ impl<P: Passage> BouncedDisk<P> {
     }
 }
 
-impl<P: Passage> Disk for BouncedDisk<P> {
+impl<P: Passage + 'static> Disk for BouncedDisk<P> {
     fn info(&self) -> DiskInfo {
         DiskInfo {
             buffer_alignment: 1,
@@ -255,7 +320,7 @@ impl<P: Passage> Disk for BouncedDisk<P> {
     fn submit(&mut self, slot: Slot, operation: Operation) {
         let transfers = matches!(operation.kind, OperationKind::Read | OperationKind::Write);
         let disk = self.inner.info();
-        if !transfers || !self.passage.takes(&operation, &disk) {
+        if !transfers || !self.carrier.passage().takes(&operation, &disk) {
             self.inner.submit(slot, operation);
             return;
         }
@@ -285,27 +350,41 @@ impl<P: Passage> Disk for BouncedDisk<P> {
             return Some(refused);
         }
         loop {
-            let done = self.inner.next_completion()?;
-            let Some(number) = done.slot.checked_sub(self.depth) else {
-                return Some(done);
+            let completion = if let Some(load) = self.carrier.next_carried() {
+                self.arrive(load)
+            } else if let Some(done) = self.inner.next_completion() {
+                let Some(lane) = done.slot.checked_sub(self.depth) else {
+                    return Some(done);
+                };
+                self.take_back(lane, done)
+            } else {
+                let load = self.carrier.help()?;
+                self.arrive(load)
             };
-            if let Some(completion) = self.end_part(number, done) {
-                return Some(completion);
+            if completion.is_some() {
+                return completion;
             }
         }
     }
 
     fn wakers(&self) -> Vec<RawFd> {
-        self.inner.wakers()
+        let inner = self.inner.wakers().into_iter();
+        inner.chain(self.carrier.waker()).collect()
     }
 
     fn is_at_rest(&self) -> bool {
-        self.refused.is_empty() && self.inner.is_at_rest()
+        self.refused.is_empty() && self.carrier.is_idle() && self.inner.is_at_rest()
     }
 
     fn wait(&mut self, deadline: Instant) {
-        if self.refused.is_empty() {
+        if !self.refused.is_empty() {
+            return;
+        }
+        // What is being carried arrives soon.
+        if self.carrier.is_idle() {
             self.inner.wait(deadline);
+        } else {
+            self.carrier.wait(deadline);
         }
     }
 

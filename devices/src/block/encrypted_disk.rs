@@ -16,6 +16,7 @@ use std::sync::Arc;
 use volume::cipher::{Cipher, Sector};
 
 use super::bounced_disk::{BouncedDisk, Passage};
+use super::carrier::Carrier;
 use super::disk::{Disk, DiskInfo, Operation};
 use crate::virtio::buffers::{Buffers, TooShort};
 
@@ -32,7 +33,7 @@ const BATCH: usize = 8;
 /// `inner`, which holds what `cipher` encrypts.
 ///
 /// # Errors
-/// There is no address space for the memory.
+/// There is no address space for the memory, or no thread to be had.
 pub(super) fn encrypted_disk(
     inner: Box<dyn Disk>,
     cipher: Arc<Cipher>,
@@ -41,10 +42,12 @@ pub(super) fn encrypted_disk(
         cipher,
         batch: Box::new([[0; _]; BATCH]),
     };
-    Ok(Box::new(BouncedDisk::new(inner, encryption, PIECES)?))
+    let carrier = Carrier::with_thread(encryption, PIECES)?;
+    Ok(Box::new(BouncedDisk::new(inner, carrier, PIECES)?))
 }
 
 /// The passage of bytes that nobody else is to read.
+#[derive(Clone)]
 struct Encryption {
     cipher: Arc<Cipher>,
     batch: Box<[Sector; BATCH]>,

@@ -32,6 +32,7 @@ mod aligned_disk;
 mod backing;
 mod bounce;
 mod bounced_disk;
+mod carrier;
 mod config;
 mod encrypted_disk;
 mod file_disk;
