@@ -28,11 +28,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use guest_images::Cache;
 use outer::{Dice, ErrorKind, Inherited, OuterConfig, OuterMachine, Output, PoweredDisk};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guest::{exit_code, outer_config};
-use crate::workspace;
+use crate::{image, workspace};
 
 /// A kind that is a guest test, which hears of cycles and seed.
 struct GuestTest {
@@ -151,8 +152,10 @@ pub(crate) fn power(cycles: u32, seed: u64) -> Result<()> {
     })
 }
 
-/// Builds the worker and what it works with.
+/// Builds the worker, and what it and its guest work with.
 fn worker() -> Result<PathBuf> {
+    let cache = Cache::open()?;
+    image::guest_initramfs(&cache, &image::kernel(&cache)?)?;
     Ok(workspace::build_programs()?.join("crash-work"))
 }
 
