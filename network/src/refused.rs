@@ -1,0 +1,164 @@
+//! Why a network is not changed.
+
+use std::net::Ipv4Addr;
+
+use crate::cidr::Cidr;
+use crate::id::{Id, OfPort};
+use crate::mac::Mac;
+use crate::name::Name;
+use crate::security_group::{Direction, MOST_RULES};
+use crate::subnet::RESERVED;
+use crate::vpc::{LONGEST_PREFIX, MOST_GROUPS_OF_A_PORT, SHORTEST_PREFIX};
+
+/// A change that was refused; everything is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Too many addresses, or too few.
+    #[error(
+        "{0} does not do: networks and subnets are from /{SHORTEST_PREFIX} to /{LONGEST_PREFIX}"
+    )]
+    Size(Cidr),
+    /// Addresses that mean something else to every host.
+    #[error("{0} cannot be a network's: those addresses are of {1}")]
+    Special(Cidr, &'static str),
+    /// A subnet that is not in its network.
+    #[error("subnet {subnet} is not within {vpc}, the network's addresses")]
+    Outside {
+        /// The subnet's addresses.
+        subnet: Cidr,
+        /// The network's.
+        vpc: Cidr,
+    },
+    /// Two subnets with an address in common.
+    #[error("{cidr} overlaps subnet '{other}' ({theirs})")]
+    Overlap {
+        /// What was asked for.
+        cidr: Cidr,
+        /// Who has it.
+        other: Name,
+        /// Their addresses.
+        theirs: Cidr,
+    },
+    /// There is one of that name.
+    #[error("there is a {what} '{name}' already")]
+    Taken {
+        /// A subnet, a security group, a route table.
+        what: &'static str,
+        /// Its name.
+        name: Name,
+    },
+    /// There is none of that name.
+    #[error("there is no {what} '{name}'{}", listed(there))]
+    Unknown {
+        /// A subnet, a security group, a route table.
+        what: &'static str,
+        /// What was asked for.
+        name: Name,
+        /// Those that there are.
+        there: Vec<Name>,
+    },
+    /// There is no such port.
+    #[error("there is no port {0}")]
+    UnknownPort(Id<OfPort>),
+    /// Something needs it.
+    #[error("{what} '{name}' is in use by {by}")]
+    InUse {
+        /// A subnet, a security group, a route table.
+        what: &'static str,
+        /// Its name.
+        name: Name,
+        /// What uses it.
+        by: String,
+    },
+    /// What every network has.
+    #[error("{what} '{name}' belongs to every network and goes with it")]
+    Permanent {
+        /// A security group or route table.
+        what: &'static str,
+        /// Its name.
+        name: Name,
+    },
+    /// All addresses are given away.
+    #[error("subnet '{0}' has no address left")]
+    Exhausted(Name),
+    /// An address that no port can have.
+    #[error(
+        "{address} cannot be a port's: subnet '{subnet}' has {cidr}, of which the first \
+         {RESERVED} addresses and the last are reserved"
+    )]
+    BadAddress {
+        /// What was asked for.
+        address: Ipv4Addr,
+        /// Of which subnet.
+        subnet: Name,
+        /// Its addresses.
+        cidr: Cidr,
+    },
+    /// Another port has the address.
+    #[error("{address} is taken by {by}")]
+    AddressTaken {
+        /// What was asked for.
+        address: Ipv4Addr,
+        /// Whose it is.
+        by: String,
+    },
+    /// Another port has the MAC address.
+    #[error("MAC address {mac} is taken by {by}")]
+    MacTaken {
+        /// What was asked for.
+        mac: Mac,
+        /// Whose it is.
+        by: String,
+    },
+    /// No groups, or too many.
+    #[error("a port has from 1 to {MOST_GROUPS_OF_A_PORT} security groups, not {0}")]
+    GroupCount(usize),
+    /// The group has the rule.
+    #[error("security group '{0}' has that rule already")]
+    RuleExists(Name),
+    /// The group does not have the rule.
+    #[error("security group '{0}' has no such rule")]
+    NoSuchRule(Name),
+    /// The group is full.
+    #[error("security group '{group}' has {MOST_RULES} {direction} rules, the most it can")]
+    TooManyRules {
+        /// The group.
+        group: Name,
+        /// In which direction.
+        direction: Direction,
+    },
+    /// The route leads to where one leads already.
+    #[error("route table '{table}' has a route to {destination} already")]
+    RouteExists {
+        /// The table.
+        table: Name,
+        /// Where to.
+        destination: Cidr,
+    },
+    /// No route leads there.
+    #[error("route table '{table}' has no route to {destination}")]
+    NoSuchRoute {
+        /// The table.
+        table: Name,
+        /// Where to.
+        destination: Cidr,
+    },
+    /// It would take packets away from the network itself.
+    #[error("{0} is within the network or around it, whose own route always holds")]
+    Local(Cidr),
+    /// The kernel has no random numbers.
+    #[error("there is no id to be had")]
+    NoId(#[from] std::io::Error),
+}
+
+fn listed(names: &[Name]) -> String {
+    /// More would not be read.
+    const TOLD: usize = 8;
+    if names.is_empty() {
+        return String::new();
+    }
+    let told: Vec<&str> = names.iter().take(TOLD).map(Name::as_str).collect();
+    let more = if names.len() > TOLD { ", ..." } else { "" };
+    format!("; there is {}{more}", told.join(", "))
+}

@@ -1,0 +1,94 @@
+//! Which nftables rules a network's packets meet: the whole of it as a value,
+//! made from the network's state by [`Ruleset::of`], and the transaction that
+//! takes the kernel from one to another.
+//!
+//! ```text
+//! a guest's packet    prerouting      guard      sender's MAC and address are its port's
+//!                                     tables     marked with its subnet's route table
+//!                     forward         outbound   a tracked flow, or a rule of a group
+//!                                                of the sender
+//!                                     inbound    the same of the receiver
+//! for the network     input           services   what the network itself answers
+//! ARP                 arp input       guard      sender's MAC and address are its port's
+//! ```
+//!
+//! Chains and sets are named by what they are for, and each is a function of a
+//! part of the state: a change is a transaction that replaces the chains that
+//! differ and adds and removes the elements that do. The packets of a tracked
+//! flow meet no rule of a group, however many there are; those of a new one meet
+//! the rules of its ports' groups, found by maps and not by searching.
+
+mod change;
+mod compile;
+mod json;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+pub use change::{replacement, transaction};
+
+/// What the tables of a network are called, in its own network namespace.
+pub const TABLE: &str = "plinth";
+
+/// All tables of a network.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ruleset {
+    tables: BTreeMap<Family, Table>,
+}
+
+/// Which packets a table sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Family {
+    Arp,
+    Inet,
+}
+
+/// Sets and chains, by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Table {
+    sets: BTreeMap<String, Set>,
+    chains: BTreeMap<String, Chain>,
+}
+
+/// A set, or a map from keys to verdicts or marks.
+#[derive(Clone, Debug, PartialEq)]
+struct Set {
+    /// The types of a key's parts.
+    key: &'static [&'static str],
+    /// The type of the values, if it is a map.
+    value: Option<&'static str>,
+    /// As nftables has them, by a text that orders them.
+    elements: BTreeMap<String, Value>,
+}
+
+/// Rules, one after the other.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Chain {
+    /// Where the kernel comes in; elsewhere others jump to it.
+    hook: Option<Hook>,
+    /// Each a list of expressions.
+    rules: Vec<Value>,
+}
+
+/// Where in a packet's way a chain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hook {
+    name: &'static str,
+    /// Chains of a hook are asked in order.
+    priority: i32,
+    /// What becomes of packets about which no rule decides.
+    policy: &'static str,
+}
+
+impl Family {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Arp => "arp",
+            Self::Inet => "inet",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

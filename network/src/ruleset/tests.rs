@@ -1,0 +1,352 @@
+//! What the rules of a network are, and what a change to it changes. That
+//! nftables understands them, and what they do to packets, is tested where there
+//! is a kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::cidr::Cidr;
+use crate::name::Name;
+use crate::port::PortWish;
+use crate::security_group::{Direction, Peer, Rule};
+use crate::vpc::Vpc;
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn rule(traffic: &str, peer: Peer) -> Rule {
+    let traffic = traffic.parse().unwrap();
+    Rule { traffic, peer }
+}
+
+/// A network with subnet `front`, group `web` and a port of each kind.
+fn vpc() -> Vpc {
+    let mut vpc = Vpc::new("10.0.0.0/16".parse().unwrap()).unwrap();
+    vpc.add_subnet(name("front"), "10.0.1.0/24".parse().unwrap())
+        .unwrap();
+    vpc.add_group(name("web"), String::new()).unwrap();
+    for groups in [vec![], vec![name("web")]] {
+        let wish = PortWish {
+            groups,
+            ..PortWish::default()
+        };
+        vpc.add_port(name("front"), wish).unwrap();
+    }
+    vpc
+}
+
+/// The commands of a transaction: verb, kind of object, object.
+fn commands(transaction: &Value) -> Vec<(&str, &str, &Value)> {
+    let commands = transaction["nftables"].as_array().unwrap();
+    let parts = |command: &'_ Value| -> (String, String) {
+        let (verb, rest) = command.as_object().unwrap().iter().next().unwrap();
+        let (what, _) = rest.as_object().unwrap().iter().next().unwrap();
+        (verb.clone(), what.clone())
+    };
+    let borrow = |command| {
+        let (verb, what) = parts(command);
+        let (verb, rest) = command.as_object().unwrap().get_key_value(&verb).unwrap();
+        let (what, object) = rest.as_object().unwrap().get_key_value(&what).unwrap();
+        (verb.as_str(), what.as_str(), object)
+    };
+    commands.iter().map(borrow).collect()
+}
+
+#[test]
+fn a_rule_more_replaces_one_chain() {
+    let mut vpc = vpc();
+    let before = Ruleset::of(&vpc);
+    let everybody = Peer::Cidr(Cidr::ALL);
+    vpc.authorize(&name("web"), Direction::Inbound, rule("tcp:80", everybody))
+        .unwrap();
+    let change = transaction(&before, &Ruleset::of(&vpc)).unwrap();
+    let chain = format!("inbound-{}", vpc.groups()[&name("web")].id);
+    let told: Vec<_> = commands(&change)
+        .into_iter()
+        .map(|(verb, what, object)| (verb, what, object.clone()))
+        .collect();
+    let port = json!({"payload": {"protocol": "tcp", "field": "dport"}});
+    let expected = json!({"family": "inet", "table": "plinth", "chain": chain, "expr": [
+        {"match": {"op": "==", "left": port, "right": 80}},
+        {"accept": null},
+    ]});
+    let flushed = json!({"family": "inet", "table": "plinth", "name": chain});
+    assert_eq!(
+        told,
+        [("flush", "chain", flushed), ("add", "rule", expected)]
+    );
+}
+
+#[test]
+fn another_member_of_a_group_is_an_element_more_and_no_rule_changes() {
+    let mut vpc = vpc();
+    let from_web = rule("all", Peer::Group(name("web")));
+    vpc.authorize(&name("default"), Direction::Inbound, from_web)
+        .unwrap();
+    let before = Ruleset::of(&vpc);
+    let id = *vpc.ports().keys().next().unwrap();
+    vpc.set_groups(id, vec![name("default"), name("web")])
+        .unwrap();
+    let change = transaction(&before, &Ruleset::of(&vpc)).unwrap();
+    let port = vpc.port(id).unwrap();
+    for (verb, what, object) in commands(&change) {
+        match (verb, what) {
+            ("add", "element") => assert_eq!(object["elem"], json!([port.address])),
+            // Which groups the port asks.
+            (_, "chain") => assert!(object["name"].as_str().unwrap().ends_with(&port.tap())),
+            (_, "rule") => assert!(object["chain"].as_str().unwrap().ends_with(&port.tap())),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn nothing_changed_is_nothing_to_do() {
+    let vpc = vpc();
+    assert_eq!(transaction(&Ruleset::of(&vpc), &Ruleset::of(&vpc)), None);
+}
+
+#[test]
+fn who_may_send_as_others_keeps_the_own_mac_address() {
+    let mut vpc = vpc();
+    let id = *vpc.ports().keys().next().unwrap();
+    let before = Ruleset::of(&vpc);
+    vpc.set_source_check(id, false).unwrap();
+    let change = transaction(&before, &Ruleset::of(&vpc)).unwrap();
+    let port = vpc.port(id).unwrap();
+    let mut told = BTreeSet::new();
+    for (verb, what, object) in commands(&change) {
+        assert_eq!(what, "element");
+        told.insert((
+            object["family"].as_str().unwrap(),
+            verb,
+            object["name"].as_str().unwrap(),
+            object["elem"].to_string(),
+        ));
+    }
+    let router = json!([{"concat": [port.tap(), port.mac]}]).to_string();
+    let sender = json!([{"concat": [port.tap(), port.mac, port.address]}]).to_string();
+    let expected: BTreeSet<_> = ["arp", "inet"]
+        .into_iter()
+        .flat_map(|family| {
+            [
+                (family, "delete", "senders", sender.clone()),
+                (family, "add", "routers", router.clone()),
+            ]
+        })
+        .collect();
+    assert_eq!(told, expected);
+}
+
+/// As much of nftables as shows whether a transaction is in order: what is
+/// referred to is there, what is deleted is not referred to.
+#[derive(Debug, Default, PartialEq)]
+struct Kernel {
+    /// By family and name: the rules of chains, the elements of sets.
+    chains: BTreeMap<(String, String), Vec<String>>,
+    sets: BTreeMap<(String, String), BTreeSet<String>>,
+}
+
+impl Kernel {
+    fn apply(&mut self, transaction: &Value) {
+        for (verb, what, object) in commands(transaction) {
+            self.command(verb, what, object);
+        }
+    }
+
+    fn command(&mut self, verb: &str, what: &str, object: &Value) {
+        let family = object["family"].as_str().unwrap().to_owned();
+        let named = |field: &str| {
+            let name = object[field].as_str().unwrap_or_default();
+            (family.clone(), name.to_owned())
+        };
+        let name = named("name");
+        match (verb, what) {
+            ("add", "table") => {}
+            ("delete", "table") => {
+                self.chains.retain(|(of, _), _| *of != family);
+                self.sets.retain(|(of, _), _| *of != family);
+            }
+            ("add", "chain") => {
+                assert!(self.chains.insert(name, Vec::new()).is_none());
+            }
+            ("flush", "chain") => self.chains.get_mut(&name).expect("it is there").clear(),
+            ("delete", "chain") => {
+                assert!(!self.is_referred_to(&family, &format!("\"{}\"", name.1)));
+                let rules = self.chains.remove(&name).expect("it is there");
+                assert!(rules.is_empty());
+            }
+            ("add", "set" | "map") => {
+                assert!(self.sets.insert(name, BTreeSet::new()).is_none());
+            }
+            ("delete", "set" | "map") => {
+                assert!(!self.is_referred_to(&family, &format!("\"@{}\"", name.1)));
+                self.sets.remove(&name).expect("it is there");
+            }
+            ("add", "rule") => {
+                let rule = &object["expr"];
+                self.check(&family, rule);
+                let chain = self.chains.get_mut(&named("chain")).expect("it is there");
+                chain.push(rule.to_string());
+            }
+            (_, "element") => {
+                for element in object["elem"].as_array().unwrap() {
+                    self.check(&family, element);
+                    let set = self.sets.get_mut(&name).expect("it is there");
+                    let changed = match verb {
+                        "add" => set.insert(element.to_string()),
+                        _ => set.remove(&element.to_string()),
+                    };
+                    assert!(changed, "{verb} {element}");
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn is_referred_to(&self, family: &str, quoted: &str) -> bool {
+        let of = |(of, _): &(String, String)| of == family;
+        let mut rules = self.chains.iter().filter(|(key, _)| of(key));
+        let mut sets = self.sets.iter().filter(|(key, _)| of(key));
+        rules.any(|(_, rules)| rules.iter().any(|rule| rule.contains(quoted)))
+            || sets.any(|(_, elements)| elements.iter().any(|one| one.contains(quoted)))
+    }
+
+    /// Chains and sets that are named in `value` are there.
+    fn check(&self, family: &str, value: &Value) {
+        match value {
+            Value::Object(object) => {
+                if let Some(target) = object.get("jump") {
+                    let name = target["target"].as_str().unwrap().to_owned();
+                    assert!(self.chains.contains_key(&(family.into(), name)));
+                }
+                object.values().for_each(|value| self.check(family, value));
+            }
+            Value::Array(values) => values.iter().for_each(|value| self.check(family, value)),
+            Value::String(text) => {
+                if let Some(set) = text.strip_prefix('@') {
+                    assert!(
+                        self.sets.contains_key(&(family.into(), set.into())),
+                        "{set}"
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A change that may be refused.
+#[derive(Clone, Debug)]
+enum Change {
+    AddGroup(u8),
+    RemoveGroup(u8),
+    Authorize(u8, bool, u8, Option<u8>),
+    Revoke(u8, bool, u8, Option<u8>),
+    AddPort(Vec<u8>),
+    RemovePort(usize),
+    SetGroups(usize, Vec<u8>),
+    SetSourceCheck(usize, bool),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let group = || 0u8..4;
+    let groups = || prop::collection::vec(group(), 0..3);
+    let of_rule = || (group(), any::<bool>(), 0u8..4, prop::option::of(group()));
+    prop_oneof![
+        group().prop_map(Change::AddGroup),
+        group().prop_map(Change::RemoveGroup),
+        of_rule().prop_map(|(a, b, c, d)| Change::Authorize(a, b, c, d)),
+        of_rule().prop_map(|(a, b, c, d)| Change::Revoke(a, b, c, d)),
+        groups().prop_map(Change::AddPort),
+        (0usize..8).prop_map(Change::RemovePort),
+        (0usize..8, groups()).prop_map(|(port, groups)| Change::SetGroups(port, groups)),
+        (0usize..8, any::<bool>()).prop_map(|(port, on)| Change::SetSourceCheck(port, on)),
+    ]
+}
+
+impl Change {
+    fn make(self, vpc: &mut Vpc) {
+        let group = |number: u8| match number {
+            0 => name("default"),
+            other => name(&format!("g{other}")),
+        };
+        let all = |groups: Vec<u8>| groups.into_iter().map(group).collect();
+        let direction = |inbound| match inbound {
+            true => Direction::Inbound,
+            false => Direction::Outbound,
+        };
+        let one = |traffic: u8, peer: Option<u8>| {
+            let traffic = ["all", "tcp:80", "icmp:8/0", "udp:7-9"][usize::from(traffic)];
+            let range = || Peer::Cidr("10.0.1.0/28".parse().unwrap());
+            rule(
+                traffic,
+                peer.map_or_else(range, |peer| Peer::Group(group(peer))),
+            )
+        };
+        let port = |vpc: &Vpc, number: usize| vpc.ports().keys().nth(number).copied();
+        // What is refused changes nothing, which others test.
+        let _ = match self {
+            Self::AddGroup(number) => vpc.add_group(group(number), String::new()).map(|_| ()),
+            Self::RemoveGroup(number) => vpc.remove_group(&group(number)),
+            Self::Authorize(number, inbound, traffic, peer) => {
+                vpc.authorize(&group(number), direction(inbound), one(traffic, peer))
+            }
+            Self::Revoke(number, inbound, traffic, peer) => {
+                vpc.revoke(&group(number), direction(inbound), &one(traffic, peer))
+            }
+            Self::AddPort(groups) => {
+                let wish = PortWish {
+                    groups: all(groups),
+                    ..PortWish::default()
+                };
+                vpc.add_port(name("front"), wish).map(|_| ())
+            }
+            Self::RemovePort(number) => match port(vpc, number) {
+                Some(id) => vpc.remove_port(id).map(|_| ()),
+                None => Ok(()),
+            },
+            Self::SetGroups(number, groups) => match port(vpc, number) {
+                Some(id) => vpc.set_groups(id, all(groups)),
+                None => Ok(()),
+            },
+            Self::SetSourceCheck(number, on) => match port(vpc, number) {
+                Some(id) => vpc.set_source_check(id, on),
+                None => Ok(()),
+            },
+        };
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// However one gets there, by steps or at once, the kernel has the same.
+    #[test]
+    fn transactions_lead_from_any_state_to_any_other(
+        changes in prop::collection::vec(change(), 1..40),
+        step in 1usize..12,
+    ) {
+        let mut vpc = vpc();
+        let mut kernel = Kernel::default();
+        let mut told = Ruleset::of(&vpc);
+        kernel.apply(&replacement(&told));
+        for changes in changes.chunks(step) {
+            changes.iter().cloned().for_each(|change| change.make(&mut vpc));
+            let now = Ruleset::of(&vpc);
+            if let Some(change) = transaction(&told, &now) {
+                kernel.apply(&change);
+            }
+            told = now;
+        }
+        let mut anew = Kernel::default();
+        anew.apply(&replacement(&told));
+        prop_assert_eq!(&kernel, &anew);
+        kernel.apply(&replacement(&told));
+        prop_assert_eq!(&kernel, &anew, "it takes the place of what there was");
+    }
+}
