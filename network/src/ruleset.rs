@@ -14,7 +14,9 @@
 //!
 //! Chains and sets are named by what they are for, and each is a function of a
 //! part of the state: a change is a transaction that replaces the chains that
-//! differ and adds and removes the elements that do. The packets of a tracked
+//! differ and adds and removes the elements that do. It also takes away the
+//! *seal* of the state that it starts from, so that a kernel in any other state
+//! refuses it as a whole. The packets of a tracked
 //! flow meet no rule of a group, however many there are; those of a new one meet
 //! the rules of its ports' groups, found by maps and not by searching.
 

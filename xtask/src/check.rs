@@ -94,6 +94,19 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "devices",
         &["kvm-ioctls", "kvm-bindings", "boot", "vmm", "plinth"],
     ),
+    // What follows from a network's state; who does it is above, in host.
+    (
+        "network",
+        &[
+            "kvm-ioctls",
+            "boot",
+            "volume",
+            "devices",
+            "vmm",
+            "plinth",
+            "tokio",
+        ],
+    ),
     // One process per VM: no runtime, nothing that compiles C.
     ("vmm", &["plinth", "tokio", "cc", "cmake", "bindgen"]),
 ];

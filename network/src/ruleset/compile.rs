@@ -6,7 +6,7 @@ use super::json::{
     IIF, OIF, accept, any, concat, counter, ct, drop, is, is_in, is_not, jump, mark_by, meta,
     payload, prefix, range, vmap,
 };
-use super::{Chain, Family, Hook, Ruleset, Set, Table};
+use super::{Chain, Family, Hook, Ruleset, Set, Table, replacement};
 use crate::cidr::Cidr;
 use crate::id::{Id, OfGroup};
 use crate::port::{Port, TAP_PREFIX};
@@ -24,6 +24,9 @@ const TABLES: &str = "tables";
 const OUTBOUND: &str = "outbound-of";
 const INBOUND: &str = "inbound-of";
 
+/// The seal: a set with one element, a digest of all the rest.
+const SEAL: &str = "seal";
+
 /// Before connection tracking (netfilter's NF_IP_PRI_RAW), so that what is
 /// forged leaves no trace.
 const RAW: i32 = -300;
@@ -37,9 +40,18 @@ impl Ruleset {
     /// The rules of `vpc`.
     pub fn of(vpc: &Vpc) -> Self {
         let tables = [(Family::Arp, arp(vpc)), (Family::Inet, inet(vpc))];
-        Self {
-            tables: tables.into(),
+        let tables = tables.into();
+        Self { tables }.sealed()
+    }
+
+    fn sealed(mut self) -> Self {
+        let digest = crc32fast::hash(replacement(&self).to_string().as_bytes());
+        let mut seal = Set::of(&["mark"]);
+        seal.insert(&[json!(digest)], None);
+        if let Some(table) = self.tables.get_mut(&Family::Inet) {
+            table.sets.insert(SEAL.into(), seal);
         }
+        self
     }
 }
 
