@@ -2,6 +2,8 @@
 //! ports, and the changes that can be made to it. A change that is refused leaves
 //! everything as it was.
 
+mod saved;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -17,6 +19,8 @@ use crate::route_table::{MAIN, RouteTable, Target};
 use crate::security_group::{self, Direction, MOST_RULES, Peer, Rule, SecurityGroup};
 use crate::subnet::Subnet;
 use crate::traffic::Traffic;
+
+pub use saved::BadVpc;
 
 /// Networks and subnets have 65,536 addresses at most and 16 at least (EC2, "VPC
 /// CIDR blocks").
@@ -43,6 +47,7 @@ const SPECIAL: [(&str, &str); 4] = [
 
 /// A network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "saved::Saved")]
 pub struct Vpc {
     /// What machines call it.
     pub id: Id<OfVpc>,
@@ -61,13 +66,7 @@ impl Vpc {
     /// # Errors
     /// The addresses will not do.
     pub fn new(cidr: Cidr) -> Result<Self, Refused> {
-        check_size(cidr)?;
-        for (range, whose) in SPECIAL {
-            let range: Cidr = range.parse().expect("these are ranges");
-            if range.overlaps(cidr) {
-                return Err(Refused::Special(cidr, whose));
-            }
-        }
+        check_cidr(cidr)?;
         let (main, default) = (Name::own(MAIN), Name::own(security_group::DEFAULT));
         let table = RouteTable {
             id: Id::random()?,
@@ -472,6 +471,18 @@ impl Vpc {
 
 fn by(port: &Port) -> String {
     format!("{} of '{}'", port.id, port.owner)
+}
+
+/// Whether `cidr` can be a network's.
+fn check_cidr(cidr: Cidr) -> Result<(), Refused> {
+    check_size(cidr)?;
+    for (range, whose) in SPECIAL {
+        let range: Cidr = range.parse().expect("these are ranges");
+        if range.overlaps(cidr) {
+            return Err(Refused::Special(cidr, whose));
+        }
+    }
+    Ok(())
 }
 
 fn check_size(cidr: Cidr) -> Result<(), Refused> {
