@@ -59,3 +59,29 @@ fn refusal(name: &str, errno: Errno) -> TapOpenError {
         errno => other(&name, errno),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_interface_can_be_called_is_refused() {
+        for name in ["", "a/b", "tap%d", "sixteen-bytes-aa"] {
+            let error = create_tap(name, QueueCount::default(), None).unwrap_err();
+            assert!(matches!(error, TapOpenError::BadName { .. }), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_kernels_refusals_are_told_apart() {
+        for (errno, expected) in [
+            (Errno::BUSY, "already"),
+            (Errno::INVAL, "already"),
+            (Errno::PERM, "may not be used"),
+            (Errno::NOMEM, "cannot be opened"),
+        ] {
+            let message = refusal("tap0", errno).to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

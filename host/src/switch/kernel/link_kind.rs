@@ -24,7 +24,13 @@ pub enum LinkKind {
         peer_namespace: Option<i32>,
     },
     /// A tunnel for Ethernet frames (RFC 7348).
-    Vxlan(Vxlan),
+    Vxlan {
+        /// Its particulars.
+        tunnel: Vxlan,
+        /// The number in this namespace of the one whose network its packets
+        /// cross; none if it is this one.
+        underlay: Option<i32>,
+    },
     /// A tap, or a tun device.
     Tap(TapState),
     /// A sink.
@@ -84,9 +90,13 @@ impl LinkKind {
             (Some(InfoKind::Dummy), _) => Self::Dummy,
             (Some(InfoKind::Veth), _) => veth(attributes),
             (Some(InfoKind::Tun), Some(InfoData::Tun(data))) => Self::Tap(tap(data)),
-            (Some(InfoKind::Vxlan), Some(InfoData::Vxlan(data))) => {
-                vxlan(data).map_or(Self::Other("vxlan".into()), Self::Vxlan)
-            }
+            (Some(InfoKind::Vxlan), Some(InfoData::Vxlan(data))) => match vxlan(data) {
+                Some(tunnel) => Self::Vxlan {
+                    tunnel,
+                    underlay: other_namespace(attributes),
+                },
+                None => Self::Other("vxlan".into()),
+            },
             (Some(kind), _) => Self::Other(kind.to_string()),
         }
     }
@@ -97,14 +107,18 @@ fn veth(attributes: &[LinkAttribute]) -> LinkKind {
         LinkAttribute::Link(index) => LinkIndex::new(*index),
         _ => None,
     });
-    let peer_namespace = attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::LinkNetNsId(id) => Some(*id),
-        _ => None,
-    });
     LinkKind::Veth {
         peer,
-        peer_namespace,
+        peer_namespace: other_namespace(attributes),
     }
+}
+
+/// The namespace that the rest of a link is in.
+fn other_namespace(attributes: &[LinkAttribute]) -> Option<i32> {
+    attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkNetNsId(id) => Some(*id),
+        _ => None,
+    })
 }
 
 /// One without a local address, or whose packets say where they go, is none of
@@ -184,7 +198,7 @@ impl fmt::Display for LinkKind {
             Self::Physical => f.write_str("network card"),
             Self::Bridge => f.write_str("bridge"),
             Self::Veth { .. } => f.write_str("veth"),
-            Self::Vxlan(vxlan) => write!(f, "vxlan {} of {}", vxlan.id, vxlan.local),
+            Self::Vxlan { tunnel, .. } => write!(f, "vxlan {} of {}", tunnel.id, tunnel.local),
             Self::Tap(_) => f.write_str("tap"),
             Self::Dummy => f.write_str("dummy"),
             Self::Other(kind) => f.write_str(kind),

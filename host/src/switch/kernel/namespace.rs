@@ -140,7 +140,7 @@ impl Namespace {
         let delete = || -> io::Result<()> {
             let _lock = lock_directory()?;
             for _ in 0..MOST_MOUNTS {
-                match unmount(&path, UnmountFlags::DETACH) {
+                match unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
                     Ok(()) => {}
                     // Not a mount point, or not even a file.
                     Err(Errno::INVAL | Errno::NOENT) => break,

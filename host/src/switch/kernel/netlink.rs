@@ -7,7 +7,8 @@
 //! links, addresses, routes, rules and neighbours.
 
 use std::cell::Cell;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader,
@@ -38,7 +39,9 @@ const MOST_LISTS: u32 = 16;
 pub struct Netlink {
     socket: Socket,
     sequence: Cell<u32>,
-    /// The namespace, for messages.
+    /// The namespace.
+    namespace: OwnedFd,
+    /// What it is called in messages.
     place: String,
 }
 
@@ -49,13 +52,21 @@ impl Netlink {
     /// The namespace cannot be entered.
     pub fn in_namespace(namespace: &Namespace) -> Result<Self, KernelError> {
         let place = namespace.to_string();
-        let socket = namespace.within(open)?;
-        let task = || format!("{place}: the kernel cannot be asked");
+        let failed = |error: io::Error| {
+            let task = format!("{place}: the kernel cannot be asked");
+            Refusal::from(error).at(task)
+        };
         Ok(Self {
-            socket: socket.map_err(|error| Refusal::from(error).at(task()))?,
+            socket: namespace.within(open)?.map_err(failed)?,
             sequence: Cell::new(0),
+            namespace: namespace.as_fd().try_clone_to_owned().map_err(failed)?,
             place,
         })
+    }
+
+    /// The namespace that it is connected to.
+    pub(super) fn namespace(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
     }
 
     /// Has the kernel make a change, with `flags` (`NLM_F_*`) that say what may
@@ -106,8 +117,11 @@ impl Netlink {
 
         let mut answers = Answers::default();
         while !answers.complete {
-            let (datagram, _) = self.socket.recv_from_full()?;
-            answers.take(&datagram, sequence)?;
+            match self.socket.recv_from_full() {
+                Ok((datagram, _)) => answers.take(&datagram, sequence)?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         answers.end()
     }

@@ -3,7 +3,7 @@
 //! Of what is asked for and there already, only what makes it what it is counts:
 //! its kind, a cable's other end, a tunnel's particulars. New links are down.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -11,9 +11,10 @@ use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
+use rustix::fs::fstat;
 use rustix::io::Errno;
 
-use super::error::KernelError;
+use super::error::{KernelError, Refusal};
 use super::link::{Link, LinkIndex, vet_name};
 use super::link_kind::{LinkKind, Vxlan};
 use super::namespace::Namespace;
@@ -63,16 +64,35 @@ impl Netlink {
         })
     }
 
-    /// Makes a tunnel for Ethernet frames.
+    /// Makes a tunnel for Ethernet frames: its packets cross this network, and
+    /// the link is in the namespace `inside`, which may be this one. Returns the
+    /// link's number there.
     ///
     /// # Errors
-    /// As [`Netlink::add_bridge`], or another tunnel of the host has its number
-    /// and port.
-    pub fn add_vxlan(&self, name: &str, vxlan: &Vxlan) -> Result<LinkIndex, KernelError> {
-        let data = InfoData::Vxlan(vxlan.data());
-        self.add_link(name, InfoKind::Vxlan, Some(data), |link| {
-            Ok(link.kind == LinkKind::Vxlan(vxlan.clone()))
-        })
+    /// As [`Netlink::add_bridge`], or another tunnel of this network has its
+    /// number and port.
+    pub fn add_vxlan(
+        &self,
+        name: &str,
+        tunnel: &Vxlan,
+        inside: &Namespace,
+    ) -> Result<LinkIndex, KernelError> {
+        let there = Netlink::in_namespace(inside)?;
+        let is_same = |link: &Link| match &link.kind {
+            LinkKind::Vxlan {
+                tunnel: other,
+                underlay,
+            } => Ok(other == tunnel && *underlay == there.number_of(self.namespace())?),
+            _ => Ok(false),
+        };
+        if let Some(index) = there.find_same(name, &InfoKind::Vxlan, is_same)? {
+            return Ok(index);
+        }
+        let mut message = new_link(name, InfoKind::Vxlan, Some(InfoData::Vxlan(tunnel.data())));
+        let place = LinkAttribute::NetNsFd(inside.as_fd().as_raw_fd());
+        message.attributes.push(place);
+        self.make(name, &InfoKind::Vxlan, message)?;
+        there.made(name, &InfoKind::Vxlan)
     }
 
     fn add_link(
@@ -82,99 +102,113 @@ impl Netlink {
         data: Option<InfoData>,
         is_same: impl Fn(&Link) -> Result<bool, KernelError>,
     ) -> Result<LinkIndex, KernelError> {
-        let task = || self.task(format_args!("{kind} {name} cannot be made"));
-        if let Some(link) = self.link(name)? {
-            return match is_same(&link)? {
-                true => Ok(link.index),
-                false => Err(KernelError::Taken {
-                    task: task(),
-                    there: format!("another link of this name, a {},", link.kind),
-                }),
-            };
+        if let Some(index) = self.find_same(name, &kind, is_same)? {
+            return Ok(index);
         }
-        let mut infos = vec![LinkInfo::Kind(kind.clone())];
-        infos.extend(data.map(LinkInfo::Data));
-        let mut message = LinkMessage::default();
-        message.attributes = vec![
-            LinkAttribute::IfName(name.into()),
-            LinkAttribute::LinkInfo(infos),
-        ];
+        self.make(name, &kind, new_link(name, kind.clone(), data))?;
+        self.made(name, &kind)
+    }
+
+    /// The link called `name`, if there is one and it is what was asked for.
+    fn find_same(
+        &self,
+        name: &str,
+        kind: &InfoKind,
+        is_same: impl Fn(&Link) -> Result<bool, KernelError>,
+    ) -> Result<Option<LinkIndex>, KernelError> {
+        let Some(link) = self.link(name)? else {
+            return Ok(None);
+        };
+        if is_same(&link)? {
+            return Ok(Some(link.index));
+        }
+        Err(KernelError::Taken {
+            task: self.making(name, kind),
+            there: format!("another link of this name, a {},", link.kind),
+        })
+    }
+
+    fn make(&self, name: &str, kind: &InfoKind, message: LinkMessage) -> Result<(), KernelError> {
+        let task = || self.making(name, kind);
         let made = self.change(
             RouteNetlinkMessage::NewLink(message),
             NLM_F_CREATE | NLM_F_EXCL,
         );
-        match made {
-            Ok(()) => {}
-            Err(refusal) if refusal.errno == Errno::OPNOTSUPP => {
-                let feature = kind.to_string();
-                let task = task();
-                return Err(KernelError::NoSupport { task, feature });
-            }
-            // Made since the look above, or it is the cable's other end.
-            Err(refusal) if refusal.errno == Errno::EXIST => {
-                return Err(KernelError::Taken {
-                    task: task(),
-                    there: "a link that is in its way".into(),
-                });
-            }
-            Err(refusal) => return Err(refusal.at(task())),
-        }
-        let made = self.link(name)?;
-        made.map(|link| link.index)
+        made.map_err(|refusal| match refusal.errno {
+            Errno::OPNOTSUPP => KernelError::NoSupport {
+                task: task(),
+                feature: kind.to_string(),
+            },
+            // Made since it was looked for, or it is the cable's other end or
+            // another tunnel.
+            Errno::EXIST => KernelError::Taken {
+                task: task(),
+                there: "a link that is in its way".into(),
+            },
+            _ => refusal.at(task()),
+        })
+    }
+
+    fn made(&self, name: &str, kind: &InfoKind) -> Result<LinkIndex, KernelError> {
+        let task = || self.making(name, kind);
+        let link = self.link(name)?;
+        link.map(|link| link.index)
             .ok_or_else(|| KernelError::Gone { task: task() })
     }
 
+    fn making(&self, name: &str, kind: &InfoKind) -> String {
+        self.task(format_args!("{kind} {name} cannot be made"))
+    }
+
     /// Whether `link` is an end of a cable, the other being `peer` there.
-    fn is_cable_to(
-        &self,
-        link: &Link,
-        peer: &str,
-        peer_namespace: &Namespace,
-    ) -> Result<bool, KernelError> {
+    fn is_cable_to(&self, link: &Link, peer: &str, there: &Namespace) -> Result<bool, KernelError> {
         let LinkKind::Veth {
             peer: other_end,
-            peer_namespace: other_namespace,
+            peer_namespace,
         } = link.kind
         else {
             return Ok(false);
         };
-        let there = Netlink::in_namespace(peer_namespace)?.link(peer)?;
-        let Some(there) = there else {
-            return Ok(false);
-        };
-        // Two numbers that fit each other say nothing of links elsewhere.
-        Ok(Some(there.index) == other_end
-            && other_namespace == self.number_of(peer_namespace, there.kind)?)
+        let found = Netlink::in_namespace(there)?.link(peer)?;
+        // A number says nothing of links elsewhere.
+        Ok(found.is_some_and(|found| Some(found.index) == other_end)
+            && peer_namespace == self.number_of(there.as_fd())?)
     }
 
-    /// The number of `namespace` in this one. None, if a cable that ends in it
-    /// as `end` has both its ends in the same.
-    fn number_of(&self, namespace: &Namespace, end: LinkKind) -> Result<Option<i32>, KernelError> {
-        if let LinkKind::Veth {
-            peer_namespace: None,
-            ..
-        } = end
-        {
+    /// The number of `namespace` in this one, negative if it has none here; no
+    /// number if it is this one.
+    fn number_of(&self, namespace: BorrowedFd<'_>) -> Result<Option<i32>, KernelError> {
+        let task = || self.task("another network namespace cannot be looked up");
+        let identity = |fd| fstat(fd).map(|file| (file.st_dev, file.st_ino));
+        let is_this = identity(namespace).and_then(|it| Ok(it == identity(self.namespace())?));
+        if is_this.map_err(|errno| Refusal::from(errno).at(task()))? {
             return Ok(None);
         }
-        let fd = namespace.as_fd().as_raw_fd();
-        let fd = u32::try_from(fd).expect("an open descriptor is not negative");
+        let fd = u32::try_from(namespace.as_raw_fd()).expect("an open descriptor is not negative");
         let mut message = NsidMessage::default();
         message.attributes.push(NsidAttribute::Fd(fd));
-        let answer = self
-            .ask(RouteNetlinkMessage::GetNsId(message))
-            .map_err(|refusal| {
-                refusal.at(self.task(format_args!("{namespace} cannot be looked up")))
-            })?;
-        let RouteNetlinkMessage::NewNsId(answer) = answer else {
-            return Ok(None);
+        let answer = self.ask(RouteNetlinkMessage::GetNsId(message));
+        let attributes = match answer.map_err(|refusal| refusal.at(task()))? {
+            RouteNetlinkMessage::NewNsId(message) => message.attributes,
+            _ => Vec::new(),
         };
-        let mut numbers = answer.attributes.iter().map(|attribute| match attribute {
-            NsidAttribute::Id(number) if *number >= 0 => Some(*number),
-            _ => None,
+        let numbers = attributes.iter().map(|attribute| match attribute {
+            NsidAttribute::Id(number) => *number,
+            _ => -1,
         });
-        Ok(numbers.find_map(|number| number))
+        Ok(Some(numbers.max().unwrap_or(-1)))
     }
+}
+
+fn new_link(name: &str, kind: InfoKind, data: Option<InfoData>) -> LinkMessage {
+    let mut infos = vec![LinkInfo::Kind(kind)];
+    infos.extend(data.map(LinkInfo::Data));
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.into()),
+        LinkAttribute::LinkInfo(infos),
+    ];
+    message
 }
 
 #[cfg(test)]
@@ -207,9 +241,8 @@ mod tests {
         let net = here.net();
         let end = net.add_veth("a", "b", &there).unwrap();
         assert_eq!(net.add_veth("a", "b", &there).unwrap(), end);
-        assert_eq!(there.net().add_veth("b", "a", &here).unwrap().get(), {
-            link(&there.net(), "b").index.get()
-        });
+        let other = link(&there.net(), "b").index;
+        assert_eq!(there.net().add_veth("b", "a", &here).unwrap(), other);
         assert!(is_taken(net.add_veth("a", "c", &there)));
         assert!(is_taken(net.add_veth("a", "b", &elsewhere)));
         // Another cable, whose ends have the same names and numbers.
@@ -235,21 +268,31 @@ mod tests {
     }
 
     #[test]
-    fn a_tunnel_is_known_by_its_particulars() {
-        let scratch = Scratch::new();
-        let net = scratch.net();
-        let vxlan = Vxlan {
+    fn a_tunnel_is_known_by_its_particulars_and_by_the_network_it_crosses() {
+        let (host, inside) = (Scratch::new(), Scratch::new());
+        let net = host.net();
+        let tunnel = Vxlan {
             id: 0x00ab_cdef,
             local: [192, 0, 2, 1].into(),
             remote: Some([192, 0, 2, 2].into()),
             port: 4789,
             learning: false,
         };
-        let end = net.add_vxlan("vx", &vxlan).unwrap();
-        assert_eq!(net.add_vxlan("vx", &vxlan).unwrap(), end);
-        assert_eq!(link(&net, "vx").kind, LinkKind::Vxlan(vxlan.clone()));
-        let other = Vxlan { id: 7, ..vxlan };
-        assert!(is_taken(net.add_vxlan("vx", &other)));
+        let end = net.add_vxlan("vx", &tunnel, &inside).unwrap();
+        assert_eq!(net.add_vxlan("vx", &tunnel, &inside).unwrap(), end);
+        assert_eq!(net.link("vx").unwrap(), None);
+        let made = link(&inside.net(), "vx");
+        assert_eq!(made.index, end);
+        assert!(matches!(&made.kind, LinkKind::Vxlan { tunnel: t, .. } if *t == tunnel));
+        let other = Vxlan { id: 7, ..tunnel };
+        assert!(is_taken(net.add_vxlan("vx", &other, &inside)));
+        assert!(is_taken(inside.net().add_vxlan("vx", &tunnel, &inside)));
+        assert!(is_taken(
+            Scratch::new().net().add_vxlan("vx", &tunnel, &inside)
+        ));
+        // One of this number crosses the network already.
+        assert!(is_taken(net.add_vxlan("vy", &tunnel, &host)));
+
         let six = Vxlan {
             id: 7,
             local: "2001:db8::1".parse().unwrap(),
@@ -257,8 +300,13 @@ mod tests {
             port: 8472,
             learning: true,
         };
-        net.add_vxlan("vx6", &six).unwrap();
-        assert_eq!(link(&net, "vx6").kind, LinkKind::Vxlan(six));
+        let end = net.add_vxlan("vx6", &six, &host).unwrap();
+        assert_eq!(net.add_vxlan("vx6", &six, &host).unwrap(), end);
+        let kind = LinkKind::Vxlan {
+            tunnel: six,
+            underlay: None,
+        };
+        assert_eq!(link(&net, "vx6").kind, kind);
     }
 
     #[test]

@@ -130,8 +130,11 @@ impl Netlink {
         let mut message = RouteMessage::default();
         message.header.address_family = family;
         message.attributes.push(RouteAttribute::Table(table));
+        // Where there is no IPv6, the kernel lists another family instead.
         let routes = |answer: Answer| match answer {
-            RouteNetlinkMessage::NewRoute(message) => Some(message),
+            RouteNetlinkMessage::NewRoute(message) if message.header.address_family == family => {
+                Some(message)
+            }
             _ => None,
         };
         match self.list(&RouteNetlinkMessage::GetRoute(message)) {

@@ -3,6 +3,7 @@
 //! A machine's process gets the descriptors and is in no network namespace of
 //! its own; the interface is in that of the switch.
 
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 
 use devices::net::tap_create::create_tap;
@@ -109,6 +110,9 @@ fn explain(error: TapOpenError, task: String) -> KernelError {
     match error {
         TapOpenError::NotPermitted { .. } => KernelError::NoPrivilege { task },
         TapOpenError::Missing { .. } => KernelError::Gone { task },
+        TapOpenError::NoDriver { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+            KernelError::NoPrivilege { task }
+        }
         TapOpenError::NoDriver { .. } => KernelError::NoSupport {
             task,
             feature: "tun".into(),

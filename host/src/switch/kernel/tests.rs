@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::fixture::{Scratch, is_kept_from, link, reaches, set_up};
 use super::sysctl::{LinkSetting, Links, Sysctl};
-use super::{Family, LinkIndex, Netlink, PortFlags, Route, Rule, Target, nft, sysctl};
+use super::{Family, LinkIndex, Netlink, PortFlags, Route, Rule, Target, Vxlan, nft, sysctl};
 
 /// A guest: a namespace at the end of a cable. The other end is called `port`
 /// where the cable is plugged in.
@@ -266,4 +266,29 @@ fn a_gateway_in_another_namespace_is_reached_by_a_cable_without_a_prefix() {
     let (guest, server) = (guest.socket("10.0.0.5"), outside.socket("169.254.0.1"));
     assert!(reaches(&guest, &server));
     assert!(reaches(&server, &guest));
+}
+
+#[test]
+fn frames_cross_the_network_of_the_host_through_a_tunnel() {
+    let hosts = [Scratch::new(), Scratch::new()];
+    let insides = [Scratch::new(), Scratch::new()];
+    hosts[0].net().add_veth("wire", "wire", &hosts[1]).unwrap();
+    let address = |number: usize| [192, 0, 2, [1, 2][number]].into();
+    let mut sockets = Vec::new();
+    for (number, (host, inside)) in hosts.iter().zip(&insides).enumerate() {
+        set_up(&host.net(), "wire", &format!("192.0.2.{}/24", number + 1));
+        let tunnel = Vxlan {
+            id: 42,
+            local: address(number),
+            remote: Some(address(1 - number)),
+            port: 4789,
+            learning: true,
+        };
+        host.net().add_vxlan("tunnel", &tunnel, inside).unwrap();
+        let own = format!("10.0.0.{}", number + 1);
+        set_up(&inside.net(), "tunnel", &format!("{own}/24"));
+        sockets.push(inside.socket(&own));
+    }
+    assert!(reaches(&sockets[0], &sockets[1]));
+    assert!(reaches(&sockets[1], &sockets[0]));
 }
