@@ -16,11 +16,11 @@ const BOUND: Duration = Duration::from_secs(10);
 /// What must not arrive would have by then.
 const SILENCE: Duration = Duration::from_millis(400);
 
-/// A name that no other test has, on this host.
+/// A name that no other test has, on this host, and that no other's begins with.
 pub(super) fn unique() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("plinth-test-{}-{number}", process::id())
+    format!("plinth-test-{}-{number}-", process::id())
 }
 
 /// A network namespace of a test, deleted with it.

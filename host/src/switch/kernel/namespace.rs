@@ -11,7 +11,7 @@
 //! [`delete`]: Namespace::delete
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -53,32 +53,21 @@ impl Namespace {
     /// The name is no name, or the privilege is missing.
     pub fn create(name: &str) -> Result<Self, KernelError> {
         let path = path(name)?;
-        let task = || format!("network namespace {name} cannot be made");
-        let failed = |error: io::Error| Refusal::from(error).at(task());
-        let _lock = lock_directory().map_err(failed)?;
-        match fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o000)
-            .open(&path)
-        {
-            Ok(_) => {}
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
-            Err(_) => {
-                if let Some(fd) = open_mounted(&path).map_err(failed)? {
-                    return Ok(Self::named(name, fd));
-                }
+        let create = || -> io::Result<OwnedFd> {
+            let _lock = lock_directory()?;
+            if let Some(there) = make_file(&path)? {
+                return Ok(there);
             }
-        }
-        if let Err(error) = on_a_thread(|| mount_new(&path)).and_then(|mounted| mounted) {
-            // Nobody is to take the file for a namespace.
-            let _ = fs::remove_file(&path);
-            return Err(failed(error));
-        }
-        match open_mounted(&path).map_err(failed)? {
-            Some(fd) => Ok(Self::named(name, fd)),
-            None => Err(KernelError::Gone { task: task() }),
-        }
+            if let Err(error) = on_a_thread(|| mount_new(&path)).and_then(|mounted| mounted) {
+                // Nobody is to take the file for a namespace.
+                let _ = fs::remove_file(&path);
+                return Err(error);
+            }
+            open_mounted(&path)?.ok_or_else(|| Errno::NODEV.into())
+        };
+        let task = || format!("network namespace {name} cannot be made");
+        let fd = create().map_err(|error| Refusal::from(error).at(task()))?;
+        Ok(Self::named(name, fd))
     }
 
     /// Opens the namespace `name`.
@@ -210,6 +199,18 @@ fn path(name: &str) -> Result<PathBuf, KernelError> {
         what: "a network namespace",
         rule: "1 to 64 letters, digits, hyphens, underscores and dots, no dot first",
     })
+}
+
+/// Makes the file that a namespace is to be mounted on, or finds one that a
+/// creator who died left; returns the namespace that is mounted there already.
+fn make_file(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o000);
+    match options.open(path) {
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => open_mounted(path),
+        Err(error) => Err(error),
+    }
 }
 
 /// The namespace mounted on `path`; none if that is an ordinary file, which

@@ -176,8 +176,8 @@ impl Answers {
         if code != 0 {
             let says = more.filter(|_| header.flags & NLM_F_ACK_TLVS != 0);
             self.refusal = Some(Refusal {
-                errno: Errno::from_raw_os_error(code.saturating_neg()),
                 says: says.and_then(|attributes| text(&attributes)),
+                ..io::Error::from_raw_os_error(code.saturating_neg()).into()
             });
         }
     }
@@ -243,11 +243,65 @@ mod tests {
         net.ask(RouteNetlinkMessage::GetLink(loopback)).unwrap();
     }
 
+    /// Types of messages: ends, refusals, links, addresses, routes, neighbours,
+    /// rules and namespaces.
+    const TYPES: [u16; 8] = [2, 3, 16, 20, 24, 28, 32, 88];
+
+    fn datagram(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(HEADER + payload.len()).unwrap();
+        let mut datagram = length.to_ne_bytes().to_vec();
+        datagram.extend(kind.to_ne_bytes());
+        datagram.extend(flags.to_ne_bytes());
+        // The sequence number and the port.
+        datagram.extend([0; 8]);
+        datagram.extend(payload);
+        datagram
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_request_is_left_out() {
+        let mut answers = Answers::default();
+        answers.take(&datagram(3, 0, &[0; 4]), 1).unwrap();
+        assert!(!answers.complete);
+        answers.take(&datagram(3, 0, &[0; 4]), 0).unwrap();
+        assert!(answers.complete);
+        assert_eq!(answers.end(), Ok(vec![]));
+    }
+
+    #[test]
+    fn an_error_without_a_name_is_an_error() {
+        for code in [i32::MIN, -4096, 1, i32::MAX] {
+            let mut answers = Answers::default();
+            let refusal = datagram(2, 0, &code.to_ne_bytes());
+            answers.take(&refusal, 0).unwrap();
+            assert!(answers.end().is_err(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_changed_meanwhile_is_asked_for_again() {
+        let mut answers = Answers::default();
+        answers
+            .take(&datagram(3, NLM_F_DUMP_INTR, &[0; 4]), 0)
+            .unwrap();
+        assert_eq!(answers.end(), Err(Errno::INTR.into()));
+    }
+
     proptest! {
         #[test]
         fn any_datagram_is_taken_or_refused(datagram: Vec<u8>, sequence in 0..2_u32) {
             let mut answers = Answers::default();
             let _ = answers.take(&datagram, sequence);
+        }
+
+        #[test]
+        fn any_message_is_taken_or_refused(
+            kind in proptest::sample::select(&TYPES[..]),
+            flags: u16,
+            payload: Vec<u8>,
+        ) {
+            let mut answers = Answers::default();
+            let _ = answers.take(&datagram(kind, flags, &payload), 0);
         }
     }
 }
