@@ -130,10 +130,17 @@ fn explain(error: TapOpenError, task: String) -> KernelError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Scratch, link, without_privilege};
+    use super::super::fixture::{Scratch, link, set_up, without_privilege};
     use super::super::link_kind::TapState;
+    use super::super::neighbour::Neighbour;
     use super::*;
+    use std::time::{Duration, Instant};
+
     use devices::net::Tap;
+    use rustix::io::Errno;
+
+    /// The header before a frame, unless somebody sets its size.
+    const VNET: usize = 10;
 
     fn new(name: &str, queues: u64) -> NewTap<'_> {
         NewTap {
@@ -169,6 +176,36 @@ mod tests {
             assert!(matches!(taken, KernelError::Taken { .. }), "{taken:?}");
             drop(taps);
             assert_eq!(net.link("tap0").unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn what_the_switch_sends_comes_out_of_the_descriptor_in_any_namespace() {
+        let scratch = Scratch::new();
+        let net = scratch.net();
+        let fds = create(&scratch, &new("tap0", 1)).unwrap();
+        let link = set_up(&net, "tap0", "192.0.2.1/24");
+        let mac: MacAddress = "02:00:00:00:00:07".parse().unwrap();
+        net.add_neighbour(&Neighbour {
+            link,
+            address: [192, 0, 2, 7].into(),
+            mac,
+        })
+        .unwrap();
+        let socket = scratch.socket("192.0.2.1");
+        socket.send_to(b"hello", "192.0.2.7:7").unwrap();
+        // Others may be there before it: the kernel greets IPv6 neighbours.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut frame = [0; 256];
+            match rustix::io::read(&fds[0], &mut frame) {
+                Ok(len) if frame[VNET..].starts_with(&mac.octets()) => {
+                    assert!(frame[..len].ends_with(b"hello"));
+                    break;
+                }
+                Ok(_) | Err(Errno::AGAIN) => assert!(Instant::now() < deadline),
+                Err(errno) => panic!("{errno}"),
+            }
         }
     }
 
