@@ -37,6 +37,13 @@ pub(crate) const OUTER: Purpose = Purpose {
     usual: true,
 };
 
+/// What unit tests run: the host's switches are made of nftables.
+pub(crate) const UNIT_TESTS: Purpose = Purpose {
+    name: "unit-tests",
+    packages: &["nftables"],
+    usual: true,
+};
+
 /// What guest tests run beside a guest.
 pub(crate) const GUEST_TESTS: Purpose = Purpose {
     name: "guest-tests",
@@ -108,6 +115,7 @@ const ALL: &[&Purpose] = &[
     &IMAGES,
     &OUTER,
     &DEMO,
+    &UNIT_TESTS,
     &GUEST_TESTS,
     &ROOT_DISK,
     &FAST_KERNEL,
@@ -120,7 +128,8 @@ pub(crate) struct Packages {
     /// Install what is missing for PURPOSE, or for everyday use.
     #[arg(long)]
     install: bool,
-    /// images, outer, demo, guest-tests, root-disk, fast-kernel or emulator.
+    /// images, outer, demo, unit-tests, guest-tests, root-disk, fast-kernel or
+    /// emulator.
     purpose: Vec<String>,
 }
 

@@ -61,6 +61,7 @@ impl Test {
     }
 
     fn unit_tests(&self, tally: &mut Tally) -> Result<()> {
+        packages::ensure(&[&packages::UNIT_TESTS])?;
         let args = [
             "test",
             "--workspace",

@@ -32,6 +32,7 @@ pub mod posted;
 mod receive;
 mod severed_port;
 pub mod tap;
+pub mod tap_create;
 mod tap_ioctl;
 pub mod tap_open;
 #[cfg(test)]

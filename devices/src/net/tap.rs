@@ -91,7 +91,7 @@ pub(super) fn multi_queue_mode() -> u16 {
     mode() | flag(IFF_MULTI_QUEUE)
 }
 
-fn flag(bits: c_int) -> u16 {
+pub(super) fn flag(bits: c_int) -> u16 {
     u16::try_from(bits).expect("interface flags are 16 bits")
 }
 

@@ -1,7 +1,7 @@
 #![allow(unsafe_code)] // The kernel's tun interface is made of ioctls.
 //! The calls of the kernel's tun driver (Documentation/networking/tuntap.rst,
-//! linux/if_tun.h) that [`tap`](super::tap) and
-//! [`tap_open`](super::tap_open) need, one function each.
+//! linux/if_tun.h) that [`tap`](super::tap), [`tap_open`](super::tap_open) and
+//! [`tap_create`](super::tap_create) need, one function each.
 
 use std::ffi::{c_int, c_uint};
 use std::os::fd::AsFd;
@@ -10,6 +10,8 @@ use rustix::io::Result;
 use rustix::ioctl::{Getter, IntegerSetter, Opcode, Setter, Updater, ioctl, opcode};
 
 const TUNSETIFF: Opcode = opcode::write::<c_int>(b'T', 202);
+const TUNSETPERSIST: Opcode = opcode::write::<c_int>(b'T', 203);
+const TUNSETOWNER: Opcode = opcode::write::<c_int>(b'T', 204);
 const TUNSETOFFLOAD: Opcode = opcode::write::<c_uint>(b'T', 208);
 const TUNGETIFF: Opcode = opcode::read::<c_uint>(b'T', 210);
 const TUNSETQUEUE: Opcode = opcode::write::<c_int>(b'T', 217);
@@ -59,6 +61,19 @@ pub(super) fn interface(fd: impl AsFd) -> Result<Interface> {
 pub(super) fn attach(fd: impl AsFd, interface: &mut Interface) -> Result<()> {
     // SAFETY: the call reads and fills in a whole `struct ifreq`.
     unsafe { ioctl(fd, Updater::<TUNSETIFF, Interface>::new(interface)) }
+}
+
+/// Has the interface of `fd` stay when nobody has it open.
+pub(super) fn set_persistent(fd: impl AsFd) -> Result<()> {
+    // SAFETY: the call takes an integer.
+    unsafe { ioctl(fd, IntegerSetter::<TUNSETPERSIST>::new_usize(1)) }
+}
+
+/// Lets the user `owner` open the interface of `fd`.
+pub(super) fn set_owner(fd: impl AsFd, owner: u32) -> Result<()> {
+    let owner = usize::try_from(owner).expect("KVM hosts have 64 bits");
+    // SAFETY: the call takes an integer.
+    unsafe { ioctl(fd, IntegerSetter::<TUNSETOWNER>::new_usize(owner)) }
 }
 
 /// Detaches `fd` from its interface, of which it is one of several queues, or

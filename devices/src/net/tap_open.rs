@@ -2,7 +2,8 @@
 //! process is handed the descriptor.
 //!
 //! The interface must exist. Making interfaces is the business of whoever
-//! runs the host's network, and a misspelt name must not make one.
+//! runs the host's network ([`tap_create`](super::tap_create)), and a misspelt
+//! name must not make one.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -31,6 +32,12 @@ pub enum TapOpenError {
     /// The host has no such interface.
     #[error("there is no interface {name}; `ip tuntap add {name} mode tap user $USER` makes one")]
     Missing {
+        /// What was asked for.
+        name: String,
+    },
+    /// A tap was to be made, and the host has such an interface.
+    #[error("there is an interface {name} already")]
+    Exists {
         /// What was asked for.
         name: String,
     },
@@ -118,10 +125,10 @@ pub fn open_tap(name: &str, queues: QueueCount) -> Result<Vec<OwnedFd>, TapOpenE
     let several = queues.get() > 1;
     let queue = |_| {
         let fd = open_driver(name)?;
-        match attach(&fd, name, several) {
+        match attach(&fd, name, several, 0) {
             Ok(()) => Ok(fd),
             // Of another kind, or for another number of queues.
-            Err(Errno::INVAL) if !matches!(attach(&fd, name, !several), Err(Errno::INVAL)) => {
+            Err(Errno::INVAL) if !matches!(attach(&fd, name, !several, 0), Err(Errno::INVAL)) => {
                 Err(wrong_number(name, queues))
             }
             Err(errno) => Err(refusal(name, errno)),
@@ -130,7 +137,7 @@ pub fn open_tap(name: &str, queues: QueueCount) -> Result<Vec<OwnedFd>, TapOpenE
     (0..queues.get()).map(queue).collect()
 }
 
-fn open_driver(name: &str) -> Result<OwnedFd, TapOpenError> {
+pub(super) fn open_driver(name: &str) -> Result<OwnedFd, TapOpenError> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
     rustix::fs::open(TUN_DEVICE, flags, Mode::empty()).map_err(|e| TapOpenError::NoDriver {
         name: name.into(),
@@ -138,14 +145,14 @@ fn open_driver(name: &str) -> Result<OwnedFd, TapOpenError> {
     })
 }
 
-/// Makes `fd` the tap's end, or one of `several`.
-fn attach(fd: &OwnedFd, name: &str, several: bool) -> Result<(), Errno> {
+/// Makes `fd` the tap's end, or one of `several`, with `more` flags.
+pub(super) fn attach(fd: &OwnedFd, name: &str, several: bool, more: u16) -> Result<(), Errno> {
     let mode = if several {
         tap::multi_queue_mode()
     } else {
         tap::mode()
     };
-    tap_ioctl::attach(fd, &mut Interface::new(name, mode))
+    tap_ioctl::attach(fd, &mut Interface::new(name, mode | more))
 }
 
 fn wrong_number(name: &str, queues: QueueCount) -> TapOpenError {
@@ -169,15 +176,16 @@ fn refusal(name: &str, errno: Errno) -> TapOpenError {
     }
 }
 
-fn other(name: &str, errno: Errno) -> TapOpenError {
+pub(super) fn other(name: &str, errno: Errno) -> TapOpenError {
     TapOpenError::Other {
         name: name.into(),
         source: errno.into(),
     }
 }
 
-/// What the kernel takes for a name (`dev_valid_name`).
-fn is_interface_name(name: &str) -> bool {
+/// Whether an interface can be called `name`: what the kernel takes for a name
+/// (`dev_valid_name`) and the tun driver for one only.
+pub fn is_interface_name(name: &str) -> bool {
     let allowed = |byte: u8| byte != b'/' && byte != b':' && byte > b' ';
     (1..=MAX_NAME).contains(&name.len())
         && !matches!(name, "." | "..")
