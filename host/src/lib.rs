@@ -3,8 +3,9 @@
 //! Text becomes validated types in [`option`], names become open descriptors
 //! in [`launch`], and a VM process of its own gets both: it parses no text
 //! and opens nothing. From then on the machine is found in the [`registry`]
-//! and operated by a [`client`]. Its disks may be in a [`volume`], its taps on a
-//! [`switch`]. [`doctor`] says what this host can do.
+//! and operated by a [`client`]. Its disks may be in a [`volume`], its cables
+//! end at a [`switch`]. [`doctor`]
+//! says what this host can do.
 
 pub mod amount;
 pub mod boot_id;

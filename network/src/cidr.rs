@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 /// A range of addresses, `10.0.0.0/16`; always its first address and its length.
@@ -89,6 +89,12 @@ impl TryFrom<String> for Cidr {
 
     fn try_from(text: String) -> Result<Self, BadCidr> {
         text.parse()
+    }
+}
+
+impl From<Cidr> for IpNet {
+    fn from(cidr: Cidr) -> Self {
+        cidr.0.into()
     }
 }
 

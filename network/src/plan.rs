@@ -25,7 +25,8 @@ pub struct Plan {
     /// Marks, each of which is also the number of the table to be asked for
     /// packets that have it.
     pub marks: BTreeSet<u32>,
-    /// Addresses that the network itself answers to: routers and name servers.
+    /// Addresses that the network itself answers to: routers, name servers, and
+    /// the metadata service.
     pub addresses: BTreeSet<Ipv4Addr>,
 }
 
@@ -58,6 +59,9 @@ pub enum Hop {
     Blackhole,
 }
 
+/// Where every guest finds its metadata (EC2, "Access instance metadata").
+pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
 impl Plan {
     /// What `vpc` needs.
     pub fn of(vpc: &Vpc) -> Self {
@@ -79,6 +83,7 @@ impl Plan {
             plan.marks.insert(table.number);
             plan.routes.extend(routes(vpc, table));
         }
+        plan.addresses.insert(METADATA);
         for subnet in vpc.subnets().values() {
             plan.addresses
                 .extend([subnet.router(), subnet.name_server()]);
@@ -128,7 +133,7 @@ mod tests {
             .unwrap();
         let plan = Plan::of(&vpc);
         assert_eq!(plan.marks, [1000].into());
-        let addresses = ["10.0.1.1", "10.0.1.2"].map(|one| one.parse().unwrap());
+        let addresses = ["10.0.1.1", "10.0.1.2", "169.254.169.254"].map(|one| one.parse().unwrap());
         assert_eq!(plan.addresses, addresses.into());
         let route = |table, destination: &str, hop| Route {
             table,

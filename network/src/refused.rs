@@ -61,6 +61,9 @@ pub enum Refused {
     /// There is no such port.
     #[error("there is no port {0}")]
     UnknownPort(Id<OfPort>),
+    /// No port has the address.
+    #[error("no port has {0}")]
+    NoPortAt(Ipv4Addr),
     /// Something needs it.
     #[error("{what} '{name}' is in use by {by}")]
     InUse {

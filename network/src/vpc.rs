@@ -353,6 +353,16 @@ impl Vpc {
         self.ports.get(&id).ok_or(Refused::UnknownPort(id))
     }
 
+    /// The port that has `address`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn port_at(&self, address: Ipv4Addr) -> Result<&Port, Refused> {
+        let mut ports = self.ports.values();
+        let found = ports.find(|port| port.address == address);
+        found.ok_or(Refused::NoPortAt(address))
+    }
+
     /// A new port of `subnet`.
     ///
     /// # Errors

@@ -97,6 +97,13 @@ impl Guest {
         self.argument("--volume", volume)
     }
 
+    /// Has plinth look for switches where it looks for these volumes.
+    #[must_use]
+    pub fn with_data(mut self, volumes: &Volumes) -> Self {
+        self.data = Some(volumes.path());
+        self
+    }
+
     /// Adds a network interface.
     #[must_use]
     pub fn net(self, net: impl ToString) -> Self {

@@ -6,16 +6,22 @@
 mod completions;
 
 mod doctor;
+mod explain;
 mod limits;
 mod load_blocks;
 mod output;
+mod route;
 mod run;
+mod security_group;
 mod snapshot;
 mod store_snapshot;
+mod subnet;
+mod switch;
 mod table;
 mod usage;
 mod vm;
 mod volume;
+mod vpc;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -40,6 +46,12 @@ enum Command {
     Vm(vm::Vm),
     Volume(volume::Volume),
     Snapshot(snapshot::Snapshot),
+    Switch(switch::Switch),
+    Vpc(vpc::Vpc),
+    Subnet(subnet::Subnet),
+    Route(route::Route),
+    SecurityGroup(security_group::SecurityGroup),
+    Explain(explain::Explain),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     #[command(hide = true)]
@@ -58,6 +70,12 @@ pub fn main() -> ExitCode {
         Command::Vm(vm) => vm.execute(),
         Command::Volume(volume) => volume.execute(),
         Command::Snapshot(snapshot) => snapshot.execute(),
+        Command::Switch(switch) => switch.execute(),
+        Command::Vpc(vpc) => vpc.execute(),
+        Command::Subnet(subnet) => subnet.execute(),
+        Command::Route(route) => route.execute(),
+        Command::SecurityGroup(group) => group.execute(),
+        Command::Explain(explain) => explain.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(&mut Cli::command()),
         Command::LoadBlocks(load) => load.execute(),

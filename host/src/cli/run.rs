@@ -18,7 +18,7 @@ use crate::option::console::{ConsoleEnd, ConsoleOption};
 use crate::option::cpus::CpusOption;
 use crate::option::disk::DiskOption;
 use crate::option::huge_pages::HugePagesOption;
-use crate::option::net::NetOption;
+use crate::option::net::{NetEnd, NetOption};
 use crate::option::on_reset::OnResetOption;
 use crate::option::transport::TransportOption;
 use crate::option::volume::VolumeOption;
@@ -141,15 +141,24 @@ pub(super) struct Run {
     #[arg(long, value_name = "TRANSPORT", default_value = "pci")]
     transport: TransportOption,
 
-    /// Network interface on an existing tap:
-    /// tap=NAME[,mac=MAC][,mtu=N][,queues=N][,id=NAME][,LIMITS]
+    /// Network interface, plugged into a virtual switch:
+    /// NAME[/SUBNET][,ip=ADDRESS][,security-group=A+B][,source-check=off], or on an
+    /// existing tap: tap=NAME[,mtu=N]; and for both [,mac=MAC][,queues=N][,id=NAME]
+    /// [,LIMITS]
     ///
-    /// May be repeated. Without `mac` the address is derived from this host
-    /// and the tap, the same at every start.
+    /// May be repeated. NAME is a network that was made with plinth vpc create, and
+    /// SUBNET one of its subnets, if it has several. Without `ip` it is given the
+    /// first address that is free; without `security-group` it has the group
+    /// 'default'. With source-check=off it may send from other addresses than its
+    /// own, as a machine that routes does. The machine is plugged in for as long as
+    /// it runs.
     ///
-    /// `queues` is how many pairs of queues it has, as a disk's `queues`; 2 or
-    /// more need a tap that was made with `multi_queue`, and 1 one that was
-    /// not.
+    /// On a tap and without `mac`, the address is derived from this host and the
+    /// tap, the same at every start.
+    ///
+    /// `queues` is how many pairs of queues it has, as a disk's `queues`; on an
+    /// existing tap, 2 or more need one that was made with `multi_queue`, and 1 one
+    /// that was not.
     ///
     /// LIMITS are a disk's, of packets and bytes: with rx- before each for what
     /// the guest receives, with tx- for what it sends, such as tx-bandwidth=10M.
@@ -203,8 +212,8 @@ impl Run {
         let program = process::program()?;
         self.check_console()?;
         self.check_outputs()?;
-        let (name, detach) = (self.name.clone(), self.detach);
-        let mut launch = launch::prepare(self.specification())?;
+        let (name, detach) = (self.chosen_name()?, self.detach);
+        let mut launch = launch::prepare(self.specification(name.as_ref()))?;
         let record = Record::now(detach, mem::take(&mut launch.disks));
         let machine = Registry::of_this_user()?.create(name, &record)?;
         launch.begin_outputs()?;
@@ -217,6 +226,17 @@ impl Run {
             println!("{name}");
         }
         Ok(status)
+    }
+
+    /// The machine's name, if it was given or is needed before the machine is.
+    fn chosen_name(&self) -> Result<Option<VmName>, Error> {
+        let on_switch = |net: &NetOption| matches!(net.end, NetEnd::Port(_));
+        if self.name.is_some() || !self.nets.iter().any(on_switch) {
+            return Ok(self.name.clone());
+        }
+        let name = VmName::generate();
+        let name = name.map_err(|error| Error::unexpected("no name is to be had").because(error));
+        name.map(Some)
     }
 
     fn check_console(&self) -> Result<(), Error> {
@@ -261,7 +281,7 @@ impl Run {
         outputs::check(&written, &inputs)
     }
 
-    fn specification(self) -> Specification {
+    fn specification(self, name: Option<&VmName>) -> Specification {
         let backing = self.memory_backing.into();
         let console = self.default_console();
         let console = self.console.unwrap_or(console);
@@ -285,6 +305,7 @@ impl Run {
             disks: self.disks,
             volumes: self.volumes,
             nets: self.nets,
+            owner: name.map(VmName::to_string).unwrap_or_default(),
             vsock: self.vsock,
             console,
             watchdog: self.watchdog,

@@ -68,6 +68,8 @@ pub struct Specification {
     pub volumes: Vec<VolumeOption>,
     /// Network interfaces in the order in which the guest finds them.
     pub nets: Vec<NetOption>,
+    /// What the machine is called where it is plugged in.
+    pub owner: String,
     /// Streams between programs of the guest and of the host.
     pub vsock: Option<VsockOption>,
     /// Where the console goes.
@@ -198,7 +200,7 @@ pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
         disks.push(volume.disk);
         paths.push(volume.path);
     }
-    let nets = net::open_all(specification.nets)?;
+    let nets = net::open_all(specification.nets, &specification.owner)?;
     check_names(&disks, &nets)?;
     let kvm = kvm::open()?;
     let vsock = specification.vsock.as_ref().map(vsock::open).transpose()?;

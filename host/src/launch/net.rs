@@ -1,4 +1,5 @@
-//! Network interfaces: each a tap and an address.
+//! Network interfaces: each a tap, there before or made for a port of a switch,
+//! and an address.
 
 use std::error::Error as _;
 use std::fs;
@@ -12,51 +13,61 @@ use vmm::{DeviceName, MacAddress, NetOptions, QueueCount};
 use crate::doctor::tap::PERMISSION;
 use crate::error::Error;
 use crate::holder;
-use crate::option::net::NetOption;
+use crate::option::net::{NetEnd, NetOption};
 use crate::shell::word;
+use crate::switch::directory::Switches;
+use crate::switch::plug::plug;
 
-/// Attaches to taps in order.
+/// Plugs the machine `owner` in, in order.
 ///
 /// # Errors
-/// One cannot be attached to, or two interfaces have the same address or tap.
-pub fn open_all(options: Vec<NetOption>) -> Result<Vec<NetConfig>, Error> {
-    let host = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+/// One interface cannot be plugged in, or two have the same address or tap.
+pub fn open_all(options: Vec<NetOption>, owner: &str) -> Result<Vec<NetConfig>, Error> {
     let mut taps: Vec<&str> = Vec::with_capacity(options.len());
     let mut interfaces: Vec<NetConfig> = Vec::with_capacity(options.len());
     for (number, option) in options.iter().enumerate() {
         let name = option.id.clone().unwrap_or_else(|| numbered(number));
-        let mac = option.mac.unwrap_or_else(|| derived(&host, &option.tap));
-        if taps.contains(&option.tap.as_str()) {
-            return Err(
-                Error::configuration(format!("tap '{}' is given twice", option.tap))
-                    .remedy("another tap for each --net"),
-            );
+        if let NetEnd::Tap { name: tap, .. } = &option.end {
+            if taps.contains(&tap.as_str()) {
+                return Err(Error::configuration(format!("tap '{tap}' is given twice"))
+                    .remedy("another tap for each --net"));
+            }
+            taps.push(tap);
         }
+        let interface = open_one(option, name, owner)?;
+        let mac = interface.options.mac;
         if interfaces.iter().any(|other| other.options.mac == mac) {
             return Err(
                 Error::configuration(format!("two interfaces have the MAC address {mac}"))
                     .remedy("another mac=MAC for one of them"),
             );
         }
-        interfaces.push(open_one(option, name)?);
-        taps.push(&option.tap);
+        interfaces.push(interface);
     }
     Ok(interfaces)
 }
 
-/// Attaches to one tap, for a machine that has other interfaces already.
+/// Plugs in one interface of the machine `owner`, which may have others already.
 ///
 /// # Errors
-/// It cannot be attached to.
-pub fn open_one(option: &NetOption, name: DeviceName) -> Result<NetConfig, Error> {
-    let host = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+/// It cannot be plugged in.
+pub fn open_one(option: &NetOption, name: DeviceName, owner: &str) -> Result<NetConfig, Error> {
+    let (taps, mac, mtu) = match &option.end {
+        NetEnd::Tap { name: tap, mtu } => {
+            let host = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+            let mac = option.mac.unwrap_or_else(|| derived(&host, tap));
+            (open(tap, option.queues)?, mac, *mtu)
+        }
+        NetEnd::Port(port) => {
+            let switches = Switches::of_this_user()?;
+            let plugged = plug(&switches, port, option.mac, option.queues, owner)?;
+            (plugged.taps, plugged.mac, Some(plugged.mtu))
+        }
+    };
     Ok(NetConfig {
         name,
-        taps: open(&option.tap, option.queues)?,
-        options: NetOptions {
-            mac: option.mac.unwrap_or_else(|| derived(&host, &option.tap)),
-            mtu: option.mtu,
-        },
+        taps,
+        options: NetOptions { mac, mtu },
         receive: option.receive,
         transmit: option.transmit,
     })

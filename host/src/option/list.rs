@@ -7,7 +7,7 @@ use super::Invalid;
 
 /// The items of an option list, to be taken one by one. What is left at the
 /// end is unknown, and [`finish`](Self::finish) refuses it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct OptionList {
     items: Vec<(String, Option<String>)>,
 }

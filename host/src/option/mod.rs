@@ -12,6 +12,7 @@ pub mod cpus;
 pub mod disk;
 pub mod duration;
 pub mod huge_pages;
+pub mod in_vpc;
 pub mod limits;
 pub mod list;
 pub mod net;

@@ -1,29 +1,30 @@
-//! A network interface: `tap=NAME[,mac=MAC][,mtu=N][,queues=N][,id=NAME]` and
-//! its [limits](super::limits), those of what the guest receives after `rx-`, of
-//! what it sends after `tx-`.
+//! A network interface: `NAME[/SUBNET]` of a virtual switch, with
+//! `[,ip=ADDRESS][,security-group=A+B][,source-check=off]`, or `tap=NAME[,mtu=N]`;
+//! and for both `[,mac=MAC][,queues=N][,id=NAME]` and its [limits](super::limits),
+//! those of what the guest receives after `rx-`, of what it sends after `tx-`.
 
 use std::fmt::Display;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use network::name::Name;
 use vmm::{DeviceName, Limits, MacAddress, Mtu, QueueCount};
 
 use super::Invalid;
 use super::limits::limits;
-use super::list::OptionList;
+use super::list::{OptionList, split_first};
 use super::queues::queues;
 
 /// A network interface as the user asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetOption {
-    /// The name of the host's end, an existing tap.
-    pub tap: String,
+    /// Where its cable goes.
+    pub end: NetEnd,
     /// What it is called; `net` and its number if not given.
     pub id: Option<DeviceName>,
-    /// The guest's address; derived from the host's identity and the tap's
-    /// name if not given.
+    /// The guest's address; if not given, one of the port's own, or derived from
+    /// the host's identity and the tap's name.
     pub mac: Option<MacAddress>,
-    /// The MTU announced to the guest; none if not given.
-    pub mtu: Option<Mtu>,
     /// How many queue pairs it has, and queues of the tap.
     pub queues: QueueCount,
     /// How much may come to the guest.
@@ -32,28 +33,102 @@ pub struct NetOption {
     pub transmit: Option<Limits>,
 }
 
+/// The host's end of a cable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetEnd {
+    /// An existing tap.
+    Tap {
+        /// Its name.
+        name: String,
+        /// The MTU announced to the guest; none if not given.
+        mtu: Option<Mtu>,
+    },
+    /// A port of a switch.
+    Port(PortOption),
+}
+
+/// A port of a switch as the user asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortOption {
+    /// Of which switch.
+    pub switch: Name,
+    /// In which of its subnets; the only one if not given.
+    pub subnet: Option<Name>,
+    /// Its address; one that is free if not given.
+    pub address: Option<Ipv4Addr>,
+    /// Its security groups; the default one if none are given.
+    pub groups: Vec<Name>,
+    /// Whether it may send from its own address only.
+    pub source_check: bool,
+}
+
 impl FromStr for NetOption {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let mut list = OptionList::parse(text)?;
+        let (first, rest) = split_first(text);
+        let on_switch = !text.is_empty() && !first.contains('=');
+        let mut list = match (on_switch, rest) {
+            (true, None) => OptionList::default(),
+            (true, Some(rest)) => OptionList::parse(rest)?,
+            (false, _) => OptionList::parse(text)?,
+        };
+        let end = match on_switch {
+            true => NetEnd::Port(port(&first, &mut list)?),
+            false => tap(&mut list)?,
+        };
         let net = Self {
-            tap: list
-                .value("tap")?
-                .ok_or_else(|| Invalid::new("tap=NAME is missing: the host's end of the cable"))?,
+            end,
             id: parsed(list.value("id")?)?,
             mac: parsed(list.value("mac")?)?,
-            mtu: parsed(list.value("mtu")?)?,
             queues: queues(&mut list)?,
             receive: limits(&mut list, "rx-")?,
             transmit: limits(&mut list, "tx-")?,
         };
-        list.finish(
-            "tap=NAME, mac=MAC, mtu=N, queues=N, id=NAME, and with rx- or tx- before each \
-             iops=N, iops-burst=N, bandwidth=SIZE and bandwidth-burst=SIZE",
-        )?;
+        let own = match on_switch {
+            true => "ip=ADDRESS, security-group=A+B, source-check=off",
+            false => "tap=NAME, mtu=N",
+        };
+        list.finish(&format!(
+            "{own}, mac=MAC, queues=N, id=NAME, and with rx- or tx- before each iops=N, \
+             iops-burst=N, bandwidth=SIZE and bandwidth-burst=SIZE"
+        ))?;
         Ok(net)
     }
+}
+
+fn tap(list: &mut OptionList) -> Result<NetEnd, Invalid> {
+    let name = list.value("tap")?.ok_or_else(|| {
+        Invalid::new("it begins with the name of a switch, or tap=NAME is missing")
+    })?;
+    let mtu = parsed(list.value("mtu")?)?;
+    Ok(NetEnd::Tap { name, mtu })
+}
+
+fn port(name: &str, list: &mut OptionList) -> Result<PortOption, Invalid> {
+    let (switch, subnet) = match name.split_once('/') {
+        Some((switch, subnet)) => (switch, Some(subnet)),
+        None => (name, None),
+    };
+    let groups = list.value("security-group")?;
+    let groups = groups.iter().flat_map(|groups| groups.split('+'));
+    let source_check = match list.value("source-check")?.as_deref() {
+        None | Some("on") => true,
+        Some("off") => false,
+        Some(other) => {
+            let why = format!("'{other}' does not do: source-check is on or off");
+            return Err(Invalid::new(why));
+        }
+    };
+    Ok(PortOption {
+        switch: switch.parse().map_err(Invalid::because)?,
+        subnet: parsed(subnet.map(String::from))?,
+        address: parsed(list.value("ip")?)?,
+        groups: groups
+            .map(|group| group.parse().map_err(Invalid::because))
+            .collect::<Result<_, _>>()?,
+        source_check,
+    })
 }
 
 fn parsed<T>(value: Option<String>) -> Result<Option<T>, Invalid>
@@ -73,6 +148,20 @@ mod tests {
     use super::*;
     use vmm::Limit;
 
+    fn tap_of(text: &str) -> (String, Option<Mtu>) {
+        match text.parse::<NetOption>().unwrap().end {
+            NetEnd::Tap { name, mtu } => (name, mtu),
+            NetEnd::Port(port) => panic!("{port:?}"),
+        }
+    }
+
+    fn port_of(text: &str) -> PortOption {
+        match text.parse::<NetOption>().unwrap().end {
+            NetEnd::Port(port) => port,
+            NetEnd::Tap { name, .. } => panic!("{name}"),
+        }
+    }
+
     fn error(text: &str) -> String {
         text.parse::<NetOption>().unwrap_err().to_string()
     }
@@ -80,15 +169,32 @@ mod tests {
     #[test]
     fn only_the_tap_is_needed() {
         let net: NetOption = "tap=tap0".parse().unwrap();
-        assert_eq!(net.tap, "tap0");
-        assert_eq!((net.mac, net.mtu), (None, None));
+        assert_eq!(tap_of("tap=tap0"), ("tap0".into(), None));
+        assert_eq!(net.mac, None);
         assert_eq!(net.queues, QueueCount::default());
-        let net: NetOption = "mtu=9000,mac=02:00:00:00:00:01,tap=t".parse().unwrap();
-        assert_eq!(net.mtu.unwrap().get(), 9000);
+        let text = "mtu=9000,mac=02:00:00:00:00:01,tap=t";
+        assert_eq!(tap_of(text), ("t".into(), Mtu::new(9000).ok()));
+        let net: NetOption = text.parse().unwrap();
+        assert_eq!(net.mac.unwrap().octets(), [2, 0, 0, 0, 0, 1]);
         let net: NetOption = "tap=t,id=uplink".parse().unwrap();
         assert_eq!(net.id.unwrap().to_string(), "uplink");
-        let net: NetOption = "mtu=9000,mac=02:00:00:00:00:01,tap=t".parse().unwrap();
-        assert_eq!(net.mac.unwrap().octets(), [2, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_switch_is_named_in_one_word() {
+        let port = port_of("shop");
+        assert_eq!((port.switch.as_str(), &port.subnet), ("shop", &None));
+        assert!(port.source_check && port.groups.is_empty() && port.address.is_none());
+        let port = port_of("shop/front,ip=10.0.1.9,security-group=web+db,source-check=off");
+        assert_eq!(port.subnet.unwrap().as_str(), "front");
+        assert_eq!(port.address, Some(Ipv4Addr::new(10, 0, 1, 9)));
+        let groups: Vec<_> = port.groups.iter().map(Name::as_str).collect();
+        assert_eq!(groups, ["web", "db"]);
+        assert!(!port.source_check);
+        let net: NetOption = "shop,mac=02:00:00:00:00:01,queues=2,rx-iops=5"
+            .parse()
+            .unwrap();
+        assert!(net.mac.is_some() && net.receive.is_some());
     }
 
     #[test]
@@ -103,7 +209,12 @@ mod tests {
     fn mistakes_are_explained() {
         assert!(error("").contains("empty"));
         assert!(error("mtu=1500").contains("tap=NAME is missing"));
-        assert!(error("tap0").contains("tap=NAME is missing"));
+        assert!(error("shop,mtu=1500").contains("'mtu' is not known"));
+        assert!(error("tap=t,ip=10.0.0.9").contains("'ip' is not known"));
+        assert!(error("shop,ip=10.0.0").contains("'10.0.0' does not do"));
+        assert!(error("shop,security-group=a++b").contains("a name has 1 to 63"));
+        assert!(error("shop,source-check=maybe").contains("on or off"));
+        assert!(error("shop/../x").contains("a name has"));
         assert!(error("tap=t,mac=nonsense").contains("'nonsense' does not do: a MAC address is"));
         for mtu in ["0", "67", "65536", "big"] {
             assert!(error(&format!("tap=t,mtu={mtu}")).contains("from 68 to 65535"));

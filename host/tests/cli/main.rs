@@ -11,6 +11,8 @@ mod plinth;
 #[cfg(test)]
 mod snapshot;
 #[cfg(test)]
+mod switch;
+#[cfg(test)]
 mod vm;
 #[cfg(test)]
 mod volume;

@@ -161,7 +161,8 @@ fn attach_net(
         Some(name) => name.clone(),
         None => free(names, net::numbered),
     };
-    let net = net::open_one(&option, name)?;
+    let owner = connection.name().to_string();
+    let net = net::open_one(&option, name, &owner)?;
     let mut body = json!({
         "kind": "net",
         "name": net.name.to_string(),

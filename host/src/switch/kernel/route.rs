@@ -51,6 +51,8 @@ pub enum Target {
     },
     /// It is dropped, and nobody told.
     Blackhole,
+    /// The next policy rule says.
+    Throw,
 }
 
 impl Netlink {
@@ -189,6 +191,7 @@ fn message(route: &Route) -> RouteMessage {
             ]);
         }
         Target::Blackhole => message.header.kind = RouteType::BlackHole,
+        Target::Throw => message.header.kind = RouteType::Throw,
     }
     message
 }
@@ -228,6 +231,7 @@ fn route(message: &RouteMessage) -> Option<Route> {
                 link: link?,
             },
             (RouteType::BlackHole, _) => Target::Blackhole,
+            (RouteType::Throw, _) => Target::Throw,
             _ => return None,
         },
     })
@@ -251,6 +255,7 @@ impl fmt::Display for Route {
                 write!(f, "by {address} through link number {link}")
             }
             Target::Blackhole => f.write_str("that drops packets"),
+            Target::Throw => f.write_str("that leaves packets to the next rule"),
         }
     }
 }
@@ -287,6 +292,7 @@ mod tests {
                 to("192.0.2.7/32", table, Target::Link(link)),
                 to("198.51.100.0/24", table, gateway("192.0.2.9")),
                 to("203.0.113.0/24", table, Target::Blackhole),
+                to("203.0.113.9/32", table, Target::Throw),
                 to("0.0.0.0/0", table, gateway("192.0.2.8")),
                 to("2001:db8::7/128", table, Target::Link(link)),
                 to("2001:db8:1::/48", table, gateway("2001:db8::9")),

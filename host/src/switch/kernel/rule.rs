@@ -1,5 +1,5 @@
-//! Policy rules: which table of routes packets that come in by a link are looked
-//! up in (ip-rule(8)).
+//! Policy rules: which table of routes packets are looked up in that come in by a
+//! link, or have a mark (ip-rule(8)).
 
 use std::fmt;
 
@@ -31,6 +31,8 @@ pub struct Rule {
     /// one; `lo` for those that the namespace's own sockets send. All, if there
     /// is no name, as in the kernel's own rules.
     pub input: Option<String>,
+    /// Those that are marked so. All, if there is none.
+    pub mark: Option<u32>,
     /// Where they are looked up.
     pub table: u32,
     /// The lower, the earlier. The kernel's own rules have 0, 32766 and 32767.
@@ -112,15 +114,18 @@ fn message(rule: &Rule) -> RuleMessage {
     ];
     let input = rule.input.clone().map(RuleAttribute::Iifname);
     message.attributes.extend(input);
+    let mark = rule.mark.map(RuleAttribute::FwMark);
+    message.attributes.extend(mark);
     message
 }
 
-/// The rule in a message; none if it looks at more than the link, or does
+/// The rule in a message; none if it looks at more than link and mark, or does
 /// something else.
 fn rule(family: Family, message: RuleMessage) -> Option<Rule> {
     let mut rule = Rule {
         family,
         input: None,
+        mark: None,
         table: message.header.table.into(),
         // The kernel leaves a zero out.
         priority: 0,
@@ -134,7 +139,9 @@ fn rule(family: Family, message: RuleMessage) -> Option<Rule> {
             RuleAttribute::Iifname(name) => rule.input = Some(name),
             RuleAttribute::Table(table) => rule.table = table,
             RuleAttribute::Priority(priority) => rule.priority = priority,
-            RuleAttribute::Oifname(_) | RuleAttribute::FwMark(_) => return None,
+            RuleAttribute::FwMark(mark) => rule.mark = Some(mark),
+            RuleAttribute::FwMask(u32::MAX) => {}
+            RuleAttribute::Oifname(_) | RuleAttribute::FwMask(_) => return None,
             _ => {}
         }
     }
@@ -160,8 +167,12 @@ impl fmt::Display for Rule {
         let input = self.input.as_deref().unwrap_or("any link");
         write!(
             f,
-            "the {family} rule {priority} that looks packets from {input} up in table {table}"
-        )
+            "the {family} rule {priority} that looks packets from {input} "
+        )?;
+        if let Some(mark) = self.mark {
+            write!(f, "with mark {mark} ")?;
+        }
+        write!(f, "up in table {table}")
     }
 }
 
@@ -180,10 +191,16 @@ mod tests {
             let rule = |input: &str, table| Rule {
                 family,
                 input: Some(input.into()),
+                mark: None,
                 table,
                 priority: 1000,
             };
-            let rules = [rule("tap0", 100_000), rule("tap1", 7)];
+            let marked = Rule {
+                input: None,
+                mark: Some(100_001),
+                ..rule("", 100_001)
+            };
+            let rules = [rule("tap0", 100_000), rule("tap1", 7), marked];
             for rule in &rules {
                 net.add_rule(rule).unwrap();
                 net.add_rule(rule).unwrap();
@@ -202,6 +219,7 @@ mod tests {
         let nameless = Rule {
             family: Family::V4,
             input: Some(String::new()),
+            mark: None,
             table: 7,
             priority: 1,
         };

@@ -143,6 +143,7 @@ fn from(port: &str, table: u32) -> Rule {
     Rule {
         family: Family::V4,
         input: Some(port.into()),
+        mark: None,
         table,
         priority: 1000,
     }

@@ -1,0 +1,82 @@
+//! `plinth route add`: another way out of a network.
+
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use clap::Args;
+use network::cidr::Cidr;
+use network::refused::Refused;
+use network::route_table::Target;
+use network::vpc::Vpc;
+
+use crate::exit::ExitStatus;
+use crate::option::Invalid;
+use crate::option::in_vpc::InVpc;
+use crate::switch::change;
+use crate::switch::directory::Switches;
+
+use super::super::Outcome;
+
+/// Add a route to a route table
+///
+/// Its target is the address of a machine that routes, which needs its source
+/// check off (plinth run --net shop/front,source-check=off), or 'blackhole'.
+///
+/// Examples:
+///   plinth route add shop/main 0.0.0.0/0 10.0.2.4
+///   plinth route add shop/main 192.0.2.0/24 blackhole
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Add {
+    /// The network, and the route table's name
+    #[arg(value_name = "VPC/TABLE")]
+    table: InVpc,
+
+    /// Where it leads
+    #[arg(value_name = "RANGE")]
+    destination: Cidr,
+
+    /// Who takes the packets: a machine's address, or blackhole
+    #[arg(value_name = "TARGET")]
+    target: Wanted,
+}
+
+/// A target as the user names it.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    Address(Ipv4Addr),
+    Blackhole,
+}
+
+impl FromStr for Wanted {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text == "blackhole" {
+            return Ok(Self::Blackhole);
+        }
+        let address = text.parse().map(Self::Address);
+        address.map_err(|_| Invalid::new("a target is the address of a machine, or blackhole"))
+    }
+}
+
+impl Wanted {
+    fn find(self, vpc: &Vpc) -> Result<Target, Refused> {
+        match self {
+            Self::Address(address) => vpc.port_at(address).map(|port| Target::Port(port.id)),
+            Self::Blackhole => Ok(Target::Blackhole),
+        }
+    }
+}
+
+impl Add {
+    pub(super) fn execute(self) -> Outcome {
+        let InVpc { vpc, name } = self.table;
+        let switches = Switches::of_this_user()?;
+        change::change(&switches, &vpc, |vpc| {
+            let target = self.target.find(vpc)?;
+            vpc.add_route(&name, self.destination, target)
+        })?;
+        Ok(ExitStatus::Success)
+    }
+}

@@ -1,0 +1,385 @@
+//! The kernel's side of a routed network: a network namespace, with what its
+//! [`Plan`] and its [`Ruleset`] say.
+//!
+//! Everything here can be done again, and from any state in between: what is
+//! there stays, what lacks is made, what is too much goes.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+
+use ipnet::IpNet;
+use network::plan::{Hop, MAIN_TABLE, Plan, Route as Planned};
+use network::port::{Port, TAP_PREFIX};
+use network::ruleset::{Ruleset, replacement, transaction};
+use network::vpc::Vpc;
+use vmm::{MacAddress, Mtu, QueueCount};
+
+use crate::error::Error;
+
+use super::kernel::sysctl::{self, LinkSetting, Links, Sysctl};
+use super::kernel::tap::{self, NewTap};
+use super::kernel::{
+    Family, KernelError, Link, LinkKind, Namespace, Neighbour, Netlink, Route, Rule, Target, nft,
+};
+
+/// What the names of namespaces begin with.
+const PREFIX: &str = "plinth-";
+
+/// Inside a network (EC2, "Network MTU": jumbo frames).
+pub const MTU: u16 = 9001;
+
+/// Where the rules are that have marked packets looked up in their tables: after
+/// the one for the network's own addresses, before all others.
+const PRIORITY: u32 = 1000;
+
+/// How the namespace treats packets.
+const SETTINGS: [(Sysctl<'_>, u32); 8] = [
+    (Sysctl::IpForward, 1),
+    // Routes to a port's address lead to its tap: the router answers for all.
+    (Sysctl::Of(Links::New, LinkSetting::ProxyArp), 1),
+    // Where packets may come from is for the rules to say.
+    (Sysctl::Of(Links::All, LinkSetting::RpFilter), 0),
+    (Sysctl::Of(Links::New, LinkSetting::RpFilter), 0),
+    // No port is the better way to another.
+    (Sysctl::Of(Links::All, LinkSetting::SendRedirects), 0),
+    (Sysctl::Of(Links::New, LinkSetting::SendRedirects), 0),
+    (Sysctl::Of(Links::All, LinkSetting::DisableIpv6), 1),
+    (Sysctl::Of(Links::New, LinkSetting::DisableIpv6), 1),
+];
+
+/// A network in the kernel.
+pub(super) struct Live {
+    namespace: Namespace,
+    net: Netlink,
+}
+
+impl Live {
+    /// The kernel's side of `vpc`, made if there is none.
+    ///
+    /// # Errors
+    /// The privilege or something in the kernel is missing.
+    pub(super) fn bring_up(vpc: &Vpc) -> Result<Self, Error> {
+        if let Some(live) = Self::find(vpc)? {
+            return Ok(live);
+        }
+        let namespace = Namespace::create(&namespace(vpc)).map_err(failed)?;
+        let net = Netlink::in_namespace(&namespace).map_err(failed)?;
+        let live = Self { namespace, net };
+        live.make(vpc)?;
+        Ok(live)
+    }
+
+    /// The kernel's side of `vpc`, if there is one.
+    ///
+    /// # Errors
+    /// The privilege is missing.
+    pub(super) fn find(vpc: &Vpc) -> Result<Option<Self>, Error> {
+        let namespace = match Namespace::open(&namespace(vpc)) {
+            Err(KernelError::Gone { .. }) => return Ok(None),
+            namespace => namespace.map_err(failed)?,
+        };
+        let net = Netlink::in_namespace(&namespace).map_err(failed)?;
+        Ok(Some(Self { namespace, net }))
+    }
+
+    /// Takes `vpc` out of the kernel.
+    ///
+    /// # Errors
+    /// The privilege is missing.
+    pub(super) fn remove(vpc: &Vpc) -> Result<(), Error> {
+        let removed = Namespace::delete(&model(vpc));
+        removed
+            .and_then(|()| Namespace::delete(&namespace(vpc)))
+            .map_err(failed)
+    }
+
+    /// Has the kernel have all that `vpc` needs, and nothing else.
+    ///
+    /// # Errors
+    /// It refuses.
+    pub(super) fn make(&self, vpc: &Vpc) -> Result<(), Error> {
+        self.rules(vpc).map_err(failed)?;
+        self.arrange(vpc).map_err(failed)
+    }
+
+    fn rules(&self, vpc: &Vpc) -> Result<(), KernelError> {
+        nft::apply(&self.namespace, &replacement(&Ruleset::of(vpc)))
+    }
+
+    /// Takes the kernel from `old` to `new`: first what may pass, then where it
+    /// goes.
+    ///
+    /// # Errors
+    /// It refuses; some of it may be done then.
+    pub(super) fn change(&self, old: &Vpc, new: &Vpc) -> Result<(), Error> {
+        if let Some(change) = transaction(&Ruleset::of(old), &Ruleset::of(new)) {
+            match nft::apply(&self.namespace, &change) {
+                // The kernel is not in the state that was stored.
+                Err(KernelError::Refused { .. }) => self.rules(new),
+                applied => applied,
+            }
+            .map_err(failed)?;
+        }
+        // Most changes are of rules alone.
+        match Plan::of(old) == Plan::of(new) {
+            true => Ok(()),
+            false => self.arrange(new).map_err(failed),
+        }
+    }
+
+    /// Settings, addresses, and where packets go.
+    fn arrange(&self, vpc: &Vpc) -> Result<(), KernelError> {
+        sysctl::set(&self.namespace, &SETTINGS)?;
+        let plan = Plan::of(vpc);
+        let links = self.net.links()?;
+        self.arrange_addresses(&plan, &links)?;
+        self.arrange_tables(&plan)?;
+        for port in vpc.ports().values() {
+            self.introduce(port, &links)?;
+        }
+        self.arrange_routes(&plan, &links)
+    }
+
+    /// Addresses are the loopback interface's: any tap leads to them.
+    fn arrange_addresses(&self, plan: &Plan, links: &[Link]) -> Result<(), KernelError> {
+        let Some(own) = links.iter().find(|link| link.name == "lo") else {
+            return Ok(());
+        };
+        if !own.up {
+            self.net.set_up(own.index)?;
+        }
+        let there: BTreeSet<IpNet> = self
+            .net
+            .addresses()?
+            .into_iter()
+            .filter(|address| address.link == own.index && !address.prefix.addr().is_loopback())
+            .map(|address| address.prefix)
+            .collect();
+        let host = |address: &std::net::Ipv4Addr| IpNet::from(IpAddr::from(*address));
+        let wanted: BTreeSet<IpNet> = plan.addresses.iter().map(host).collect();
+        for address in there.difference(&wanted) {
+            self.net.remove_address(own.index, *address)?;
+        }
+        for address in wanted.difference(&there) {
+            self.net.add_address(own.index, *address)?;
+        }
+        Ok(())
+    }
+
+    fn arrange_tables(&self, plan: &Plan) -> Result<(), KernelError> {
+        let rule = |mark: &u32| Rule {
+            family: Family::V4,
+            input: None,
+            mark: Some(*mark),
+            table: *mark,
+            priority: PRIORITY,
+        };
+        let there = self.net.rules(Family::V4)?;
+        let wanted: Vec<Rule> = plan.marks.iter().map(rule).collect();
+        let ours = there.iter().filter(|rule| rule.priority == PRIORITY);
+        for gone in ours.filter(|rule| !wanted.contains(rule)) {
+            self.net.remove_rule(gone)?;
+            for route in self.net.routes(gone.table)? {
+                self.net.remove_route(route.destination, gone.table)?;
+            }
+        }
+        for rule in wanted.iter().filter(|rule| !there.contains(rule)) {
+            self.net.add_rule(rule)?;
+        }
+        Ok(())
+    }
+
+    fn arrange_routes(&self, plan: &Plan, links: &[Link]) -> Result<(), KernelError> {
+        let wanted: Vec<Route> = plan
+            .routes
+            .iter()
+            .filter_map(|route| self.route(route, links))
+            .collect();
+        for table in plan.marks.iter().copied().chain([MAIN_TABLE]) {
+            let there = self.net.routes(table)?;
+            let wanted: Vec<&Route> = wanted.iter().filter(|one| one.table == table).collect();
+            let destinations: BTreeSet<IpNet> = wanted.iter().map(|one| one.destination).collect();
+            for route in &there {
+                if !destinations.contains(&route.destination) {
+                    self.net.remove_route(route.destination, table)?;
+                }
+            }
+            let there: std::collections::HashSet<&Route> = there.iter().collect();
+            for route in wanted.into_iter().filter(|one| !there.contains(one)) {
+                self.net.replace_route(route)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `planned` in the kernel's terms; `None` if the tap is not there, or not
+    /// up, since its machine is gone.
+    fn route(&self, planned: &Planned, links: &[Link]) -> Option<Route> {
+        let index = |name: &str| {
+            let link = links.iter().find(|link| link.name == name)?;
+            link.up.then_some(link.index)
+        };
+        let target = match &planned.hop {
+            Hop::Link(link) => Target::Link(index(link)?),
+            Hop::Gateway { link, address } => Target::Gateway {
+                address: IpAddr::from(*address),
+                link: index(link)?,
+            },
+            Hop::Throw => Target::Throw,
+            Hop::Blackhole => Target::Blackhole,
+        };
+        Some(Route {
+            destination: planned.destination.into(),
+            table: planned.table,
+            target,
+        })
+    }
+
+    /// Nobody needs to ask for the MAC address of a port, so nobody can lie.
+    fn introduce(&self, port: &Port, links: &[Link]) -> Result<(), KernelError> {
+        let tap = port.tap();
+        let Some(link) = links.iter().find(|link| link.name == tap) else {
+            return Ok(());
+        };
+        self.net.add_neighbour(&Neighbour {
+            link: link.index,
+            address: port.address.into(),
+            mac: mac(port),
+        })
+    }
+
+    /// The names of the taps that are plugged in.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(super) fn plugged(&self) -> Result<BTreeSet<String>, Error> {
+        let links = self.net.links().map_err(failed)?;
+        let taps = links.into_iter().filter(|link| {
+            matches!(link.kind, LinkKind::Tap(_)) && link.name.starts_with(TAP_PREFIX)
+        });
+        Ok(taps.map(|link| link.name).collect())
+    }
+
+    /// Makes the tap of `port`, whose other end is the descriptors, and with them
+    /// it is gone.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(super) fn plug_in(
+        &self,
+        vpc: &Vpc,
+        port: &Port,
+        queues: QueueCount,
+    ) -> Result<Vec<OwnedFd>, Error> {
+        let name = port.tap();
+        let tap = NewTap {
+            name: &name,
+            queues,
+            mac: None,
+            mtu: Mtu::new(MTU).ok(),
+            owner: None,
+        };
+        let descriptors = tap::create(&self.namespace, &tap).map_err(failed)?;
+        self.connect(vpc, &name).map_err(failed)?;
+        Ok(descriptors)
+    }
+
+    fn connect(&self, vpc: &Vpc, tap: &str) -> Result<(), KernelError> {
+        if let Some(link) = self.net.link(tap)? {
+            // The router answers for all at once, not after up to 0.8 s.
+            let delay = Sysctl::Of(Links::One(tap), LinkSetting::ProxyDelay);
+            sysctl::set(&self.namespace, &[(delay, 0)])?;
+            self.net.set_up(link.index)?;
+        }
+        self.arrange(vpc)
+    }
+
+    /// What in the kernel is not as `vpc` says, a line each.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub(super) fn differences(vpc: &Vpc) -> Result<Vec<String>, Error> {
+        let Some(live) = Self::find(vpc)? else {
+            return Ok(vec!["it is not in the kernel".into()]);
+        };
+        live.compare(vpc).map_err(failed)
+    }
+
+    fn compare(&self, vpc: &Vpc) -> Result<Vec<String>, KernelError> {
+        let plan = Plan::of(vpc);
+        let links = self.net.links()?;
+        let mut found = Vec::new();
+        for port in vpc.ports().values() {
+            if !links.iter().any(|link| link.name == port.tap()) {
+                found.push(format!(
+                    "machine '{}' at {} is not plugged in",
+                    port.owner, port.address
+                ));
+            }
+        }
+        let wanted: Vec<Route> = plan
+            .routes
+            .iter()
+            .filter_map(|route| self.route(route, &links))
+            .collect();
+        for table in plan.marks.iter().copied().chain([MAIN_TABLE]) {
+            let there = self.net.routes(table)?;
+            let wanted = wanted.iter().filter(|route| route.table == table);
+            let lacking = wanted.clone().filter(|route| !there.contains(route));
+            found.extend(lacking.map(|route| format!("{route} is missing")));
+            let extra = there
+                .iter()
+                .filter(|there| !wanted.clone().any(|one| one == *there));
+            found.extend(extra.map(|route| format!("{route} is not plinth's")));
+        }
+        for (setting, value) in SETTINGS {
+            let there = sysctl::get(&self.namespace, setting)?;
+            if there != value {
+                found.push(format!("{setting} is {there}, not {value}"));
+            }
+        }
+        found.extend(self.compare_rules(vpc)?);
+        Ok(found)
+    }
+
+    /// What the kernel makes of the rules that there should be is what there
+    /// should be.
+    fn compare_rules(&self, vpc: &Vpc) -> Result<Vec<String>, KernelError> {
+        let model = model(vpc);
+        let expected = Namespace::create(&model)?;
+        let listed = nft::apply(&expected, &replacement(&Ruleset::of(vpc)))
+            .and_then(|()| nft::ruleset(&expected));
+        Namespace::delete(&model)?;
+        let (expected, there) = (listed?, nft::ruleset(&self.namespace)?);
+        Ok(super::rules_compared::differences(&expected, &there))
+    }
+}
+
+/// What the namespace of `vpc` is called: names are one user's, namespaces the
+/// whole host's.
+pub(super) fn namespace(vpc: &Vpc) -> String {
+    format!("{PREFIX}{}", vpc.id)
+}
+
+/// Another for a moment, which shows what the kernel makes of rules.
+fn model(vpc: &Vpc) -> String {
+    format!("{}.check", namespace(vpc))
+}
+
+fn mac(port: &Port) -> MacAddress {
+    MacAddress::new(port.mac.octets()).expect("a port's address is an interface's")
+}
+
+fn failed(error: KernelError) -> Error {
+    let error_is_hosts = !matches!(error, KernelError::BadName { .. });
+    let text = error.to_string();
+    let made = match error_is_hosts {
+        true => Error::host(text),
+        false => Error::configuration(text),
+    };
+    match std::error::Error::source(&error) {
+        Some(source) => made.because(source.to_string()),
+        None => made,
+    }
+}

@@ -1,0 +1,284 @@
+//! Networks in the kernel, with guests plugged in that are namespaces: what their
+//! rules let pass, and what becomes of them.
+
+use std::fs;
+use std::io::Write;
+use std::net::Ipv4Addr;
+
+use network::explain::{Packet, PacketKind, explain, passes};
+use network::security_group::Direction;
+
+use super::change;
+use super::fixture::{Guest, Host, echoes, name, rule};
+use super::kernel::{Namespace, nft};
+
+const EVERYBODY: &str = "0.0.0.0/0";
+
+/// Whether a packet passes is what is said of it.
+fn told_and_true(
+    host: &Host,
+    vpc: &network::name::Name,
+    from: &Guest,
+    to: &Guest,
+    port: u16,
+) -> bool {
+    let stored = host.switches.read(vpc).unwrap();
+    let packet = Packet {
+        from: from.address,
+        to: to.address,
+        kind: PacketKind::Tcp(port),
+    };
+    let told = explain(stored.vpc(), packet);
+    let reached = from.reaches_tcp(to, port);
+    assert_eq!(passes(&told), reached, "{told:?}");
+    reached
+}
+
+#[test]
+fn rules_let_pass_what_they_allow_in_one_subnet() {
+    let host = Host::new();
+    let vpc = host.vpc("rules");
+    host.change(&vpc, |vpc| {
+        vpc.add_group(name("web"), String::new()).map(drop)
+    });
+    let client = host.guest(&vpc, "front");
+    let server = host.guest(&vpc, "front,security-group=web");
+    server.serve_tcp(80);
+    server.serve_udp(53);
+    assert!(
+        !told_and_true(&host, &vpc, &client, &server, 80),
+        "no rule allows it"
+    );
+    assert!(!client.reaches_udp(&server, 53));
+
+    host.authorize(&vpc, "web", Direction::Inbound, rule("tcp:80", EVERYBODY));
+    assert!(told_and_true(&host, &vpc, &client, &server, 80));
+    assert!(!client.reaches_udp(&server, 53), "that was TCP only");
+
+    let of_subnet = rule("udp:50-60", "10.0.1.0/24");
+    host.authorize(&vpc, "web", Direction::Inbound, of_subnet.clone());
+    assert!(client.reaches_udp(&server, 53));
+    host.change(&vpc, |vpc| {
+        vpc.revoke(&name("web"), Direction::Inbound, &of_subnet)
+    });
+    assert!(!client.reaches_udp(&server, 53));
+
+    // The other way.
+    client.serve_tcp(80);
+    assert!(!told_and_true(&host, &vpc, &server, &client, 80));
+    host.authorize(
+        &vpc,
+        "default",
+        Direction::Inbound,
+        rule("all", "group web"),
+    );
+    assert!(told_and_true(&host, &vpc, &server, &client, 80));
+    let everything = rule("all", EVERYBODY);
+    host.change(&vpc, |vpc| {
+        vpc.revoke(&name("web"), Direction::Outbound, &everything)
+    });
+    assert!(
+        !told_and_true(&host, &vpc, &server, &client, 80),
+        "it may not send"
+    );
+}
+
+#[test]
+fn what_is_under_way_goes_on_when_rules_change() {
+    let host = Host::new();
+    let vpc = host.vpc("flows");
+    let (client, server) = (host.guest(&vpc, "front"), host.guest(&vpc, "front"));
+    server.serve_tcp(80);
+    let mut stream = client.connect(&server, 80).unwrap();
+    assert!(echoes(&mut stream));
+    let among_themselves = rule("all", "group default");
+    host.change(&vpc, |vpc| {
+        vpc.revoke(&name("default"), Direction::Inbound, &among_themselves)
+    });
+    assert!(!client.reaches_tcp(&server, 80), "nothing new");
+    assert!(echoes(&mut stream), "what was tracked");
+    // Made anew from what is stored, and not lost either.
+    change::up(&host.switches, &vpc).unwrap();
+    assert!(echoes(&mut stream));
+}
+
+#[test]
+fn rules_about_a_group_follow_its_members() {
+    let host = Host::new();
+    let vpc = host.vpc("members");
+    host.change(&vpc, |vpc| {
+        vpc.add_group(name("app"), String::new()).map(drop)
+    });
+    host.change(&vpc, |vpc| {
+        vpc.add_group(name("db"), String::new()).map(drop)
+    });
+    host.authorize(
+        &vpc,
+        "db",
+        Direction::Inbound,
+        rule("tcp:5432", "group app"),
+    );
+    let client = host.guest(&vpc, "front");
+    let server = host.guest(&vpc, "front,security-group=db");
+    server.serve_tcp(5432);
+    assert!(!told_and_true(&host, &vpc, &client, &server, 5432));
+    let regroup = |groups: &[&str]| {
+        let groups = groups.iter().map(|group| name(group)).collect();
+        host.change(&vpc, |vpc| {
+            let id = vpc.port_at(client.address)?.id;
+            vpc.set_groups(id, groups)
+        });
+    };
+    regroup(&["app", "default"]);
+    assert!(told_and_true(&host, &vpc, &client, &server, 5432));
+    regroup(&["default"]);
+    assert!(!told_and_true(&host, &vpc, &client, &server, 5432));
+}
+
+#[test]
+fn networks_with_the_same_addresses_never_meet() {
+    let host = Host::new();
+    let (one, other) = (host.vpc("one"), host.vpc("other"));
+    for vpc in [&one, &other] {
+        host.authorize(vpc, "default", Direction::Inbound, rule("all", EVERYBODY));
+    }
+    let client = host.guest(&one, "front,ip=10.0.1.10");
+    let near = host.guest(&one, "front,ip=10.0.1.20");
+    let far = host.guest(&other, "front,ip=10.0.1.20");
+    let alone = host.guest(&other, "front,ip=10.0.1.30");
+    far.serve_tcp(80);
+    alone.serve_tcp(80);
+    assert!(!client.reaches_tcp(&near, 80), "nobody serves there");
+    near.serve_tcp(80);
+    assert!(client.reaches_tcp(&near, 80));
+    assert!(
+        !client.reaches_tcp(&alone, 80),
+        "it is in the other network"
+    );
+    assert!(far.reaches_tcp(&alone, 80));
+}
+
+#[test]
+fn nobody_sends_as_somebody_else() {
+    let host = Host::new();
+    let vpc = host.vpc("spoof");
+    host.authorize(&vpc, "default", Direction::Inbound, rule("all", EVERYBODY));
+    let (honest, liar) = (host.guest(&vpc, "front"), host.guest(&vpc, "front"));
+    honest.serve_udp(7);
+    assert!(liar.reaches_udp(&honest, 7));
+    let counts = || dropped(&host, &vpc);
+    // As an address that it does not have.
+    let before = counts();
+    liar.add_address("10.0.1.99/32");
+    liar.send_as("10.0.1.99".parse().unwrap(), &honest, 7);
+    assert!(counts() > before, "it was dropped");
+    // A machine that routes may.
+    host.change(&vpc, |vpc| {
+        let id = vpc.port_at(liar.address)?.id;
+        vpc.set_source_check(id, false)
+    });
+    let before = counts();
+    liar.send_as("10.0.1.99".parse().unwrap(), &honest, 7);
+    assert_eq!(counts(), before);
+    // As another interface: whatever it asks or says, nobody hears.
+    liar.change_mac("02:00:00:00:66:66");
+    let before = counts();
+    assert!(!liar.reaches_udp(&honest, 7));
+    assert!(counts() > before);
+}
+
+/// Packets that the guards dropped.
+fn dropped(host: &Host, vpc: &network::name::Name) -> u64 {
+    let namespace = Namespace::open(&host.namespace(vpc)).unwrap();
+    let listing = nft::ruleset(&namespace).unwrap();
+    let mut count = 0;
+    for entry in listing["nftables"].as_array().unwrap() {
+        let rule = &entry["rule"];
+        if rule["chain"] == "guard" {
+            for part in rule["expr"].as_array().unwrap() {
+                count += part["counter"]["packets"].as_u64().unwrap_or(0);
+            }
+        }
+    }
+    count
+}
+
+#[test]
+fn a_guest_that_is_gone_gives_its_address_back() {
+    let host = Host::new();
+    let vpc = host.vpc("gone");
+    let first = host.guest(&vpc, "front");
+    assert_eq!(first.address, Ipv4Addr::new(10, 0, 1, 4));
+    let refused = change::delete(&host.switches, &vpc).unwrap_err().report();
+    assert!(refused.contains("is in use by machine"), "{refused}");
+    drop(first);
+    let second = host.guest(&vpc, "front");
+    assert_eq!(second.address, Ipv4Addr::new(10, 0, 1, 4));
+    drop(second);
+    let namespace = host.namespace(&vpc);
+    change::delete(&host.switches, &vpc).unwrap();
+    assert!(Namespace::open(&namespace).is_err());
+}
+
+#[test]
+fn what_somebody_changed_is_found_and_mended() {
+    let host = Host::new();
+    let vpc = host.vpc("mended");
+    let (client, server) = (host.guest(&vpc, "front"), host.guest(&vpc, "front"));
+    server.serve_tcp(80);
+    assert_eq!(change::check(&host.switches, &vpc).unwrap(), [""; 0]);
+    let namespace = Namespace::open(&host.namespace(&vpc)).unwrap();
+    let flush = serde_json::json!({"nftables": [{"flush": {"chain": {
+        "family": "inet", "table": "plinth", "name": "guard",
+    }}}]});
+    nft::apply(&namespace, &flush).unwrap();
+    let found = change::check(&host.switches, &vpc).unwrap();
+    assert_eq!(found, ["chain inet guard was changed"]);
+    change::up(&host.switches, &vpc).unwrap();
+    assert_eq!(change::check(&host.switches, &vpc).unwrap(), [""; 0]);
+    assert!(client.reaches_tcp(&server, 80));
+}
+
+/// As after a boot: what is stored is there, nothing of the kernel.
+#[test]
+fn a_network_is_made_anew_from_what_is_stored() {
+    let host = Host::new();
+    let vpc = host.vpc("boot");
+    host.change(&vpc, |vpc| {
+        vpc.add_group(name("web"), String::new()).map(drop)
+    });
+    Namespace::delete(&host.namespace(&vpc)).unwrap();
+    let found = change::check(&host.switches, &vpc).unwrap();
+    assert_eq!(found, ["it is not in the kernel"]);
+    for _ in 0..2 {
+        change::up(&host.switches, &vpc).unwrap();
+        assert_eq!(change::check(&host.switches, &vpc).unwrap(), [""; 0]);
+    }
+}
+
+/// A process that was killed after it stored a change, and before it made it.
+#[test]
+fn a_change_that_was_only_stored_is_made_by_the_next() {
+    let host = Host::new();
+    let vpc = host.vpc("killed");
+    let (client, server) = (host.guest(&vpc, "front"), host.guest(&vpc, "front"));
+    server.serve_tcp(80);
+    let path = host.directory(&vpc).join("switch.json");
+    let before = fs::read(&path).unwrap();
+    let among_themselves = rule("all", "group default");
+    host.change(&vpc, |vpc| {
+        vpc.revoke(&name("default"), Direction::Inbound, &among_themselves)
+    });
+    let stored = fs::read(&path).unwrap();
+    // The kernel is as it was, and the file is as it will be.
+    fs::File::create(&path).unwrap().write_all(&before).unwrap();
+    change::up(&host.switches, &vpc).unwrap();
+    assert!(client.reaches_tcp(&server, 80));
+    fs::File::create(&path).unwrap().write_all(&stored).unwrap();
+    assert_ne!(change::check(&host.switches, &vpc).unwrap(), [""; 0]);
+    host.change(&vpc, |vpc| {
+        vpc.add_group(name("web"), String::new()).map(drop)
+    });
+    assert!(!client.reaches_tcp(&server, 80));
+    assert_eq!(change::check(&host.switches, &vpc).unwrap(), [""; 0]);
+}

@@ -1,0 +1,163 @@
+//! `plinth vpc` and what belongs to it, as root uses them: in namespaces of the
+//! test's own networks.
+
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::machine::{DATA, Machines};
+use crate::plinth::{Run, plinth_in};
+
+const CONFIGURATION: i32 = 2;
+
+fn run(machines: &Machines, words: &str) -> Run {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    plinth_in(machines.path(), &words)
+}
+
+#[track_caller]
+fn done(machines: &Machines, words: &str) -> String {
+    let run = run(machines, words);
+    assert_eq!(run.code, 0, "{words}: {}", run.err);
+    run.out
+}
+
+#[track_caller]
+fn refused(machines: &Machines, words: &str, parts: &[&str]) {
+    let run = run(machines, words);
+    assert_eq!(run.code, CONFIGURATION, "{words}: {}{}", run.out, run.err);
+    for part in parts {
+        assert!(run.err.contains(part), "{words}: {}", run.err);
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_and_changes_nothing() {
+    let machines = Machines::new();
+    refused(
+        &machines,
+        "vpc show shop",
+        &["there is no switch 'shop', and no other"],
+    );
+    refused(
+        &machines,
+        "vpc create a/b",
+        &["a name has 1 to 63 characters"],
+    );
+    refused(
+        &machines,
+        "vpc create shop --cidr 10.0.0.0/8",
+        &["from /16 to /28"],
+    );
+    refused(
+        &machines,
+        "vpc create shop --cidr 10.0.0/16",
+        &["not a range of IPv4"],
+    );
+    assert_eq!(done(&machines, "vpc list"), "");
+    done(&machines, "vpc create shop");
+    refused(
+        &machines,
+        "vpc create shop",
+        &["there is a switch 'shop' already"],
+    );
+    done(&machines, "subnet create shop/front --cidr 10.0.1.0/24");
+    let before = done(&machines, "vpc show shop --output json");
+    for (words, part) in [
+        (
+            "subnet create shop/back --cidr 10.0.1.128/25",
+            "overlaps subnet 'front'",
+        ),
+        (
+            "subnet create shop/back --cidr 10.1.0.0/24",
+            "is not within",
+        ),
+        ("subnet create back --cidr 10.0.2.0/24", "VPC/NAME"),
+        ("subnet delete shop/back", "there is no subnet 'back'"),
+        (
+            "security-group delete shop/default",
+            "belongs to every network",
+        ),
+        (
+            "security-group authorize shop/web all --cidr 0.0.0.0/0",
+            "no security group 'web'",
+        ),
+        (
+            "security-group authorize shop/default tcp:99999 --cidr 0.0.0.0/0",
+            "tcp:8000-8999",
+        ),
+        (
+            "security-group authorize shop/default all --group db",
+            "no security group 'db'",
+        ),
+        ("security-group authorize shop/default all", "--cidr"),
+        (
+            "security-group revoke shop/default tcp --cidr 0.0.0.0/0",
+            "no such rule",
+        ),
+        (
+            "route add shop/main 0.0.0.0/0 10.0.1.4",
+            "no port has 10.0.1.4",
+        ),
+        (
+            "route add shop/main 10.0.1.0/24 blackhole",
+            "whose own route always holds",
+        ),
+        ("route delete shop/main 0.0.0.0/0", "no route to 0.0.0.0/0"),
+        (
+            "route associate shop/front private",
+            "no route table 'private'",
+        ),
+        ("route delete-table shop/main", "belongs to every network"),
+        ("explain shop/web 10.0.1.4 80", "no machine 'web'"),
+        ("explain 10.0.1.4 10.0.1.5 80", "with its network before it"),
+        ("vpc delete bank", "there is no switch 'bank'"),
+    ] {
+        refused(&machines, words, &[part]);
+    }
+    assert_eq!(done(&machines, "vpc show shop --output json"), before);
+    assert_eq!(done(&machines, "switch check"), "");
+    done(&machines, "vpc delete shop");
+    assert_eq!(done(&machines, "vpc list --output json"), "[]\n");
+}
+
+/// Wherever a process is killed, what it was doing is done by the next, or was
+/// not begun.
+#[test]
+fn what_a_killed_process_leaves_is_completed_or_removed() {
+    let machines = Machines::new();
+    for (round, steps) in [0, 1, 2, 4, 6, 8, 12, 16, 24, 32].into_iter().enumerate() {
+        let moment = Duration::from_millis(steps);
+        killed_after(&machines, moment, "vpc create shop");
+        if run(&machines, "vpc show shop").code != 0 {
+            done(&machines, "vpc create shop");
+        }
+        killed_after(
+            &machines,
+            moment,
+            "subnet create shop/front --cidr 10.0.1.0/24",
+        );
+        killed_after(&machines, moment, "security-group create shop/web");
+        done(&machines, "switch up");
+        assert_eq!(done(&machines, "switch check"), "", "round {round}");
+        killed_after(&machines, moment, "vpc delete shop");
+        if run(&machines, "vpc show shop").code == 0 {
+            done(&machines, "vpc delete shop");
+        }
+        assert_eq!(done(&machines, "switch list --output json"), "[]\n");
+    }
+}
+
+/// Has `plinth` begin with what `words` say, and kills it after a `moment`.
+fn killed_after(machines: &Machines, moment: Duration, words: &str) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_plinth"))
+        .args(words.split_whitespace())
+        .env("PLINTH_DATA_DIR", machines.path().join(DATA))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    thread::sleep(moment);
+    process.kill().unwrap();
+    process.wait().unwrap();
+}
