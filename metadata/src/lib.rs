@@ -16,10 +16,12 @@
 //! - [`tree`] and [`identity`]: the instance as the paths that a guest asks for.
 //! - [`token`], [`request`], [`response`], [`rate`], [`service`] and
 //!   [`connection`]: the metadata service, from a path to a TCP stream.
+//! - [`seed`] and [`cidata`]: the same for cloud-init's NoCloud.
 //!
 //! Whatever a guest sends is hostile: it is answered, refused or ignored, within
 //! bounds, and never makes any of this panic.
 
+pub mod cidata;
 pub mod connection;
 #[cfg(test)]
 mod fixture;
@@ -32,6 +34,7 @@ pub mod options;
 pub mod rate;
 pub mod request;
 pub mod response;
+pub mod seed;
 pub mod service;
 pub mod ssh_key;
 pub mod text;
