@@ -17,14 +17,17 @@
 //! - [`token`], [`request`], [`response`], [`rate`], [`service`] and
 //!   [`connection`]: the metadata service, from a path to a TCP stream.
 //! - [`seed`] and [`cidata`]: the same for cloud-init's NoCloud.
+//! - [`dhcp`] and [`frame`]: a lease as messages, and those as Ethernet frames.
 //!
 //! Whatever a guest sends is hostile: it is answered, refused or ignored, within
 //! bounds, and never makes any of this panic.
 
 pub mod cidata;
 pub mod connection;
+pub mod dhcp;
 #[cfg(test)]
 mod fixture;
+pub mod frame;
 pub mod id;
 pub mod identity;
 pub mod instance;
