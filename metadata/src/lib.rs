@@ -18,6 +18,7 @@
 //!   [`connection`]: the metadata service, from a path to a TCP stream.
 //! - [`seed`] and [`cidata`]: the same for cloud-init's NoCloud.
 //! - [`dhcp`] and [`frame`]: a lease as messages, and those as Ethernet frames.
+//! - [`zone`] and [`dns`]: the names of a network, and answers about them.
 //!
 //! Whatever a guest sends is hostile: it is answered, refused or ignored, within
 //! bounds, and never makes any of this panic.
@@ -25,6 +26,7 @@
 pub mod cidata;
 pub mod connection;
 pub mod dhcp;
+pub mod dns;
 #[cfg(test)]
 mod fixture;
 pub mod frame;
@@ -44,6 +46,7 @@ pub mod text;
 pub mod token;
 pub mod tree;
 pub mod user_data;
+pub mod zone;
 
 pub use instance::Instance;
 pub use interface::Interface;
