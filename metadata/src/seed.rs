@@ -88,19 +88,22 @@ impl Seed {
 
     /// Each interface, known by its Ethernet address, has its first address by
     /// DHCP, and the others given. The way out is the first interface's, as
-    /// cloud-init has it for EC2.
+    /// cloud-init has it for EC2. They are given their names, for ifupdown,
+    /// which is Debian's, knows interfaces by no more than that.
     fn network_config(&self) -> Value {
         let ethernet = |(number, interface): (usize, &Interface)| {
             let prefix = interface.subnet.cidr.prefix_len();
             let others = interface.addresses.iter().skip(1);
             let others: Vec<_> = others.map(|one| format!("{one}/{prefix}")).collect();
+            let name = format!("eth{number}");
             let config = json!({
+                "set-name": name,
                 "match": { "macaddress": interface.mac.to_string() },
                 "dhcp4": true,
                 "dhcp4-overrides": { "route-metric": 100 * (number + 1) },
                 "addresses": others,
             });
-            (format!("nic{number}"), config)
+            (name, config)
         };
         let ethernets: Map<String, Value> =
             self.interfaces.iter().enumerate().map(ethernet).collect();
@@ -151,11 +154,12 @@ mod tests {
         );
         assert_eq!(meta_data["placement"]["region"], "region-1");
         let network = parsed(&seed, "network-config");
-        let first = &network["ethernets"]["nic0"];
+        let first = &network["ethernets"]["eth0"];
+        assert_eq!(first["set-name"], "eth0");
         assert_eq!(first["match"]["macaddress"], "02:00:00:00:00:00");
         assert_eq!(first["addresses"], json!(["10.0.1.6/24"]));
         assert_eq!(
-            network["ethernets"]["nic1"]["dhcp4-overrides"]["route-metric"],
+            network["ethernets"]["eth1"]["dhcp4-overrides"]["route-metric"],
             200
         );
         assert_eq!(seed.files()[1].1, b"#!/bin/sh\necho hello\n");
