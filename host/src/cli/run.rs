@@ -194,7 +194,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "FIELDS", value_parser = smbios::identity)]
     smbios: Option<Identity>,
 
-    /// What cloud-init in the guest is to call it
+    /// What cloud-init is to call the guest
     ///
     /// Whatever cloud-init is told, by this, --ssh-key and --user-data, is on
     /// one more disk, read-only, with `cidata` for its label and serial number;
