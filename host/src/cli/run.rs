@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
+use metadata::name::DnsName;
 use vmm::{CommandLine, Identity, MemoryConfig, MemoryLayout};
 
 use crate::error::Error;
@@ -20,6 +21,7 @@ use crate::option::disk::DiskOption;
 use crate::option::huge_pages::HugePagesOption;
 use crate::option::net::{NetEnd, NetOption};
 use crate::option::on_reset::OnResetOption;
+use crate::option::seed::{SeedOption, SshKeyOption};
 use crate::option::transport::TransportOption;
 use crate::option::volume::VolumeOption;
 use crate::option::vsock::VsockOption;
@@ -201,6 +203,27 @@ pub(super) struct Run {
     #[arg(long, value_name = "FIELDS", value_parser = smbios::identity)]
     smbios: Option<Identity>,
 
+    /// What cloud-init is to call the guest
+    ///
+    /// Whatever cloud-init is told, by this, --ssh-key and --user-data, is on
+    /// one more disk, read-only, with `cidata` for its label and serial number;
+    /// the guest finds it after all others. With the same options the guest is
+    /// the same to cloud-init at every start; with others it is set up anew.
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<DnsName>,
+
+    /// Who may log in where cloud-init sets the guest up: an SSH public key, or
+    /// its file
+    ///
+    /// May be repeated.
+    #[arg(long = "ssh-key", value_name = "FILE|TEXT", allow_hyphen_values = true)]
+    ssh_keys: Vec<SshKeyOption>,
+
+    /// User data for cloud-init: a file with a script, which begins with #!, or
+    /// with whatever else it takes; 16 KiB at most
+    #[arg(long, value_name = "FILE")]
+    user_data: Option<PathBuf>,
+
     /// Write figures about the run to FILE, as JSON, when it ends
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -268,6 +291,10 @@ impl Run {
         let mut inputs: Vec<Named<'_>> = vec![("kernel", &self.kernel)];
         inputs.extend(self.initrd.iter().map(|path| ("initrd", path.as_path())));
         inputs.extend(self.disks.iter().map(|disk| ("disk", disk.path.as_path())));
+        let keys = self.ssh_keys.iter().filter_map(SshKeyOption::file);
+        inputs.extend(keys.map(|path| ("SSH key's file", path)));
+        let user_data = self.user_data.iter();
+        inputs.extend(user_data.map(|path| ("user data's file", path.as_path())));
         let mut written: Vec<Named<'_>> = Vec::new();
         let console = self.console.as_ref().map(|console| &console.end);
         if let Some(ConsoleEnd::File(path)) = console {
@@ -306,6 +333,11 @@ impl Run {
             volumes: self.volumes,
             nets: self.nets,
             owner: name.map(VmName::to_string).unwrap_or_default(),
+            seed: SeedOption {
+                hostname: self.hostname,
+                ssh_keys: self.ssh_keys,
+                user_data: self.user_data,
+            },
             vsock: self.vsock,
             console,
             watchdog: self.watchdog,

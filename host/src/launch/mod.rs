@@ -7,6 +7,7 @@
 //! Only what leaves no trace happens on the way: a refusal leaves nothing half
 //! done.
 
+pub mod cidata;
 pub mod console;
 pub mod descriptors;
 pub mod disk;
@@ -36,6 +37,7 @@ use crate::error::Error;
 use crate::option::console::{ConsoleDevice, ConsoleOption};
 use crate::option::disk::DiskOption;
 use crate::option::net::NetOption;
+use crate::option::seed::SeedOption;
 use crate::option::volume::VolumeOption;
 use crate::option::vsock::VsockOption;
 
@@ -70,6 +72,8 @@ pub struct Specification {
     pub nets: Vec<NetOption>,
     /// What the machine is called where it is plugged in.
     pub owner: String,
+    /// What cloud-init in the guest is told.
+    pub seed: SeedOption,
     /// Streams between programs of the guest and of the host.
     pub vsock: Option<VsockOption>,
     /// Where the console goes.
@@ -139,6 +143,7 @@ fn check_count(specification: &Specification) -> Result<(), Error> {
         grows,
         console,
         specification.vsock.is_some(),
+        !specification.seed.is_empty(),
     ];
     let others = others.iter().filter(|there| **there).count();
     let room = specification.transport.room() - others;
@@ -202,6 +207,10 @@ pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
     }
     let nets = net::open_all(specification.nets, &specification.owner)?;
     check_names(&disks, &nets)?;
+    let cidata = cidata::open(&specification.seed)?;
+    if cidata.is_some() {
+        cidata::check_name(&disks, &nets)?;
+    }
     let kvm = kvm::open()?;
     let vsock = specification.vsock.as_ref().map(vsock::open).transpose()?;
     let console = console::open(&specification.console.end)
@@ -221,6 +230,8 @@ pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
         .chain(specification.balloon.then_some(DeviceConfig::Balloon))
         .collect();
     devices.extend(vsock.map(DeviceConfig::Vsock));
+    // After everything else, so that nothing else is called otherwise for it.
+    let last = cidata.map(DeviceConfig::Block);
     let serial = match specification.console.device {
         ConsoleDevice::Serial => console.config,
         ConsoleDevice::Virtio => {
@@ -228,6 +239,7 @@ pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
             None
         }
     };
+    devices.extend(last);
     let config = VmConfig {
         kvm: kvm.into(),
         boot: BootConfig {

@@ -19,6 +19,7 @@ pub mod net;
 pub mod on_reset;
 pub mod queues;
 pub mod rate;
+pub mod seed;
 pub mod size;
 pub mod smbios;
 pub mod transport;

@@ -4,6 +4,7 @@
 mod boot;
 mod disks;
 mod outputs;
+mod seed;
 
 use crate::plinth::Fixture;
 
