@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use network::name::Name;
@@ -28,8 +28,24 @@ use super::live::{self, MTU};
 use super::plug::plug;
 use crate::option::net::{NetEnd, NetOption};
 
-/// How long an answer may take, on a host that does other things as well.
-const PATIENCE: Duration = Duration::from_millis(400);
+/// What does not come would have come by then.
+const SILENCE: Duration = Duration::from_millis(400);
+
+/// What comes does so sooner, on a host that does other things as well.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// Whether `reaches` comes true.
+pub(super) fn soon(mut reaches: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + BOUND;
+    loop {
+        if reaches() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+    }
+}
 
 pub(super) fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -223,9 +239,20 @@ impl Guest {
     /// A connection to `port` of `other`.
     pub(super) fn connect(&self, other: &Guest, port: u16) -> io::Result<TcpStream> {
         let address = SocketAddr::from((other.address, port));
-        let stream = self.within(|| TcpStream::connect_timeout(&address, PATIENCE))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let stream = self.within(|| TcpStream::connect_timeout(&address, SILENCE))?;
+        // It is there: its answers come, if late.
+        stream.set_read_timeout(Some(BOUND))?;
         Ok(stream)
+    }
+
+    /// The same, when it is there.
+    pub(super) fn connected(&self, other: &Guest, port: u16) -> TcpStream {
+        let mut stream = None;
+        assert!(soon(|| {
+            stream = self.connect(other, port).ok();
+            stream.is_some()
+        }));
+        stream.unwrap()
     }
 
     /// Whether a new TCP connection can be made, and carries data.
@@ -252,14 +279,14 @@ impl Guest {
     pub(super) fn send_as(&self, own: Ipv4Addr, other: &Guest, port: u16) {
         let socket = self.within(|| UdpSocket::bind((own, 0))).unwrap();
         socket.send_to(b"ping", (other.address, port)).unwrap();
-        std::thread::sleep(PATIENCE);
+        std::thread::sleep(SILENCE);
     }
 
     /// Whether a datagram comes and its answer comes back.
     pub(super) fn reaches_udp(&self, other: &Guest, port: u16) -> bool {
         let socket = self.within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)));
         let socket = socket.unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(SILENCE)).unwrap();
         let sent = socket.send_to(b"ping", (other.address, port));
         sent.is_ok() && matches!(socket.recv_from(&mut [0; 16]), Ok((4, _)))
     }
