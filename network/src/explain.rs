@@ -67,6 +67,8 @@ pub enum Step {
         /// The route that was taken; `None` if none leads there.
         route: Option<(Cidr, Way)>,
     },
+    /// It is sent to a port that takes only what is for itself.
+    NotItsOwn(Ipv4Addr),
     /// The network is where it is for, and no port has the address.
     NoReceiver(Ipv4Addr),
 }
@@ -117,6 +119,9 @@ fn way(vpc: &Vpc, packet: Packet) -> Vec<Step> {
         _ => port_at(packet.to),
     };
     steps.push(match receiver {
+        Some(receiver) if receiver.source_check && receiver.address != packet.to => {
+            Step::NotItsOwn(receiver.address)
+        }
         Some(receiver) => groups(vpc, receiver, Direction::Inbound, packet),
         None => Step::NoReceiver(packet.to),
     });
@@ -176,7 +181,7 @@ impl Step {
     /// Whether the packet goes on.
     pub fn passes(&self) -> bool {
         match self {
-            Self::NoSender(_) | Self::NoReceiver(_) => false,
+            Self::NoSender(_) | Self::NotItsOwn(_) | Self::NoReceiver(_) => false,
             Self::Groups { by, .. } => by.is_some(),
             Self::Route { route, .. } => !matches!(route, None | Some((_, Way::Blackhole))),
         }
@@ -249,6 +254,12 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSender(address) => write!(f, "no port has {address}, so none may send as it"),
+            Self::NotItsOwn(address) => {
+                write!(
+                    f,
+                    "{address} takes only what is for itself: its source check is on"
+                )
+            }
             Self::NoReceiver(address) => write!(f, "no port has {address}"),
             Self::Groups {
                 direction,
@@ -390,6 +401,9 @@ mod tests {
             !passes && why.ends_with("192.0.2.0/24 leads nowhere"),
             "{why}"
         );
+        let (passes, why) = told(&vpc, &from, "198.51.100.1", "443");
+        assert!(!passes && why.ends_with("its source check is on"), "{why}");
+        vpc.set_source_check(router, false).unwrap();
         let (_, why) = told(&vpc, &from, "198.51.100.1", "443");
         assert!(
             why.contains(&format!("0.0.0.0/0 goes by way of {own}")),

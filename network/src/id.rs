@@ -2,6 +2,7 @@
 //! hexadecimal digits, as on EC2.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::marker::PhantomData;
 use std::str::FromStr;
@@ -141,6 +142,12 @@ impl<K: Kind> PartialEq for Id<K> {
 }
 
 impl<K: Kind> Eq for Id<K> {}
+
+impl<K: Kind> Hash for Id<K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.number.hash(state);
+    }
+}
 
 impl<K: Kind> PartialOrd for Id<K> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {

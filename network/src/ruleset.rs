@@ -23,10 +23,14 @@
 mod change;
 mod compile;
 mod json;
+mod rules;
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use serde_json::Value;
+
+use rules::Rules;
 
 pub use change::{replacement, transaction};
 
@@ -34,20 +38,20 @@ pub use change::{replacement, transaction};
 pub const TABLE: &str = "plinth";
 
 /// All tables of a network.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub struct Ruleset {
     tables: BTreeMap<Family, Table>,
 }
 
 /// Which packets a table sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Family {
     Arp,
     Inet,
 }
 
 /// Sets and chains, by name.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 struct Table {
     sets: BTreeMap<String, Set>,
     chains: BTreeMap<String, Chain>,
@@ -65,22 +69,30 @@ struct Set {
 }
 
 /// Rules, one after the other.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 struct Chain {
     /// Where the kernel comes in; elsewhere others jump to it.
     hook: Option<Hook>,
-    /// Each a list of expressions.
-    rules: Vec<Value>,
+    rules: Rules,
 }
 
 /// Where in a packet's way a chain is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Hook {
     name: &'static str,
     /// Chains of a hook are asked in order.
     priority: i32,
     /// What becomes of packets about which no rule decides.
     policy: &'static str,
+}
+
+impl Hash for Set {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.key, self.value).hash(state);
+        for element in self.elements.values() {
+            element.to_string().hash(state);
+        }
+    }
 }
 
 impl Family {

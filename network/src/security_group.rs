@@ -51,7 +51,7 @@ pub enum Peer {
 }
 
 /// Which way packets go, as a port sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// To the port.
     Inbound,

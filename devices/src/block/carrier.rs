@@ -385,6 +385,11 @@ mod tests {
         }
         let mut lanes = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(30);
+        // The other has begun before this one helps.
+        while witness.0.lock().unwrap().is_empty() {
+            assert!(Instant::now() < deadline, "nobody begins");
+            std::thread::yield_now();
+        }
         while !carrier.is_idle() {
             assert!(Instant::now() < deadline, "they go lost");
             match carrier.next_carried().or_else(|| carrier.help()) {

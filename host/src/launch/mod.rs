@@ -5,7 +5,7 @@
 //! and device that it names and answers with a [`Launch`], which holds
 //! descriptors; [`process`] is or starts the machine's own process with it.
 //! Only what leaves no trace happens on the way: a refusal leaves nothing half
-//! done.
+//! done. A port of a switch goes with its tap's descriptors.
 
 pub mod cidata;
 pub mod console;

@@ -24,11 +24,12 @@ pub fn create_vpc(switches: &Switches, name: Name, cidr: Cidr) -> Result<Vpc, Er
     let kind = Kind::Vpc(vpc.clone());
     let switch = switches.create(name, Record { kind })?;
     if let Err(error) = Live::bring_up(&vpc) {
-        // Half of it is of no use.
-        Live::remove(&vpc)?;
-        switch.forget()?;
+        // Half of it is of no use; why it could not be made is what counts.
+        let _ = Live::remove(&vpc);
+        let _ = switch.forget();
         return Err(error);
     }
+    switch.finish();
     Ok(vpc)
 }
 
@@ -59,12 +60,18 @@ pub(super) fn commit<T>(
     let old = switch.record.vpc().clone();
     let mut new = old.clone();
     let value = change(&mut new).map_err(refused)?;
+    switch.begin()?;
     store(switch, new.clone())?;
     if let Err(error) = live.change(&old, &new) {
-        store(switch, old.clone())?;
-        live.make(&old)?;
+        // Why it could not be made is what counts. What is not put right here is by
+        // the next.
+        let restored = store(switch, old.clone()).and_then(|()| live.make(&old));
+        if restored.is_ok() {
+            switch.finish();
+        }
         return Err(error);
     }
+    switch.finish();
     Ok(value)
 }
 
@@ -75,6 +82,10 @@ pub(super) fn commit<T>(
 /// The host cannot.
 pub(super) fn up_to_date(switch: &mut Switch) -> Result<Live, Error> {
     let live = Live::bring_up(switch.record.vpc())?;
+    if switch.is_pending() {
+        live.make(switch.record.vpc())?;
+        switch.finish();
+    }
     clear(switch, &live)?;
     Ok(live)
 }
@@ -101,8 +112,18 @@ fn clear(switch: &mut Switch, live: &Live) -> Result<(), Error> {
 /// There is no such switch, or it is damaged.
 pub fn current(switches: &Switches, name: &Name) -> Result<Record, Error> {
     let mut switch = switches.open(name)?;
-    if let Ok(Some(live)) = Live::find(switch.record.vpc()) {
-        clear(&mut switch, &live)?;
+    match Live::find(switch.record.vpc()) {
+        Ok(Some(live)) => clear(&mut switch, &live)?,
+        // Nobody has been plugged in since the host booted.
+        Ok(None) => {
+            let Kind::Vpc(vpc) = &mut switch.record.kind;
+            let ports: Vec<_> = vpc.ports().keys().copied().collect();
+            let gone = ports
+                .into_iter()
+                .try_for_each(|id| vpc.remove_port(id).map(drop));
+            gone.map_err(refused)?;
+        }
+        Err(_) => {}
     }
     Ok(switch.record)
 }

@@ -6,15 +6,17 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use network::name::Name;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::retry_on_intr;
 
 use crate::durable;
 use crate::error::Error;
 use crate::shell::quoted;
+use crate::volume::lock::{is_named, lock};
 use crate::volume::root;
 
 use super::record::{BadRecord, FILE, Record};
+
+/// Says that what the record says may not be in the kernel yet.
+const PENDING: &str = "pending";
 
 /// As many names are told to who asks for one that there is not.
 const TOLD: usize = 8;
@@ -95,13 +97,12 @@ impl Switches {
     /// There is none, or it is damaged.
     pub fn open(&self, name: &Name) -> Result<Switch, Error> {
         let directory = self.root.join(name.as_str());
-        let lock = match lock(&directory) {
+        let lock = match self.lock(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(self.unknown(name));
             }
             lock => lock.map_err(|error| unlockable(name, error))?,
         };
-        // It may have been removed before it was locked.
         let record = self.read(name)?;
         Ok(Switch {
             name: name.clone(),
@@ -121,28 +122,47 @@ impl Switches {
             Error::host(format!("switch '{name}' cannot be stored")).because(error)
         };
         let directory = self.root.join(name.as_str());
-        // One without a record is left of a process that was killed.
-        match DirBuilder::new().mode(0o700).create(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed(error));
+        let lock = loop {
+            // One without a record is left of a process that was killed.
+            match DirBuilder::new().mode(0o700).create(&directory) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(failed(error));
+                }
+                _ => {}
             }
-            _ => {}
-        }
-        let lock = lock(&directory).map_err(|error| unlockable(&name, error))?;
+            match self.lock(&name) {
+                // Somebody removed it meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                lock => break lock.map_err(|error| unlockable(&name, error))?,
+            }
+        };
         if directory.join(FILE).exists() {
             return Err(
                 Error::configuration(format!("there is a switch '{name}' already"))
                     .remedy("another name; plinth switch list lists those that there are"),
             );
         }
-        record.write(&directory).map_err(failed)?;
-        durable::synchronize(&self.root).map_err(failed)?;
-        Ok(Switch {
-            name,
+        let switch = Switch {
+            name: name.clone(),
             record,
             directory,
             _lock: lock,
-        })
+        };
+        switch.begin()?;
+        switch.record.write(&switch.directory).map_err(failed)?;
+        durable::synchronize(&self.root).map_err(failed)?;
+        Ok(switch)
+    }
+
+    /// Locks the directory that has the name when it is locked.
+    fn lock(&self, name: &Name) -> io::Result<File> {
+        let directory = self.root.join(name.as_str());
+        loop {
+            let lock = lock(&directory)?;
+            if is_named(&lock, &directory)? {
+                return Ok(lock);
+            }
+        }
     }
 
     fn unknown(&self, name: &Name) -> Error {
@@ -168,6 +188,26 @@ impl Switch {
         })
     }
 
+    /// What is stored from now on is to be made in the kernel, by somebody else if
+    /// this process ends before.
+    pub(super) fn begin(&self) -> Result<(), Error> {
+        let begun = durable::replace(&self.directory, PENDING, b"");
+        begun.map_err(|error| {
+            Error::host(format!("switch '{}' cannot be stored", self.name)).because(error)
+        })
+    }
+
+    /// Whether what is stored may not be in the kernel yet.
+    pub(super) fn is_pending(&self) -> bool {
+        self.directory.join(PENDING).exists()
+    }
+
+    /// What is stored is in the kernel.
+    pub(super) fn finish(&self) {
+        // If it stays, everything is made once more.
+        let _ = fs::remove_file(self.directory.join(PENDING));
+    }
+
     /// Forgets it. Nothing of it is to be in the kernel any more.
     pub(super) fn forget(self) -> Result<(), Error> {
         let failed = |error: io::Error| {
@@ -178,12 +218,6 @@ impl Switch {
         let root = self.directory.parent().unwrap_or(Path::new("/"));
         durable::synchronize(root).map_err(failed)
     }
-}
-
-fn lock(path: &Path) -> io::Result<File> {
-    let directory = File::open(path)?;
-    retry_on_intr(|| flock(&directory, FlockOperation::LockExclusive))?;
-    Ok(directory)
 }
 
 fn unlockable(name: &Name, error: io::Error) -> Error {

@@ -29,10 +29,10 @@ use super::plug::plug;
 use crate::option::net::{NetEnd, NetOption};
 
 /// What does not come would have come by then.
-const SILENCE: Duration = Duration::from_millis(400);
+pub(super) const SILENCE: Duration = Duration::from_millis(400);
 
 /// What comes does so sooner, on a host that does other things as well.
-const BOUND: Duration = Duration::from_secs(20);
+pub(super) const BOUND: Duration = Duration::from_secs(20);
 
 /// Whether `reaches` comes true.
 pub(super) fn soon(mut reaches: impl FnMut() -> bool) -> bool {
@@ -107,7 +107,15 @@ impl Host {
         let mut ports = stored.vpc().ports().values();
         let port = ports.find(|port| port.owner == owner).unwrap();
         let router = stored.vpc().subnets()[&port.subnet].router();
-        Guest::new(&owner, port.address, router, plugged.mac, plugged.taps)
+        let namespace = Namespace::open(&self.namespace(vpc)).unwrap();
+        let net = Netlink::in_namespace(&namespace).unwrap();
+        let other_mac = net.link(&port.tap()).unwrap().unwrap().mac.unwrap();
+        Guest::new(
+            &owner,
+            (port.address, router),
+            (plugged.mac, other_mac),
+            plugged.taps,
+        )
     }
 
     /// Lets `traffic` in, or out, at a group.
@@ -150,6 +158,11 @@ pub(super) struct Guest {
     pub(super) address: Ipv4Addr,
     pub(super) namespace: Namespace,
     name: String,
+    mac: vmm::MacAddress,
+    /// The MAC address of the other end.
+    router: vmm::MacAddress,
+    /// The cable, for frames that no honest guest sends.
+    wire: File,
     ends: Arc<AtomicBool>,
     cables: Vec<JoinHandle<()>>,
 }
@@ -157,9 +170,8 @@ pub(super) struct Guest {
 impl Guest {
     fn new(
         name: &str,
-        address: Ipv4Addr,
-        router: Ipv4Addr,
-        mac: vmm::MacAddress,
+        (address, router): (Ipv4Addr, Ipv4Addr),
+        (mac, router_mac): (vmm::MacAddress, vmm::MacAddress),
         switch: Vec<OwnedFd>,
     ) -> Self {
         let namespace = Namespace::create(name).unwrap();
@@ -190,6 +202,7 @@ impl Guest {
         let ends = Arc::new(AtomicBool::new(false));
         let switch = File::from(switch.into_iter().next().unwrap());
         let own = File::from(own.into_iter().next().unwrap());
+        let wire = switch.try_clone().unwrap();
         let (other_switch, other_own) = (switch.try_clone().unwrap(), own.try_clone().unwrap());
         let cable = |from: File, to: File| {
             let ends = Arc::clone(&ends);
@@ -200,6 +213,9 @@ impl Guest {
             address,
             namespace,
             name: name.into(),
+            mac,
+            router: router_mac,
+            wire,
             ends,
             cables,
         }
@@ -282,6 +298,17 @@ impl Guest {
         std::thread::sleep(SILENCE);
     }
 
+    /// Puts a packet on the cable as it is, from this guest's MAC address.
+    pub(super) fn inject(&self, packet: &Packet<'_>) {
+        // The header of virtio, which says nothing, and that of Ethernet.
+        let mut frame = vec![0; 10];
+        frame.extend(self.router.octets());
+        frame.extend(self.mac.octets());
+        frame.extend([0x08, 0x00]);
+        frame.extend(packet.bytes());
+        (&self.wire).write_all(&frame).unwrap();
+    }
+
     /// Whether a datagram comes and its answer comes back.
     pub(super) fn reaches_udp(&self, other: &Guest, port: u16) -> bool {
         let socket = self.within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)));
@@ -290,6 +317,49 @@ impl Guest {
         let sent = socket.send_to(b"ping", (other.address, port));
         sent.is_ok() && matches!(socket.recv_from(&mut [0; 16]), Ok((4, _)))
     }
+}
+
+/// An IPv4 packet (RFC 791 §3.1).
+pub(super) struct Packet<'a> {
+    pub(super) from: Ipv4Addr,
+    pub(super) to: Ipv4Addr,
+    /// Of the protocol: 1 is ICMP, 17 UDP.
+    pub(super) protocol: u8,
+    /// Where the fragment begins in the whole, in bytes, and whether more follow.
+    pub(super) fragment: (u16, bool),
+    pub(super) payload: &'a [u8],
+}
+
+impl Packet<'_> {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let (offset, more) = self.fragment;
+        let len = u16::try_from(20 + self.payload.len()).unwrap();
+        let mut header = vec![0x45, 0];
+        header.extend(len.to_be_bytes());
+        header.extend([0x12, 0x34]);
+        header.extend(((offset / 8) | (u16::from(more) << 13)).to_be_bytes());
+        header.extend([64, self.protocol, 0, 0]);
+        header.extend(self.from.octets());
+        header.extend(self.to.octets());
+        let sum = checksum(&header);
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+        header.extend(self.payload);
+        header
+    }
+}
+
+/// The Internet's checksum (RFC 1071).
+pub(super) fn checksum(bytes: &[u8]) -> u16 {
+    let words = bytes.chunks(2).map(|pair| match *pair {
+        [high, low] => u32::from(u16::from_be_bytes([high, low])),
+        [high] => u32::from(high) << 8,
+        _ => 0,
+    });
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap()
 }
 
 /// Whether the other end sends back what it is sent.

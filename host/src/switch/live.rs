@@ -4,9 +4,10 @@
 //! Everything here can be done again, and from any state in between: what is
 //! there stays, what lacks is made, what is too much goes.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::collections::{BTreeSet, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use ipnet::IpNet;
 use network::plan::{Hop, MAIN_TABLE, Plan, Route as Planned};
@@ -34,8 +35,13 @@ pub const MTU: u16 = 9001;
 const PRIORITY: u32 = 1000;
 
 /// How the namespace treats packets.
-const SETTINGS: [(Sysctl<'_>, u32); 8] = [
+const SETTINGS: [(Sysctl<'_>, u32); 12] = [
     (Sysctl::IpForward, 1),
+    // Whatever the host does: a new namespace begins with its settings.
+    (Sysctl::Of(Links::All, LinkSetting::ArpIgnore), 0),
+    (Sysctl::Of(Links::New, LinkSetting::ArpIgnore), 0),
+    (Sysctl::Of(Links::All, LinkSetting::AcceptRedirects), 0),
+    (Sysctl::Of(Links::New, LinkSetting::AcceptRedirects), 0),
     // Routes to a port's address lead to its tap: the router answers for all.
     (Sysctl::Of(Links::New, LinkSetting::ProxyArp), 1),
     // Where packets may come from is for the rules to say.
@@ -47,6 +53,15 @@ const SETTINGS: [(Sysctl<'_>, u32); 8] = [
     (Sysctl::Of(Links::All, LinkSetting::DisableIpv6), 1),
     (Sysctl::Of(Links::New, LinkSetting::DisableIpv6), 1),
 ];
+
+/// Those that this kernel has: it can have been booted without IPv6.
+fn settings() -> impl Iterator<Item = (Sysctl<'static>, u32)> {
+    let has_ipv6 = Path::new("/proc/sys/net/ipv6").exists();
+    let is_of_ipv6 = |setting| matches!(setting, Sysctl::Of(_, LinkSetting::DisableIpv6));
+    SETTINGS
+        .into_iter()
+        .filter(move |(setting, _)| has_ipv6 || !is_of_ipv6(*setting))
+}
 
 /// A network in the kernel.
 pub(super) struct Live {
@@ -130,7 +145,8 @@ impl Live {
 
     /// Settings, addresses, and where packets go.
     fn arrange(&self, vpc: &Vpc) -> Result<(), KernelError> {
-        sysctl::set(&self.namespace, &SETTINGS)?;
+        let settings: Vec<_> = settings().collect();
+        sysctl::set(&self.namespace, &settings)?;
         let plan = Plan::of(vpc);
         let links = self.net.links()?;
         self.arrange_addresses(&plan, &links)?;
@@ -149,15 +165,7 @@ impl Live {
         if !own.up {
             self.net.set_up(own.index)?;
         }
-        let there: BTreeSet<IpNet> = self
-            .net
-            .addresses()?
-            .into_iter()
-            .filter(|address| address.link == own.index && !address.prefix.addr().is_loopback())
-            .map(|address| address.prefix)
-            .collect();
-        let host = |address: &std::net::Ipv4Addr| IpNet::from(IpAddr::from(*address));
-        let wanted: BTreeSet<IpNet> = plan.addresses.iter().map(host).collect();
+        let (there, wanted) = (self.own_addresses(own)?, own_addresses(plan));
         for address in there.difference(&wanted) {
             self.net.remove_address(own.index, *address)?;
         }
@@ -167,16 +175,17 @@ impl Live {
         Ok(())
     }
 
+    /// The addresses of the loopback interface, but for those that every one has.
+    fn own_addresses(&self, own: &Link) -> Result<BTreeSet<IpNet>, KernelError> {
+        let addresses = self.net.addresses()?.into_iter();
+        let ours = addresses
+            .filter(|address| address.link == own.index && !address.prefix.addr().is_loopback());
+        Ok(ours.map(|address| address.prefix).collect())
+    }
+
     fn arrange_tables(&self, plan: &Plan) -> Result<(), KernelError> {
-        let rule = |mark: &u32| Rule {
-            family: Family::V4,
-            input: None,
-            mark: Some(*mark),
-            table: *mark,
-            priority: PRIORITY,
-        };
         let there = self.net.rules(Family::V4)?;
-        let wanted: Vec<Rule> = plan.marks.iter().map(rule).collect();
+        let wanted: Vec<Rule> = plan.marks.iter().map(marked).collect();
         let ours = there.iter().filter(|rule| rule.priority == PRIORITY);
         for gone in ours.filter(|rule| !wanted.contains(rule)) {
             self.net.remove_rule(gone)?;
@@ -205,9 +214,9 @@ impl Live {
                     self.net.remove_route(route.destination, table)?;
                 }
             }
-            let there: std::collections::HashSet<&Route> = there.iter().collect();
+            let there: HashSet<&Route> = there.iter().collect();
             for route in wanted.into_iter().filter(|one| !there.contains(one)) {
-                self.net.replace_route(route)?;
+                unless_gone(self.net.replace_route(route))?;
             }
         }
         Ok(())
@@ -242,11 +251,11 @@ impl Live {
         let Some(link) = links.iter().find(|link| link.name == tap) else {
             return Ok(());
         };
-        self.net.add_neighbour(&Neighbour {
+        unless_gone(self.net.add_neighbour(&Neighbour {
             link: link.index,
             address: port.address.into(),
             mac: mac(port),
-        })
+        }))
     }
 
     /// The names of the taps that are plugged in.
@@ -333,13 +342,38 @@ impl Live {
                 .filter(|there| !wanted.clone().any(|one| one == *there));
             found.extend(extra.map(|route| format!("{route} is not plinth's")));
         }
-        for (setting, value) in SETTINGS {
+        found.extend(self.compare_ways(&plan, &links)?);
+        for (setting, value) in settings() {
             let there = sysctl::get(&self.namespace, setting)?;
             if there != value {
                 found.push(format!("{setting} is {there}, not {value}"));
             }
         }
         found.extend(self.compare_rules(vpc)?);
+        Ok(found)
+    }
+
+    /// The rules that lead to tables, and the network's own addresses.
+    fn compare_ways(&self, plan: &Plan, links: &[Link]) -> Result<Vec<String>, KernelError> {
+        let mut found = Vec::new();
+        let there = self.net.rules(Family::V4)?;
+        let wanted: Vec<Rule> = plan.marks.iter().map(marked).collect();
+        let lacking = wanted.iter().filter(|rule| !there.contains(rule));
+        found.extend(lacking.map(|rule| format!("{rule} is missing")));
+        let ours = there.iter().filter(|rule| rule.priority == PRIORITY);
+        let extra = ours.filter(|rule| !wanted.contains(rule));
+        found.extend(extra.map(|rule| format!("{rule} is not plinth's")));
+        match links.iter().find(|link| link.name == "lo") {
+            Some(own) if own.up => {
+                let there = self.own_addresses(own)?;
+                let wanted = own_addresses(plan);
+                let lacking = wanted.difference(&there);
+                found.extend(lacking.map(|address| format!("address {address} is missing")));
+                let extra = there.difference(&wanted);
+                found.extend(extra.map(|address| format!("address {address} is not plinth's")));
+            }
+            _ => found.push("its loopback interface is down".into()),
+        }
         Ok(found)
     }
 
@@ -365,6 +399,30 @@ pub(super) fn namespace(vpc: &Vpc) -> String {
 /// Another for a moment, which shows what the kernel makes of rules.
 fn model(vpc: &Vpc) -> String {
     format!("{}.check", namespace(vpc))
+}
+
+/// A machine may end at any time, and its tap is gone: nothing is to be done for it.
+fn unless_gone(done: Result<(), KernelError>) -> Result<(), KernelError> {
+    match done {
+        Err(KernelError::Gone { .. }) => Ok(()),
+        done => done,
+    }
+}
+
+/// The rule that has packets with `mark` looked up in the table of that number.
+fn marked(mark: &u32) -> Rule {
+    Rule {
+        family: Family::V4,
+        input: None,
+        mark: Some(*mark),
+        table: *mark,
+        priority: PRIORITY,
+    }
+}
+
+fn own_addresses(plan: &Plan) -> BTreeSet<IpNet> {
+    let host = |address: &Ipv4Addr| IpNet::from(IpAddr::from(*address));
+    plan.addresses.iter().map(host).collect()
 }
 
 fn mac(port: &Port) -> MacAddress {

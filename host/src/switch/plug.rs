@@ -61,7 +61,8 @@ pub fn plug(
     let taps = match live.plug_in(&vpc, &port, queues) {
         Ok(taps) => taps,
         Err(error) => {
-            commit(&mut switch, &live, |vpc| vpc.remove_port(port.id).map(drop))?;
+            // Why is what counts. What stays is taken away by the next.
+            let _ = commit(&mut switch, &live, |vpc| vpc.remove_port(port.id).map(drop));
             return Err(error);
         }
     };

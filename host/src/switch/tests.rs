@@ -2,28 +2,26 @@
 //! rules let pass, and what becomes of them.
 
 use std::fs;
-use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 
-use network::explain::{Packet, PacketKind, explain, passes};
+use network::cidr::Cidr;
+use network::explain::{self, PacketKind, explain, passes};
+use network::name::Name;
+use network::refused::Refused;
+use network::route_table::Target;
 use network::security_group::Direction;
+use network::vpc::Vpc;
 
 use super::change;
-use super::fixture::{Guest, Host, echoes, name, rule, soon};
+use super::fixture::{BOUND, Guest, Host, Packet, SILENCE, checksum, echoes, name, rule, soon};
 use super::kernel::{Namespace, nft};
 
 const EVERYBODY: &str = "0.0.0.0/0";
 
 /// Whether a packet passes is what is said of it.
-fn told_and_true(
-    host: &Host,
-    vpc: &network::name::Name,
-    from: &Guest,
-    to: &Guest,
-    port: u16,
-) -> bool {
+fn told_and_true(host: &Host, vpc: &Name, from: &Guest, to: &Guest, port: u16) -> bool {
     let stored = host.switches.read(vpc).unwrap();
-    let packet = Packet {
+    let packet = explain::Packet {
         from: from.address,
         to: to.address,
         kind: PacketKind::Tcp(port),
@@ -170,7 +168,7 @@ fn nobody_sends_as_somebody_else() {
     let (honest, liar) = (host.guest(&vpc, "front"), host.guest(&vpc, "front"));
     honest.serve_udp(7);
     assert!(soon(|| liar.reaches_udp(&honest, 7)));
-    let counts = || dropped(&host, &vpc);
+    let counts = || dropped(&host, &vpc, "guard");
     // As an address that it does not have.
     let before = counts();
     liar.add_address("10.0.1.99/32");
@@ -191,14 +189,14 @@ fn nobody_sends_as_somebody_else() {
     assert!(soon(|| counts() > before));
 }
 
-/// Packets that the guards dropped.
-fn dropped(host: &Host, vpc: &network::name::Name) -> u64 {
+/// Packets that were dropped by the rules of a chain.
+fn dropped(host: &Host, vpc: &Name, chain: &str) -> u64 {
     let namespace = Namespace::open(&host.namespace(vpc)).unwrap();
     let listing = nft::ruleset(&namespace).unwrap();
     let mut count = 0;
     for entry in listing["nftables"].as_array().unwrap() {
         let rule = &entry["rule"];
-        if rule["chain"] == "guard" {
+        if rule["chain"] == chain {
             for part in rule["expr"].as_array().unwrap() {
                 count += part["counter"]["packets"].as_u64().unwrap_or(0);
             }
@@ -267,22 +265,147 @@ fn a_change_that_was_only_stored_is_made_by_the_next() {
     let vpc = host.vpc("killed");
     let (client, server) = (host.guest(&vpc, "front"), host.guest(&vpc, "front"));
     server.serve_tcp(80);
-    let path = host.directory(&vpc).join("switch.json");
-    let before = fs::read(&path).unwrap();
     let among_themselves = rule("all", "group default");
-    host.change(&vpc, |vpc| {
-        vpc.revoke(&name("default"), Direction::Inbound, &among_themselves)
-    });
-    let stored = fs::read(&path).unwrap();
-    // The kernel is as it was, and the file is as it will be.
-    fs::File::create(&path).unwrap().write_all(&before).unwrap();
-    change::up(&host.switches, &vpc).unwrap();
-    assert!(soon(|| client.reaches_tcp(&server, 80)));
-    fs::File::create(&path).unwrap().write_all(&stored).unwrap();
-    assert_ne!(change::check(&host.switches, &vpc).unwrap(), [""; 0]);
-    host.change(&vpc, |vpc| {
-        vpc.add_group(name("web"), String::new()).map(drop)
-    });
+    let somewhere: Cidr = "192.0.2.0/24".parse().unwrap();
+    let only_stored = |change: &dyn Fn(&mut Vpc) -> Result<(), Refused>| {
+        let directory = host.directory(&vpc);
+        let path = directory.join("switch.json");
+        let before = fs::read(&path).unwrap();
+        host.change(&vpc, change);
+        let stored = fs::read(&path).unwrap();
+        fs::write(&path, before).unwrap();
+        change::up(&host.switches, &vpc).unwrap();
+        // The kernel is as it was, and the files are as they will be.
+        fs::write(directory.join("pending"), "").unwrap();
+        fs::write(&path, stored).unwrap();
+        assert_ne!(change::check(&host.switches, &vpc).unwrap(), [""; 0]);
+    };
+    let next = |change: &dyn Fn(&mut Vpc) -> Result<(), Refused>| {
+        host.change(&vpc, change);
+        assert_eq!(change::check(&host.switches, &vpc).unwrap(), [""; 0]);
+    };
+    // What comes next is about something else: rules, then routes.
+    only_stored(&|vpc| vpc.revoke(&name("default"), Direction::Inbound, &among_themselves));
+    next(&|vpc| vpc.add_route(&name("main"), somewhere, Target::Blackhole));
     assert!(!client.reaches_tcp(&server, 80));
-    assert_eq!(change::check(&host.switches, &vpc).unwrap(), [""; 0]);
+    only_stored(&|vpc| vpc.remove_route(&name("main"), somewhere));
+    next(&|vpc| {
+        vpc.authorize(
+            &name("default"),
+            Direction::Inbound,
+            among_themselves.clone(),
+        )
+    });
+    assert!(soon(|| client.reaches_tcp(&server, 80)));
+}
+
+/// A fragment is whose the tap is that it came by, before it is part of anything.
+#[test]
+fn nobody_adds_to_what_another_sends() {
+    let host = Host::new();
+    let vpc = host.vpc("fragments");
+    let (honest, liar) = (host.guest(&vpc, "front"), host.guest(&vpc, "front"));
+    let server = host.guest(&vpc, "front");
+    let socket = server.within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 7)));
+    let socket = socket.unwrap();
+    let fragment = |fragment, payload| Packet {
+        from: honest.address,
+        to: server.address,
+        protocol: 17,
+        fragment,
+        payload,
+    };
+    // From port 9 to port 7, 24 bytes of which 16 come first; without a checksum.
+    let first = [&[0, 9, 0, 7, 0, 24, 0, 0], b"GOODGOOD".as_slice()].concat();
+    let first = fragment((0, true), &first);
+    let mut data = [0; 64];
+    socket.set_read_timeout(Some(SILENCE)).unwrap();
+    let before = dropped(&host, &vpc, "guard");
+    liar.inject(&fragment((16, false), b"EVILEVIL"));
+    assert!(soon(|| dropped(&host, &vpc, "guard") > before));
+    honest.inject(&first);
+    assert!(
+        socket.recv_from(&mut data).is_err(),
+        "half of it is missing"
+    );
+    honest.inject(&fragment((16, false), b"FINEFINE"));
+    socket.set_read_timeout(Some(BOUND)).unwrap();
+    let (len, _) = socket.recv_from(&mut data).unwrap();
+    assert_eq!(&data[..len], b"GOODGOODFINEFINE");
+}
+
+/// Who has no part in a flow cannot break it with errors.
+#[test]
+fn nobody_reports_errors_of_what_others_do() {
+    let host = Host::new();
+    let vpc = host.vpc("errors");
+    let (client, server) = (host.guest(&vpc, "front"), host.guest(&vpc, "front"));
+    let liar = host.guest(&vpc, "front");
+    server.serve_udp(7);
+    let socket = client
+        .within(|| UdpSocket::bind((client.address, 9)))
+        .unwrap();
+    socket.set_read_timeout(Some(SILENCE)).unwrap();
+    let asks = || {
+        let sent = socket.send_to(b"ping", (server.address, 7));
+        sent.is_ok() && socket.recv_from(&mut [0; 16]).is_ok()
+    };
+    assert!(soon(asks));
+    // "Port unreachable" (RFC 792), of that flow.
+    let quoted = Packet {
+        from: client.address,
+        to: server.address,
+        protocol: 17,
+        fragment: (0, false),
+        payload: &[0, 9, 0, 7, 0, 12, 0, 0],
+    };
+    let mut error = vec![3, 3, 0, 0, 0, 0, 0, 0];
+    error.extend(quoted.bytes());
+    let sum = checksum(&error);
+    error[2..4].copy_from_slice(&sum.to_be_bytes());
+    let report = |from: &Guest| {
+        from.inject(&Packet {
+            from: from.address,
+            to: client.address,
+            protocol: 1,
+            fragment: (0, false),
+            payload: &error,
+        });
+    };
+    let before = dropped(&host, &vpc, "outbound");
+    report(&liar);
+    assert!(soon(|| dropped(&host, &vpc, "outbound") > before));
+    report(&server);
+    std::thread::sleep(SILENCE);
+    assert_eq!(
+        dropped(&host, &vpc, "outbound"),
+        before + 1,
+        "it has a part in it"
+    );
+}
+
+#[test]
+fn only_a_machine_that_routes_is_sent_what_is_for_others() {
+    let host = Host::new();
+    let vpc = host.vpc("routes");
+    host.authorize(&vpc, "default", Direction::Inbound, rule("all", EVERYBODY));
+    let client = host.guest(&vpc, "front");
+    let router = host.guest(&vpc, "front");
+    let id = host.change(&vpc, |vpc| vpc.port_at(router.address).map(|port| port.id));
+    host.change(&vpc, |vpc| {
+        vpc.add_route(&name("main"), Cidr::ALL, Target::Port(id))
+    });
+    // What is for elsewhere is the router's own, for this test.
+    router.add_address("192.0.2.1/32");
+    router.serve_udp(7);
+    let socket = client.within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)));
+    let socket = socket.unwrap();
+    socket.set_read_timeout(Some(SILENCE)).unwrap();
+    let asks = || {
+        let sent = socket.send_to(b"ping", "192.0.2.1:7");
+        sent.is_ok() && socket.recv_from(&mut [0; 16]).is_ok()
+    };
+    assert!(!asks());
+    host.change(&vpc, |vpc| vpc.set_source_check(id, false));
+    assert!(soon(asks));
 }

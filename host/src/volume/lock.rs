@@ -1,4 +1,4 @@
-//! Locks on the directories of volumes, held for a moment by who changes what is
+//! Locks on the directories of volumes and switches, held for a moment by who changes what is
 //! in them.
 //!
 //! A directory may lose its name between being found and being locked:
@@ -13,14 +13,14 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::retry_on_intr;
 
 /// Locks the directory `path` until what is returned is dropped.
-pub(super) fn lock(path: &Path) -> io::Result<File> {
+pub(crate) fn lock(path: &Path) -> io::Result<File> {
     let directory = File::open(path)?;
     retry_on_intr(|| flock(&directory, FlockOperation::LockExclusive))?;
     Ok(directory)
 }
 
 /// Whether `file` is what `path` names.
-pub(super) fn is_named(file: &File, path: &Path) -> io::Result<bool> {
+pub(crate) fn is_named(file: &File, path: &Path) -> io::Result<bool> {
     let named = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         named => named?,

@@ -26,7 +26,7 @@ pub mod freezing;
 mod grow;
 pub mod image;
 pub mod import;
-mod lock;
+pub(crate) mod lock;
 pub mod name;
 pub mod new_volume;
 pub mod open;

@@ -1,6 +1,7 @@
 //! `plinth vpc` and what belongs to it, as root uses them: in namespaces of the
 //! test's own networks.
 
+use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -119,6 +120,39 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     assert_eq!(done(&machines, "switch check"), "");
     done(&machines, "vpc delete shop");
     assert_eq!(done(&machines, "vpc list --output json"), "[]\n");
+}
+
+#[test]
+fn a_damaged_network_does_not_hide_the_others() {
+    let machines = Machines::new();
+    done(&machines, "vpc create bank");
+    done(&machines, "vpc create shop");
+    let switches = machines.path().join(DATA).join("switches");
+    let path = switches.join("bank/switch.json");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let list = run(&machines, "vpc list");
+    assert!(
+        list.out.contains("damaged") && list.out.contains("shop"),
+        "{}",
+        list.out
+    );
+    assert!(
+        list.err.contains("switch 'bank' is damaged"),
+        "{}",
+        list.err
+    );
+    let up = run(&machines, "switch up");
+    assert_ne!(up.code, 0);
+    assert!(up.err.contains("switch 'bank' is damaged"), "{}", up.err);
+    assert!(
+        run(&machines, "switch check")
+            .out
+            .starts_with("bank: switch 'bank' is damaged")
+    );
+    fs::write(&path, whole).unwrap();
+    done(&machines, "vpc delete bank");
+    done(&machines, "vpc delete shop");
 }
 
 /// Wherever a process is killed, what it was doing is done by the next, or was

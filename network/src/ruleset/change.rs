@@ -80,8 +80,8 @@ impl Commands {
             if before.is_some() {
                 self.push("flush", "chain", at.named(name));
             }
-            for rule in &chain.rules {
-                self.add("rule", at.rule(name, rule));
+            for rule in chain.rules.written() {
+                self.add("rule", at.rule(name, &rule));
             }
         }
         let gone = |name: &&String| !new.chains.contains_key(*name);

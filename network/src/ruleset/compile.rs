@@ -1,23 +1,27 @@
 //! From a network's state to its rules.
 
+use std::hash::Hash;
+
 use serde_json::{Value, json};
 
 use super::json::{
     IIF, OIF, accept, any, concat, counter, ct, drop, is, is_in, is_not, jump, mark_by, meta,
-    payload, prefix, range, vmap,
+    original, payload, prefix, vmap,
 };
-use super::{Chain, Family, Hook, Ruleset, Set, Table, replacement};
+use super::rules::{Addresses, Rules, members_of};
+use super::{Chain, Family, Hook, Ruleset, Set, Table};
 use crate::cidr::Cidr;
 use crate::id::{Id, OfGroup};
 use crate::port::{Port, TAP_PREFIX};
-use crate::security_group::{Direction, Peer, Rule, SecurityGroup};
-use crate::traffic::{ICMP, Ports, Traffic};
+use crate::security_group::{Direction, Peer, SecurityGroup};
 use crate::vpc::Vpc;
 
 /// Who may send as whom: tap, MAC and IP address of each port.
 const SENDERS: &str = "senders";
 /// Tap and MAC address of the ports that may send as others.
 const ROUTERS: &str = "routers";
+/// Tap and IP address of each port.
+const OWNERS: &str = "owners";
 /// From taps to the marks of their route tables.
 const TABLES: &str = "tables";
 /// From taps to the chains of their ports, by direction.
@@ -27,9 +31,10 @@ const INBOUND: &str = "inbound-of";
 /// The seal: a set with one element, a digest of all the rest.
 const SEAL: &str = "seal";
 
-/// Before connection tracking (netfilter's NF_IP_PRI_RAW), so that what is
-/// forged leaves no trace.
-const RAW: i32 = -300;
+/// Before fragments are put together (netfilter's NF_IP_PRI_RAW_BEFORE_DEFRAG),
+/// which does not ask by which interface each came, and before connections are
+/// tracked: what is forged leaves no trace.
+const FIRST: i32 = -450;
 /// Before routing decides (NF_IP_PRI_MANGLE).
 const MANGLE: i32 = -150;
 /// Senders' rules come before receivers'.
@@ -45,9 +50,10 @@ impl Ruleset {
     }
 
     fn sealed(mut self) -> Self {
-        let digest = crc32fast::hash(replacement(&self).to_string().as_bytes());
+        let mut digest = crc32fast::Hasher::new();
+        self.hash(&mut digest);
         let mut seal = Set::of(&["mark"]);
-        seal.insert(&[json!(digest)], None);
+        seal.insert(&[json!(digest.finalize())], None);
         if let Some(table) = self.tables.get_mut(&Family::Inet) {
             table.sets.insert(SEAL.into(), seal);
         }
@@ -79,6 +85,7 @@ fn arp(vpc: &Vpc) -> Table {
 fn inet(vpc: &Vpc) -> Table {
     let mut table = Table::default();
     table.sets.extend(owners(vpc));
+    table.sets.insert(OWNERS.into(), addresses(vpc));
     table.sets.insert(TABLES.into(), tables(vpc));
     for (name, chain) in [
         ("guard", guard()),
@@ -91,8 +98,11 @@ fn inet(vpc: &Vpc) -> Table {
                 vec![json!([mark_by(meta(IIF), TABLES)])],
             ),
         ),
-        ("outbound", forward(FILTER, IIF, OUTBOUND)),
-        ("inbound", forward(LATER, OIF, INBOUND)),
+        (
+            "outbound",
+            forward(FILTER, IIF, OUTBOUND, errors_of_senders()),
+        ),
+        ("inbound", forward(LATER, OIF, INBOUND, errors())),
         ("services", services()),
     ] {
         table.chains.insert(name.into(), chain);
@@ -109,17 +119,21 @@ fn inet(vpc: &Vpc) -> Table {
         }
         table.sets.insert(map.into(), chains);
     }
-    for (name, group) in vpc.groups() {
-        let mut members = Set::of(&["ipv4_addr"]);
-        for port in vpc.members(name) {
-            members.insert(&[json!(port.address)], None);
-        }
+    for group in vpc.groups().values() {
+        let members = Set::of(&["ipv4_addr"]);
         table.sets.insert(members_of(group.id), members);
         for direction in [Direction::Outbound, Direction::Inbound] {
             let chain = group_chain(vpc, group, direction);
             table
                 .chains
                 .insert(chain_of_group(group.id, direction), chain);
+        }
+    }
+    for port in vpc.ports().values() {
+        for group in port.groups.iter().map(|name| &vpc.groups()[name]) {
+            if let Some(members) = table.sets.get_mut(&members_of(group.id)) {
+                members.insert(&[json!(port.address)], None);
+            }
         }
     }
     table
@@ -143,6 +157,14 @@ fn owners(vpc: &Vpc) -> [(String, Set); 2] {
         }
     }
     [(SENDERS.into(), senders), (ROUTERS.into(), routers)]
+}
+
+fn addresses(vpc: &Vpc) -> Set {
+    let mut owners = Set::of(&["ifname", "ipv4_addr"]);
+    for port in vpc.ports().values() {
+        owners.insert(&[json!(port.tap()), json!(port.address)], None);
+    }
+    owners
 }
 
 fn tables(vpc: &Vpc) -> Set {
@@ -172,19 +194,50 @@ fn guard() -> Chain {
         json!([is_in(router, ROUTERS), accept()]),
         json!([counter(), drop()]),
     ];
-    Chain::at("prerouting", RAW, "accept", rules)
+    Chain::at("prerouting", FIRST, "accept", rules)
 }
 
 /// What `interface` says of packets is answered by the chains of the ports in
-/// `map`; nobody else's packets are forwarded between ports.
-fn forward(priority: i32, interface: &str, map: &str) -> Chain {
-    let rules = vec![
-        json!([is(ct("state"), any(&["established", "related"])), accept()]),
-        json!([is(ct("state"), "invalid"), counter(), drop()]),
+/// `map`; nobody else's packets are forwarded between ports. Before those, answers
+/// pass, and `errors`.
+fn forward(priority: i32, interface: &str, map: &str, errors: Vec<Value>) -> Chain {
+    let mut rules = vec![json!([is(ct("state"), "established"), accept()])];
+    rules.extend(errors);
+    rules.extend([
+        json!([
+            is(ct("state"), any(&["related", "invalid"])),
+            counter(),
+            drop()
+        ]),
         json!([vmap(meta(interface), map)]),
         json!([is(meta(interface), taps()), counter(), drop()]),
-    ];
+    ]);
     Chain::at("forward", priority, "accept", rules)
+}
+
+/// Errors that come of a flow pass, as its answers do.
+fn errors() -> Vec<Value> {
+    vec![json!([is(ct("state"), "related"), accept()])]
+}
+
+/// The same, if their sender has a part in the flow, or routes: others could break
+/// it.
+fn errors_of_senders() -> Vec<Value> {
+    let of = |end: &str| {
+        let end = concat(&[meta(IIF), original(end)]);
+        json!([is(ct("state"), "related"), is_in(end, OWNERS), accept()])
+    };
+    let router = concat(&[meta(IIF), payload("ether", "saddr")]);
+    vec![
+        of("ip saddr"),
+        of("ip daddr"),
+        json!([is(ct("state"), "related"), is_in(router, ROUTERS), accept()]),
+        json!([
+            is(ct("state"), "related"),
+            is_not(meta(IIF), taps()),
+            accept()
+        ]),
+    ]
 }
 
 /// What guests may have of the network itself: answers of its router to pings,
@@ -207,68 +260,32 @@ fn services() -> Chain {
     Chain::at("input", FILTER, "accept", rules)
 }
 
-/// Asks the groups of a port; what none allows is dropped by who asked.
+/// Asks the groups of a port; what none allows is dropped by who asked. Only a port
+/// that routes is sent what is for others.
 fn port_chain(vpc: &Vpc, port: &Port, direction: Direction) -> Chain {
     let groups = port.groups.iter().map(|name| &vpc.groups()[name]);
-    let rules = groups.map(|group| json!([jump(&chain_of_group(group.id, direction))]));
+    let chains = groups.map(|group| chain_of_group(group.id, direction));
+    let checked = port.source_check && direction == Direction::Inbound;
     Chain {
         hook: None,
-        rules: rules.collect(),
+        rules: Rules::Jumps {
+            only: checked.then_some(port.address),
+            chains: chains.collect(),
+        },
     }
 }
 
 /// Accepts what a group allows.
 fn group_chain(vpc: &Vpc, group: &SecurityGroup, direction: Direction) -> Chain {
+    let peer = |peer: &Peer| match peer {
+        Peer::Cidr(cidr) => Addresses::Cidr(*cidr),
+        Peer::Group(name) => Addresses::Members(vpc.groups()[name].id),
+    };
     let rules = group.rules(direction).iter();
+    let allowed = rules.map(|rule| (rule.traffic, peer(&rule.peer)));
     Chain {
         hook: None,
-        rules: rules.map(|rule| allow(vpc, rule, direction)).collect(),
-    }
-}
-
-fn allow(vpc: &Vpc, rule: &Rule, direction: Direction) -> Value {
-    let field = match direction {
-        Direction::Inbound => "saddr",
-        Direction::Outbound => "daddr",
-    };
-    let address = payload("ip", field);
-    let mut expressions = match &rule.peer {
-        Peer::Cidr(Cidr::ALL) => Vec::new(),
-        Peer::Cidr(cidr) => {
-            let first = cidr.first().to_string();
-            vec![is(address, prefix(&first, cidr.prefix()))]
-        }
-        Peer::Group(name) => vec![is_in(address, &members_of(vpc.groups()[name].id))],
-    };
-    expressions.extend(kind(rule.traffic));
-    expressions.push(accept());
-    Value::Array(expressions)
-}
-
-/// Holds for packets of that kind.
-fn kind(traffic: Traffic) -> Vec<Value> {
-    let protocol = |number: u8| is(meta("l4proto"), number);
-    let ports = |name: &str, ports: Ports| match ports {
-        Ports::ALL => is(meta("l4proto"), name),
-        some => {
-            let (first, last) = some.bounds();
-            is(payload(name, "dport"), range(first, last))
-        }
-    };
-    match traffic {
-        Traffic::All => Vec::new(),
-        Traffic::Tcp(some) => vec![ports("tcp", some)],
-        Traffic::Udp(some) => vec![ports("udp", some)],
-        Traffic::Icmp(None) => vec![protocol(ICMP)],
-        Traffic::Icmp(Some((kind, code))) => {
-            let field = |name: &str, value: u8| is(payload("icmp", name), value);
-            let code = code.map(|code| field("code", code));
-            [Some(field("type", kind)), code]
-                .into_iter()
-                .flatten()
-                .collect()
-        }
-        Traffic::Other(number) => vec![protocol(number)],
+        rules: Rules::Allowed(direction, allowed.collect()),
     }
 }
 
@@ -280,10 +297,6 @@ fn chain_of_group(group: Id<OfGroup>, direction: Direction) -> String {
     format!("{direction}-{group}")
 }
 
-fn members_of(group: Id<OfGroup>) -> String {
-    format!("members-{group}")
-}
-
 impl Chain {
     fn at(hook: &'static str, priority: i32, policy: &'static str, rules: Vec<Value>) -> Self {
         let hook = Hook {
@@ -292,6 +305,7 @@ impl Chain {
             policy,
         };
         let hook = Some(hook);
+        let rules = Rules::Written(rules);
         Self { hook, rules }
     }
 }

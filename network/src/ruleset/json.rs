@@ -23,6 +23,11 @@ pub(super) fn ct(key: &str) -> Value {
     json!({"ct": {"key": key}})
 }
 
+/// The same, of how the flow began.
+pub(super) fn original(key: &str) -> Value {
+    json!({"ct": {"key": key, "dir": "original"}})
+}
+
 /// A key of several parts.
 pub(super) fn concat(parts: &[Value]) -> Value {
     json!({"concat": parts})

@@ -6,6 +6,7 @@ use network::route_table::Target;
 use network::vpc::Vpc;
 use serde_json::json;
 
+use crate::switch::change;
 use crate::switch::directory::Switches;
 
 use super::super::Outcome;
@@ -29,7 +30,7 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn execute(self) -> Outcome {
-        let record = Switches::of_this_user()?.read(&self.vpc)?;
+        let record = change::current(&Switches::of_this_user()?, &self.vpc)?;
         let vpc = record.vpc();
         if self.output.format == Format::Json {
             return print_json(&json!(vpc.route_tables()));

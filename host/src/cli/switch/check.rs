@@ -38,7 +38,8 @@ impl Check {
         let mut lines = Vec::new();
         let mut documents = Vec::new();
         for name in names {
-            let differences = change::check(&switches, &name)?;
+            let differences =
+                change::check(&switches, &name).unwrap_or_else(|error| vec![error.report()]);
             lines.extend(differences.iter().map(|one| format!("{name}: {one}\n")));
             documents.push(json!({"name": name, "differences": differences}));
         }

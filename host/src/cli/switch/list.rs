@@ -29,7 +29,16 @@ impl List {
         let mut documents = Vec::new();
         let mut rows = vec![vec!["NAME".into(), "KIND".into(), "PORTS".into()]];
         for name in switches.names()? {
-            let Kind::Vpc(vpc) = change::current(&switches, &name)?.kind;
+            let Kind::Vpc(vpc) = match change::current(&switches, &name) {
+                Ok(record) => record.kind,
+                // One that is damaged does not hide the others.
+                Err(error) => {
+                    eprintln!("plinth: {}", error.report());
+                    documents.push(json!({"name": name, "error": error.report()}));
+                    rows.push(vec![name.to_string(), "damaged".into()]);
+                    continue;
+                }
+            };
             let ports = vpc.ports().len();
             documents.push(json!({"name": name, "kind": "vpc", "ports": ports}));
             rows.push(vec![name.to_string(), "vpc".into(), ports.to_string()]);

@@ -3,6 +3,7 @@
 use clap::Args;
 use network::name::Name;
 
+use crate::error::Error;
 use crate::exit::ExitStatus;
 use crate::switch::change;
 use crate::switch::directory::Switches;
@@ -30,9 +31,16 @@ impl Up {
         let names = self
             .switch
             .map_or_else(|| switches.names(), |name| Ok(vec![name]))?;
+        let mut outcome: Result<_, Error> = Ok(ExitStatus::Success);
         for name in names {
-            change::up(&switches, &name)?;
+            // One that is damaged does not keep the others down.
+            if let Err(error) = change::up(&switches, &name) {
+                if let Err(earlier) = outcome {
+                    eprintln!("plinth: {}", earlier.report());
+                }
+                outcome = Err(error);
+            }
         }
-        Ok(ExitStatus::Success)
+        outcome
     }
 }

@@ -54,7 +54,9 @@ pub(super) struct Attach {
     #[arg(long)]
     volume: Option<VolumeOption>,
 
-    /// Network interface: tap=NAME[,mac=MAC][,mtu=N][,queues=N][,id=NAME][,LIMITS]
+    /// Network interface: NAME[/SUBNET][,ip=ADDRESS][,security-group=A+B]
+    /// [,source-check=off], or tap=NAME[,mtu=N]; and for both
+    /// [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
     #[arg(long)]
     net: Option<NetOption>,
 }

@@ -30,7 +30,16 @@ impl List {
         let titles = ["NAME", "ID", "ADDRESSES", "SUBNETS", "PORTS"];
         let mut rows = vec![titles.map(String::from).to_vec()];
         for name in switches.names()? {
-            let record = change::current(&switches, &name)?;
+            let record = match change::current(&switches, &name) {
+                Ok(record) => record,
+                // One that is damaged does not hide the others.
+                Err(error) => {
+                    eprintln!("plinth: {}", error.report());
+                    documents.push(json!({"name": name, "error": error.report()}));
+                    rows.push(vec![name.to_string(), "damaged".into()]);
+                    continue;
+                }
+            };
             let vpc = record.vpc();
             let (subnets, ports) = (vpc.subnets().len(), vpc.ports().len());
             documents.push(json!({
