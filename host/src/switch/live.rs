@@ -21,7 +21,8 @@ use crate::error::Error;
 use super::kernel::sysctl::{self, LinkSetting, Links, Sysctl};
 use super::kernel::tap::{self, NewTap};
 use super::kernel::{
-    Family, KernelError, Link, LinkKind, Namespace, Neighbour, Netlink, Route, Rule, Target, nft,
+    Family, KernelError, Link, LinkKind, Namespace, Neighbour, Netlink, Route, Rule, Target, flows,
+    nft,
 };
 
 /// What the names of namespaces begin with.
@@ -137,9 +138,22 @@ impl Live {
             .map_err(failed)?;
         }
         // Most changes are of rules alone.
-        match Plan::of(old) == Plan::of(new) {
+        if Plan::of(old) != Plan::of(new) {
+            self.arrange(new).map_err(failed)?;
+        }
+        self.forget(old, new).map_err(failed)
+    }
+
+    /// Forgets the flows of ports that are gone, before others have their addresses.
+    fn forget(&self, old: &Vpc, new: &Vpc) -> Result<(), KernelError> {
+        let gone = old
+            .ports()
+            .iter()
+            .filter(|(id, _)| !new.ports().contains_key(*id));
+        let addresses: BTreeSet<Ipv4Addr> = gone.map(|(_, port)| port.address).collect();
+        match addresses.is_empty() {
             true => Ok(()),
-            false => self.arrange(new).map_err(failed),
+            false => flows::forget(&self.namespace, &addresses),
         }
     }
 

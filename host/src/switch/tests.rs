@@ -299,6 +299,44 @@ fn a_change_that_was_only_stored_is_made_by_the_next() {
     assert!(soon(|| client.reaches_tcp(&server, 80)));
 }
 
+/// Nor those of who had its address before.
+#[test]
+fn flows_end_with_the_machine() {
+    let host = Host::new();
+    let vpc = host.vpc("successor");
+    host.change(&vpc, |vpc| {
+        vpc.add_group(name("closed"), String::new()).map(drop)
+    });
+    let client = host.guest(&vpc, "front");
+    let other = host.guest(&vpc, "front");
+    other.serve_udp(7);
+    let ask = |socket: &UdpSocket, to: Ipv4Addr| {
+        let sent = socket.send_to(b"ping", (to, 7));
+        sent.is_ok() && socket.recv_from(&mut [0; 16]).is_ok()
+    };
+    let bound = || {
+        let socket = client.within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)));
+        let socket = socket.unwrap();
+        socket.set_read_timeout(Some(SILENCE)).unwrap();
+        socket
+    };
+    let (socket, lasting) = (bound(), bound());
+    let address = Ipv4Addr::new(10, 0, 1, 10);
+    let first = host.guest(&vpc, "front,ip=10.0.1.10");
+    first.serve_udp(7);
+    assert!(soon(|| ask(&socket, address)));
+    assert!(soon(|| ask(&lasting, other.address)));
+    drop(first);
+    let second = host.guest(&vpc, "front,ip=10.0.1.10,security-group=closed");
+    second.serve_udp(7);
+    assert!(!ask(&socket, address), "that was with somebody else");
+    let among_themselves = rule("all", "group default");
+    host.change(&vpc, |vpc| {
+        vpc.revoke(&name("default"), Direction::Inbound, &among_themselves)
+    });
+    assert!(ask(&lasting, other.address), "others are not forgotten");
+}
+
 /// A fragment is whose the tap is that it came by, before it is part of anything.
 #[test]
 fn nobody_adds_to_what_another_sends() {
