@@ -61,8 +61,8 @@ pub(super) fn commit<T>(
     let mut new = old.clone();
     let value = change(&mut new).map_err(refused)?;
     switch.begin()?;
-    store(switch, new.clone())?;
-    if let Err(error) = live.change(&old, &new) {
+    store(switch, new)?;
+    if let Err(error) = live.change(&old, switch.record.vpc()) {
         // Why it could not be made is what counts. What is not put right here is by
         // the next.
         let restored = store(switch, old.clone()).and_then(|()| live.make(&old));
@@ -126,6 +126,23 @@ pub fn current(switches: &Switches, name: &Name) -> Result<Record, Error> {
         Err(_) => {}
     }
     Ok(switch.record)
+}
+
+/// What has a switch's name: what it is, or why it is damaged.
+pub type Listed = (Name, Result<Record, Error>);
+
+/// Every switch by its name, in the order of the names: as [`current`] has it, or
+/// why it is damaged, which does not hide the others.
+///
+/// # Errors
+/// The directory cannot be read, or is open to other users.
+pub fn all(switches: &Switches) -> Result<Vec<Listed>, Error> {
+    let names = switches.names()?.into_iter();
+    let all = names.map(|name| {
+        let record = current(switches, &name);
+        (name, record)
+    });
+    Ok(all.collect())
 }
 
 /// Makes the switch `name` in the kernel as it is stored.

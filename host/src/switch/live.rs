@@ -214,11 +214,7 @@ impl Live {
     }
 
     fn arrange_routes(&self, plan: &Plan, links: &[Link]) -> Result<(), KernelError> {
-        let wanted: Vec<Route> = plan
-            .routes
-            .iter()
-            .filter_map(|route| self.route(route, links))
-            .collect();
+        let wanted = routes(plan, links);
         for table in plan.marks.iter().copied().chain([MAIN_TABLE]) {
             let there = self.net.routes(table)?;
             let wanted: Vec<&Route> = wanted.iter().filter(|one| one.table == table).collect();
@@ -234,29 +230,6 @@ impl Live {
             }
         }
         Ok(())
-    }
-
-    /// `planned` in the kernel's terms; `None` if the tap is not there, or not
-    /// up, since its machine is gone.
-    fn route(&self, planned: &Planned, links: &[Link]) -> Option<Route> {
-        let index = |name: &str| {
-            let link = links.iter().find(|link| link.name == name)?;
-            link.up.then_some(link.index)
-        };
-        let target = match &planned.hop {
-            Hop::Link(link) => Target::Link(index(link)?),
-            Hop::Gateway { link, address } => Target::Gateway {
-                address: IpAddr::from(*address),
-                link: index(link)?,
-            },
-            Hop::Throw => Target::Throw,
-            Hop::Blackhole => Target::Blackhole,
-        };
-        Some(Route {
-            destination: planned.destination.into(),
-            table: planned.table,
-            target,
-        })
     }
 
     /// Nobody needs to ask for the MAC address of a port, so nobody can lie.
@@ -341,11 +314,7 @@ impl Live {
                 ));
             }
         }
-        let wanted: Vec<Route> = plan
-            .routes
-            .iter()
-            .filter_map(|route| self.route(route, &links))
-            .collect();
+        let wanted = routes(&plan, &links);
         for table in plan.marks.iter().copied().chain([MAIN_TABLE]) {
             let there = self.net.routes(table)?;
             let wanted = wanted.iter().filter(|route| route.table == table);
@@ -413,6 +382,35 @@ pub(super) fn namespace(vpc: &Vpc) -> String {
 /// Another for a moment, which shows what the kernel makes of rules.
 fn model(vpc: &Vpc) -> String {
     format!("{}.check", namespace(vpc))
+}
+
+/// The routes of `plan`, but for those to machines that are gone.
+fn routes(plan: &Plan, links: &[Link]) -> Vec<Route> {
+    let routes = plan.routes.iter();
+    routes.filter_map(|planned| route(planned, links)).collect()
+}
+
+/// `planned` in the kernel's terms; `None` if the tap is not there, or not
+/// up, since its machine is gone.
+fn route(planned: &Planned, links: &[Link]) -> Option<Route> {
+    let index = |name: &str| {
+        let link = links.iter().find(|link| link.name == name)?;
+        link.up.then_some(link.index)
+    };
+    let target = match &planned.hop {
+        Hop::Link(link) => Target::Link(index(link)?),
+        Hop::Gateway { link, address } => Target::Gateway {
+            address: IpAddr::from(*address),
+            link: index(link)?,
+        },
+        Hop::Throw => Target::Throw,
+        Hop::Blackhole => Target::Blackhole,
+    };
+    Some(Route {
+        destination: planned.destination.into(),
+        table: planned.table,
+        target,
+    })
 }
 
 /// A machine may end at any time, and its tap is gone: nothing is to be done for it.

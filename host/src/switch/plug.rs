@@ -57,8 +57,7 @@ pub fn plug(
         vpc.set_source_check(id, option.source_check)?;
         vpc.port(id).cloned()
     })?;
-    let vpc = switch.record.vpc().clone();
-    let taps = match live.plug_in(&vpc, &port, queues) {
+    let taps = match live.plug_in(switch.record.vpc(), &port, queues) {
         Ok(taps) => taps,
         Err(error) => {
             // Why is what counts. What stays is taken away by the next.

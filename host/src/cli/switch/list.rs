@@ -1,8 +1,10 @@
 //! `plinth switch list`: the switches that there are.
 
 use clap::Args;
-use serde_json::json;
+use network::name::Name;
+use serde_json::{Value, json};
 
+use crate::error::Error;
 use crate::exit::ExitStatus;
 use crate::switch::change;
 use crate::switch::directory::Switches;
@@ -25,17 +27,15 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn execute(self) -> Outcome {
-        let switches = Switches::of_this_user()?;
         let mut documents = Vec::new();
         let mut rows = vec![vec!["NAME".into(), "KIND".into(), "PORTS".into()]];
-        for name in switches.names()? {
-            let Kind::Vpc(vpc) = match change::current(&switches, &name) {
+        for (name, record) in change::all(&Switches::of_this_user()?)? {
+            let Kind::Vpc(vpc) = match record {
                 Ok(record) => record.kind,
-                // One that is damaged does not hide the others.
                 Err(error) => {
-                    eprintln!("plinth: {}", error.report());
-                    documents.push(json!({"name": name, "error": error.report()}));
-                    rows.push(vec![name.to_string(), "damaged".into()]);
+                    let (document, row) = damaged(&name, &error);
+                    documents.push(document);
+                    rows.push(row);
                     continue;
                 }
             };
@@ -52,4 +52,12 @@ impl List {
         }
         print(&aligned(&rows))
     }
+}
+
+/// Says why `name` is damaged, and gives its document and row in a list.
+pub(in crate::cli) fn damaged(name: &Name, error: &Error) -> (Value, Vec<String>) {
+    let report = error.report();
+    eprintln!("plinth: {report}");
+    let document = json!({"name": name, "error": report});
+    (document, vec![name.to_string(), "damaged".into()])
 }

@@ -2,7 +2,7 @@
 //! for each verb.
 
 mod check;
-mod list;
+pub(super) mod list;
 mod up;
 
 use clap::{Args, Subcommand};

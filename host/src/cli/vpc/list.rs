@@ -9,6 +9,7 @@ use crate::switch::directory::Switches;
 
 use super::super::Outcome;
 use super::super::output::{Format, Output, print, print_json};
+use super::super::switch::list::damaged;
 use super::super::table::aligned;
 
 /// List virtual private networks
@@ -25,18 +26,16 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn execute(self) -> Outcome {
-        let switches = Switches::of_this_user()?;
         let mut documents = Vec::new();
         let titles = ["NAME", "ID", "ADDRESSES", "SUBNETS", "PORTS"];
         let mut rows = vec![titles.map(String::from).to_vec()];
-        for name in switches.names()? {
-            let record = match change::current(&switches, &name) {
+        for (name, record) in change::all(&Switches::of_this_user()?)? {
+            let record = match record {
                 Ok(record) => record,
-                // One that is damaged does not hide the others.
                 Err(error) => {
-                    eprintln!("plinth: {}", error.report());
-                    documents.push(json!({"name": name, "error": error.report()}));
-                    rows.push(vec![name.to_string(), "damaged".into()]);
+                    let (document, row) = damaged(&name, &error);
+                    documents.push(document);
+                    rows.push(row);
                     continue;
                 }
             };
