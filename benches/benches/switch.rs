@@ -19,7 +19,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use host::option::net::{NetEnd, NetOption};
 use host::switch::change::{change, create_vpc, delete};
 use host::switch::directory::Switches;
-use host::switch::plug::plug;
+use host::switch::plug::{Machine, plug};
 use network::cidr::Cidr;
 use network::name::Name;
 use network::port::PortWish;
@@ -146,7 +146,11 @@ impl Network {
         let NetEnd::Port(port) = &option.end else {
             return Err("it is a port that is asked for".into());
         };
-        let plugged = plug(&self.switches, port, None, option.queues, group)?;
+        let machine = Machine {
+            owner: group,
+            instance: None,
+        };
+        let plugged = plug(&self.switches, port, None, option.queues, &machine)?;
         self.taps.extend(plugged.taps);
         Ok(())
     }

@@ -9,6 +9,8 @@ use dhcproto::v4::borrowed;
 use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode, OptionCode};
 use ipnet::Ipv4Net;
 
+pub use dhcproto::v4::{CLIENT_PORT, SERVER_PORT};
+
 use crate::interface::Mac;
 use crate::name::DnsName;
 

@@ -17,7 +17,7 @@
 //! - [`token`], [`request`], [`response`], [`rate`], [`service`] and
 //!   [`connection`]: the metadata service, from a path to a TCP stream.
 //! - [`seed`] and [`cidata`]: the same for cloud-init's NoCloud.
-//! - [`dhcp`] and [`frame`]: a lease as messages, and those as Ethernet frames.
+//! - [`dhcp`]: a lease as messages.
 //! - [`zone`] and [`dns`]: the names of a network, and answers about them.
 //!
 //! Whatever a guest sends is hostile: it is answered, refused or ignored, within
@@ -29,7 +29,6 @@ pub mod dhcp;
 pub mod dns;
 #[cfg(test)]
 mod fixture;
-pub mod frame;
 pub mod id;
 pub mod identity;
 pub mod instance;

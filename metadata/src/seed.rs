@@ -54,6 +54,11 @@ impl Seed {
         }
     }
 
+    /// What the machine is called.
+    pub fn id(&self) -> InstanceId {
+        self.id
+    }
+
     /// The files, by their names.
     pub(crate) fn files(&self) -> Vec<(&'static str, Vec<u8>)> {
         let user_data = self.user_data.as_ref().map(|data| data.as_bytes().to_vec());

@@ -62,6 +62,10 @@ pub enum Hop {
 /// Where every guest finds its metadata (EC2, "Access instance metadata").
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
+/// Where every guest finds a name server, beside that of its subnet (EC2,
+/// "Amazon DNS server").
+pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
+
 impl Plan {
     /// What `vpc` needs.
     pub fn of(vpc: &Vpc) -> Self {
@@ -83,7 +87,7 @@ impl Plan {
             plan.marks.insert(table.number);
             plan.routes.extend(routes(vpc, table));
         }
-        plan.addresses.insert(METADATA);
+        plan.addresses.extend([METADATA, NAME_SERVER]);
         for subnet in vpc.subnets().values() {
             plan.addresses
                 .extend([subnet.router(), subnet.name_server()]);
@@ -133,7 +137,8 @@ mod tests {
             .unwrap();
         let plan = Plan::of(&vpc);
         assert_eq!(plan.marks, [1000].into());
-        let addresses = ["10.0.1.1", "10.0.1.2", "169.254.169.254"].map(|one| one.parse().unwrap());
+        let addresses = ["10.0.1.1", "10.0.1.2", "169.254.169.253", "169.254.169.254"]
+            .map(|one| one.parse().unwrap());
         assert_eq!(plan.addresses, addresses.into());
         let route = |table, destination: &str, hop| Route {
             table,

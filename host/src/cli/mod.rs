@@ -13,6 +13,7 @@ mod output;
 mod route;
 mod run;
 mod security_group;
+mod serve_network;
 mod snapshot;
 mod store_snapshot;
 mod subnet;
@@ -57,6 +58,8 @@ enum Command {
     #[command(hide = true)]
     LoadBlocks(load_blocks::LoadBlocks),
     #[command(hide = true)]
+    ServeNetwork(serve_network::ServeNetwork),
+    #[command(hide = true)]
     StoreSnapshot(store_snapshot::StoreSnapshot),
 }
 
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(&mut Cli::command()),
         Command::LoadBlocks(load) => load.execute(),
+        Command::ServeNetwork(serve) => serve.execute(),
         Command::StoreSnapshot(store) => store.execute(),
     };
     let status = result.unwrap_or_else(|error: Error| {

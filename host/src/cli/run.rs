@@ -5,8 +5,8 @@ use std::mem;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use ::metadata::name::DnsName;
 use clap::Args;
-use metadata::name::DnsName;
 use vmm::{CommandLine, Identity, MemoryConfig, MemoryLayout};
 
 use crate::error::Error;
@@ -25,7 +25,7 @@ use crate::option::seed::{SeedOption, SshKeyOption};
 use crate::option::transport::TransportOption;
 use crate::option::volume::VolumeOption;
 use crate::option::vsock::VsockOption;
-use crate::option::{size, smbios};
+use crate::option::{metadata, size, smbios};
 use crate::registry::Registry;
 use crate::registry::name::VmName;
 use crate::registry::record::Record;
@@ -205,10 +205,12 @@ pub(super) struct Run {
 
     /// What cloud-init is to call the guest
     ///
-    /// Whatever cloud-init is told, by this, --ssh-key and --user-data, is on
-    /// one more disk, read-only, with `cidata` for its label and serial number;
-    /// the guest finds it after all others. With the same options the guest is
-    /// the same to cloud-init at every start; with others it is set up anew.
+    /// Whatever cloud-init is told, by this, --ssh-key and --user-data, a guest on a
+    /// routed network is told by the network's metadata service, and its SMBIOS
+    /// says EC2. To others it is on one more disk, read-only, with `cidata` for its
+    /// label and serial number, which the guest finds after all others. With the
+    /// same options and name the guest is the same to cloud-init at every start;
+    /// with others it is set up anew.
     #[arg(long, value_name = "NAME")]
     hostname: Option<DnsName>,
 
@@ -223,6 +225,15 @@ pub(super) struct Run {
     /// with whatever else it takes; 16 KiB at most
     #[arg(long, value_name = "FILE")]
     user_data: Option<PathBuf>,
+
+    /// How a network's metadata service treats the guest:
+    /// [tokens=optional|required][,hop-limit=N][,endpoint=on|off]
+    ///
+    /// With tokens=required it answers version 2 only. N is how far the answer that
+    /// holds a token travels, 1 to 64: 1 if not given, which is no further than the
+    /// guest itself. With endpoint=off it refuses everything.
+    #[arg(long, value_name = "FIELDS", value_parser = metadata::metadata)]
+    metadata: Option<::metadata::Options>,
 
     /// Write figures about the run to FILE, as JSON, when it ends
     #[arg(long, value_name = "FILE")]
@@ -338,12 +349,13 @@ impl Run {
                 ssh_keys: self.ssh_keys,
                 user_data: self.user_data,
             },
+            metadata: self.metadata.unwrap_or_default(),
             vsock: self.vsock,
             console,
             watchdog: self.watchdog,
             on_reset: self.on_reset.into(),
             report: self.report,
-            identity: self.smbios.unwrap_or_else(smbios::default_identity),
+            identity: self.smbios,
         }
     }
 }

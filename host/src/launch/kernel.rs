@@ -7,6 +7,7 @@
 use std::fs::File;
 
 use boot::{Error as BootError, Machine};
+use vmm::Identity;
 
 use crate::error::Error;
 
@@ -18,6 +19,7 @@ use super::Specification;
 /// The kernel cannot be booted so.
 pub fn check(
     specification: &Specification,
+    identity: &Identity,
     kernel: &File,
     initrd: Option<&File>,
 ) -> Result<(), Error> {
@@ -48,7 +50,7 @@ pub fn check(
         panic_port: false,
         serial: true,
         rtc: true,
-        identity: &specification.identity,
+        identity,
     };
     boot::plan(kernel, &machine).map(drop).map_err(refused)
 }

@@ -12,6 +12,7 @@ pub mod console;
 pub mod descriptors;
 pub mod disk;
 pub mod image;
+pub mod instance;
 pub mod kernel;
 pub mod kvm;
 pub mod loader;
@@ -19,6 +20,7 @@ pub mod memory;
 pub mod net;
 pub mod outputs;
 pub mod process;
+pub mod seed;
 pub mod volume;
 pub mod vsock;
 
@@ -38,6 +40,7 @@ use crate::option::console::{ConsoleDevice, ConsoleOption};
 use crate::option::disk::DiskOption;
 use crate::option::net::NetOption;
 use crate::option::seed::SeedOption;
+use crate::option::smbios::default_identity;
 use crate::option::volume::VolumeOption;
 use crate::option::vsock::VsockOption;
 
@@ -74,6 +77,8 @@ pub struct Specification {
     pub owner: String,
     /// What cloud-init in the guest is told.
     pub seed: SeedOption,
+    /// How a metadata service tells it.
+    pub metadata: metadata::Options,
     /// Streams between programs of the guest and of the host.
     pub vsock: Option<VsockOption>,
     /// Where the console goes.
@@ -82,8 +87,8 @@ pub struct Specification {
     pub watchdog: bool,
     /// What becomes of it when its guest resets itself.
     pub on_reset: OnReset,
-    /// What the guest reads about its machine.
-    pub identity: Identity,
+    /// What the guest reads about its machine, if the user said so.
+    pub identity: Option<Identity>,
     /// Where figures about the run are written.
     pub report: Option<PathBuf>,
 }
@@ -194,7 +199,17 @@ pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
         Some(path) => Some(image::open("initrd", path)?),
         None => None,
     };
-    kernel::check(&specification, &kernel, initrd.as_ref())?;
+    let told = seed::read(&specification.seed)?;
+    let (instance, cidata) = match net::have_metadata(&specification.nets)? {
+        true => (Some(instance::instance(&specification, told)?), None),
+        false => (None, cidata::open(&told)?),
+    };
+    let identity = match (specification.identity.take(), &instance) {
+        (Some(identity), _) => identity,
+        (None, Some(instance)) => instance::identity(instance),
+        (None, None) => default_identity(),
+    };
+    kernel::check(&specification, &identity, &kernel, initrd.as_ref())?;
     let mut paths: Vec<PathBuf> = specification
         .disks
         .iter()
@@ -205,9 +220,8 @@ pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
         disks.push(volume.disk);
         paths.push(volume.path);
     }
-    let nets = net::open_all(specification.nets, &specification.owner)?;
+    let nets = net::open_all(specification.nets, &specification.owner, instance)?;
     check_names(&disks, &nets)?;
-    let cidata = cidata::open(&specification.seed)?;
     if cidata.is_some() {
         cidata::check_name(&disks, &nets)?;
     }
@@ -251,7 +265,7 @@ pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
         cpus: specification.cpus,
         max_cpus: specification.max_cpus,
         memory: specification.memory,
-        identity: specification.identity,
+        identity,
         console: serial,
         rtc: true,
         watchdog: specification.watchdog,

@@ -16,13 +16,35 @@ use crate::holder;
 use crate::option::net::{NetEnd, NetOption};
 use crate::shell::word;
 use crate::switch::directory::Switches;
-use crate::switch::plug::plug;
+use crate::switch::instance::InstanceRecord;
+use crate::switch::plug::{Machine, plug};
+use crate::switch::service;
 
-/// Plugs the machine `owner` in, in order.
+/// Whether the guest can ask one of the networks about itself.
+///
+/// # Errors
+/// There is no such network.
+pub fn have_metadata(options: &[NetOption]) -> Result<bool, Error> {
+    for option in options {
+        if let NetEnd::Port(port) = &option.end {
+            // All kinds of switches have, as yet.
+            Switches::of_this_user()?.read(&port.switch)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Plugs the machine `owner` in, in order; where its networks tell it so, it is
+/// `instance`.
 ///
 /// # Errors
 /// One interface cannot be plugged in, or two have the same address or tap.
-pub fn open_all(options: Vec<NetOption>, owner: &str) -> Result<Vec<NetConfig>, Error> {
+pub fn open_all(
+    options: Vec<NetOption>,
+    owner: &str,
+    mut instance: Option<InstanceRecord>,
+) -> Result<Vec<NetConfig>, Error> {
     let mut taps: Vec<&str> = Vec::with_capacity(options.len());
     let mut interfaces: Vec<NetConfig> = Vec::with_capacity(options.len());
     for (number, option) in options.iter().enumerate() {
@@ -34,7 +56,14 @@ pub fn open_all(options: Vec<NetOption>, owner: &str) -> Result<Vec<NetConfig>, 
             }
             taps.push(tap);
         }
-        let interface = open_one(option, name, owner)?;
+        let machine = Machine {
+            owner,
+            instance: instance.as_ref(),
+        };
+        let interface = open_one(option, name, &machine)?;
+        if let (NetEnd::Port(_), Some(instance)) = (&option.end, &mut instance) {
+            instance.device_number = instance.device_number.saturating_add(1);
+        }
         let mac = interface.options.mac;
         if interfaces.iter().any(|other| other.options.mac == mac) {
             return Err(
@@ -47,11 +76,15 @@ pub fn open_all(options: Vec<NetOption>, owner: &str) -> Result<Vec<NetConfig>, 
     Ok(interfaces)
 }
 
-/// Plugs in one interface of the machine `owner`, which may have others already.
+/// Plugs in one interface of `machine`, which may have others already.
 ///
 /// # Errors
 /// It cannot be plugged in.
-pub fn open_one(option: &NetOption, name: DeviceName, owner: &str) -> Result<NetConfig, Error> {
+pub fn open_one(
+    option: &NetOption,
+    name: DeviceName,
+    machine: &Machine<'_>,
+) -> Result<NetConfig, Error> {
     let (taps, mac, mtu) = match &option.end {
         NetEnd::Tap { name: tap, mtu } => {
             let host = fs::read_to_string("/etc/machine-id").unwrap_or_default();
@@ -60,7 +93,8 @@ pub fn open_one(option: &NetOption, name: DeviceName, owner: &str) -> Result<Net
         }
         NetEnd::Port(port) => {
             let switches = Switches::of_this_user()?;
-            let plugged = plug(&switches, port, option.mac, option.queues, owner)?;
+            let plugged = plug(&switches, port, option.mac, option.queues, machine)?;
+            service::start(&switches, &port.switch)?;
             (plugged.taps, plugged.mac, Some(plugged.mtu))
         }
     };

@@ -15,6 +15,7 @@ pub mod huge_pages;
 pub mod in_vpc;
 pub mod limits;
 pub mod list;
+pub mod metadata;
 pub mod net;
 pub mod on_reset;
 pub mod queues;

@@ -55,6 +55,11 @@ impl Switches {
         }
     }
 
+    /// Where everything of the switch `name` is, if it is there.
+    pub(super) fn directory(&self, name: &Name) -> PathBuf {
+        self.root.join(name.as_str())
+    }
+
     /// The names of all, in order.
     ///
     /// # Errors

@@ -22,10 +22,11 @@ use vmm::QueueCount;
 
 use super::change;
 use super::directory::Switches;
+use super::instance::InstanceRecord;
 use super::kernel::tap::{self, NewTap};
 use super::kernel::{Namespace, Netlink, Route, Target};
 use super::live::{self, MTU};
-use super::plug::plug;
+use super::plug::{Machine, plug};
 use crate::option::net::{NetEnd, NetOption};
 
 /// What does not come would have come by then.
@@ -94,6 +95,16 @@ impl Host {
 
     /// A guest of the network `vpc`, plugged in with these options.
     pub(super) fn guest(&self, vpc: &Name, options: &str) -> Guest {
+        self.instance(vpc, options, None)
+    }
+
+    /// The same, which is told of `instance`.
+    pub(super) fn instance(
+        &self,
+        vpc: &Name,
+        options: &str,
+        instance: Option<&InstanceRecord>,
+    ) -> Guest {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let owner = format!("{}-guest-{count}", self.tag);
@@ -102,7 +113,11 @@ impl Host {
             panic!("it is on a switch");
         };
         let queues = QueueCount::default();
-        let plugged = plug(&self.switches, port, option.mac, queues, &owner).unwrap();
+        let machine = Machine {
+            owner: &owner,
+            instance,
+        };
+        let plugged = plug(&self.switches, port, option.mac, queues, &machine).unwrap();
         let stored = self.switches.read(vpc).unwrap();
         let mut ports = stored.vpc().ports().values();
         let port = ports.find(|port| port.owner == owner).unwrap();
@@ -158,7 +173,7 @@ pub(super) struct Guest {
     pub(super) address: Ipv4Addr,
     pub(super) namespace: Namespace,
     name: String,
-    mac: vmm::MacAddress,
+    pub(super) mac: vmm::MacAddress,
     /// The MAC address of the other end.
     router: vmm::MacAddress,
     /// The cable, for frames that no honest guest sends.
@@ -300,10 +315,15 @@ impl Guest {
 
     /// Puts a packet on the cable as it is, from this guest's MAC address.
     pub(super) fn inject(&self, packet: &Packet<'_>) {
+        self.inject_as(self.mac, packet);
+    }
+
+    /// The same from another's.
+    pub(super) fn inject_as(&self, mac: vmm::MacAddress, packet: &Packet<'_>) {
         // The header of virtio, which says nothing, and that of Ethernet.
         let mut frame = vec![0; 10];
         frame.extend(self.router.octets());
-        frame.extend(self.mac.octets());
+        frame.extend(mac.octets());
         frame.extend([0x08, 0x00]);
         frame.extend(packet.bytes());
         (&self.wire).write_all(&frame).unwrap();

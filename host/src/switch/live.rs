@@ -441,7 +441,7 @@ fn mac(port: &Port) -> MacAddress {
     MacAddress::new(port.mac.octets()).expect("a port's address is an interface's")
 }
 
-fn failed(error: KernelError) -> Error {
+pub(super) fn failed(error: KernelError) -> Error {
     let error_is_hosts = !matches!(error, KernelError::BadName { .. });
     let text = error.to_string();
     let made = match error_is_hosts {

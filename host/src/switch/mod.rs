@@ -5,14 +5,17 @@
 //! makes the kernel of this host have it: a network namespace with taps, routes
 //! and rules. A [`change`] is stored first and made then, and completed by whoever
 //! comes next if its process was killed between the two: everything in the kernel
-//! can be made anew from the record.
+//! can be made anew from the record. What guests ask a network itself is answered
+//! by its [`service`].
 
 pub mod change;
 pub mod directory;
+pub mod instance;
 pub mod kernel;
 pub mod live;
 pub mod plug;
 pub mod record;
+pub mod service;
 
 #[cfg(test)]
 mod fixture;

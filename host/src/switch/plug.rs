@@ -14,6 +14,7 @@ use crate::option::net::PortOption;
 
 use super::change::{commit, up_to_date};
 use super::directory::Switches;
+use super::instance::{self, InstanceRecord};
 use super::live::MTU;
 
 /// A cable that is plugged in at the host's end.
@@ -27,7 +28,16 @@ pub struct Plugged {
     pub mtu: Mtu,
 }
 
-/// Plugs the machine `owner` in as asked.
+/// Who is plugged in.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine<'a> {
+    /// What its user calls it.
+    pub owner: &'a str,
+    /// What its guest is told there, if anything is known.
+    pub instance: Option<&'a InstanceRecord>,
+}
+
+/// Plugs `machine` in as asked.
 ///
 /// # Errors
 /// There is no such switch, subnet or group; an address is taken or there is none;
@@ -37,7 +47,7 @@ pub fn plug(
     option: &PortOption,
     mac: Option<MacAddress>,
     queues: QueueCount,
-    owner: &str,
+    machine: &Machine<'_>,
 ) -> Result<Plugged, Error> {
     let mut switch = switches.open(&option.switch)?;
     let live = up_to_date(&mut switch)?;
@@ -50,14 +60,24 @@ pub fn plug(
                 .expect("what is an address to one is to the other")
         }),
         groups: option.groups.clone(),
-        owner: owner.into(),
+        owner: machine.owner.into(),
     };
     let port = commit(&mut switch, &live, |vpc| {
         let id = vpc.add_port(subnet, wish)?.id;
         vpc.set_source_check(id, option.source_check)?;
         vpc.port(id).cloned()
     })?;
-    let taps = match live.plug_in(switch.record.vpc(), &port, queues) {
+    let told = machine.instance.map_or(Ok(()), |instance| {
+        let stored = instance::write(&switches.directory(&option.switch), port.id, instance);
+        stored.map_err(|error| {
+            let what = format!(
+                "what the guest of switch '{}' is told cannot be stored",
+                option.switch
+            );
+            Error::host(what).because(error)
+        })
+    });
+    let taps = match told.and_then(|()| live.plug_in(switch.record.vpc(), &port, queues)) {
         Ok(taps) => taps,
         Err(error) => {
             // Why is what counts. What stays is taken away by the next.

@@ -1,6 +1,7 @@
 //! From a network's state to its rules.
 
 use std::hash::Hash;
+use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
@@ -16,7 +17,9 @@ use crate::port::{Port, TAP_PREFIX};
 use crate::security_group::{Direction, Peer, SecurityGroup};
 use crate::vpc::Vpc;
 
-/// Who may send as whom: tap, MAC and IP address of each port.
+/// Who may send as whom: tap, MAC and IP address of each port, and no address at
+/// all, as a guest does that asks for one (RFC 2131 §4.1) or whether another has
+/// it (RFC 5227 §2.1.1).
 const SENDERS: &str = "senders";
 /// Tap and MAC address of the ports that may send as others.
 const ROUTERS: &str = "routers";
@@ -30,6 +33,10 @@ const INBOUND: &str = "inbound-of";
 
 /// The seal: a set with one element, a digest of all the rest.
 const SEAL: &str = "seal";
+
+/// The ports of DHCP (RFC 2131 §4.1).
+const DHCP_CLIENT: u16 = 68;
+const DHCP_SERVER: u16 = 67;
 
 /// Before fragments are put together (netfilter's NF_IP_PRI_RAW_BEFORE_DEFRAG),
 /// which does not ask by which interface each came, and before connections are
@@ -150,6 +157,8 @@ fn owners(vpc: &Vpc) -> [(String, Set); 2] {
     let mut routers = Set::of(&["ifname", "ether_addr"]);
     for port in vpc.ports().values() {
         let (tap, mac) = (json!(port.tap()), json!(port.mac));
+        let nobody = json!(Ipv4Addr::UNSPECIFIED);
+        senders.insert(&[tap.clone(), mac.clone(), nobody], None);
         if port.source_check {
             senders.insert(&[tap, mac, json!(port.address)], None);
         } else {
@@ -177,7 +186,7 @@ fn tables(vpc: &Vpc) -> Set {
 }
 
 /// What a guest sends under another's name goes no further, nor what is for
-/// everybody.
+/// everybody, but for its asking the network for its address.
 fn guard() -> Chain {
     let sender = concat(&[meta(IIF), payload("ether", "saddr"), payload("ip", "saddr")]);
     let router = concat(&[meta(IIF), payload("ether", "saddr")]);
@@ -189,7 +198,20 @@ fn guard() -> Chain {
     let rules = vec![
         json!([is_not(meta(IIF), taps()), accept()]),
         json!([is_not(meta("nfproto"), "ipv4"), counter(), drop()]),
+        json!([
+            is(payload("ip", "daddr"), Ipv4Addr::BROADCAST.to_string()),
+            is(payload("udp", "sport"), DHCP_CLIENT),
+            is(payload("udp", "dport"), DHCP_SERVER),
+            is_in(sender.clone(), SENDERS),
+            accept()
+        ]),
         json!([to(groups), counter(), drop()]),
+        // Nobody sends from there but to everybody.
+        json!([
+            is(payload("ip", "saddr"), Ipv4Addr::UNSPECIFIED.to_string()),
+            counter(),
+            drop()
+        ]),
         json!([is_in(sender, SENDERS), accept()]),
         json!([is_in(router, ROUTERS), accept()]),
         json!([counter(), drop()]),
@@ -248,6 +270,7 @@ fn services() -> Chain {
         json!([is_not(meta(IIF), taps()), accept()]),
         json!([is(ct("state"), any(&["established", "related"])), accept()]),
         json!([is(payload("icmp", "type"), "echo-request"), accept()]),
+        json!([port("udp", DHCP_SERVER), accept()]),
         json!([port("udp", 53), accept()]),
         json!([port("tcp", 53), accept()]),
         json!([

@@ -22,6 +22,7 @@ use crate::option::disk::DiskOption;
 use crate::option::net::NetOption;
 use crate::option::volume::VolumeOption;
 use crate::registry::name::VmName;
+use crate::switch::plug::Machine;
 
 use super::super::Outcome;
 use super::super::connection::Connection;
@@ -164,7 +165,12 @@ fn attach_net(
         None => free(names, net::numbered),
     };
     let owner = connection.name().to_string();
-    let net = net::open_one(&option, name, &owner)?;
+    let machine = Machine {
+        owner: &owner,
+        // What is stored of its other ports holds.
+        instance: None,
+    };
+    let net = net::open_one(&option, name, &machine)?;
     let mut body = json!({
         "kind": "net",
         "name": net.name.to_string(),
