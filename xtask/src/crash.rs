@@ -8,7 +8,8 @@
 //! ([`PoweredDisk`]). On it a guest writes its log, while snapshots are taken,
 //! volumes grow, are copied and deleted, and chunks are collected
 //! (tests/src/bin/crash-work.rs). Then power is cut: any part of what was not
-//! flushed is on the disk, sector by sector. The next machine checks that disk,
+//! flushed is on the disk, sector by sector, at any moment or when there is some
+//! of it. The next machine checks that disk,
 //! and goes on with it.
 //!
 //! *Fault*: the host of a guest that writes its logs is filled up and given room
@@ -67,6 +68,9 @@ const WRITTEN: &str = "ack record ";
 
 /// The guest is up long before.
 const START: Duration = Duration::from_secs(60);
+
+/// For so long a moment with something in the disk's cache is waited for.
+const CHANCE: Duration = Duration::from_secs(10);
 
 /// No check takes as long.
 const BOUND: Duration = Duration::from_secs(600);
@@ -203,6 +207,10 @@ impl Cycle {
         self.check(&mut machine)?;
         let after = Duration::from_millis(dice.below(LONGEST));
         let part = [0, 30, 70, 100][usize::try_from(dice.below(4)).unwrap_or(0)];
+        // At any moment hardly anything is in the disk's cache; so also when
+        // something is.
+        let unflushed = [None, Some(1), Some(2), Some(8), Some(32)];
+        let unflushed = unflushed[usize::try_from(dice.below(5)).unwrap_or(0)];
         let pid = i32::try_from(machine.pid()).ok().and_then(Pid::from_raw);
         let (switch, mut fate) = (Arc::clone(&disk), dice.clone());
         let early = dice.chance(25);
@@ -213,6 +221,9 @@ impl Cycle {
                 let _ = written.recv_timeout(START);
             }
             thread::sleep(after);
+            if let Some(sectors) = unflushed {
+                switch.fail_at(sectors, CHANCE);
+            }
             let cut = switch.cut(|| fate.chance(part));
             pid.map(|pid| kill_process(pid, Signal::KILL));
             cut

@@ -4,7 +4,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::volatile_disk::VolatileDisk;
 
@@ -36,8 +36,19 @@ const EINVAL: u32 = 22;
 /// The longest option and transfer that an emulator sends.
 const MOST: u32 = 32 << 20;
 
-/// A disk that is there until power is cut.
-pub(crate) type Powered = Arc<Mutex<Option<VolatileDisk>>>;
+/// A disk, and its power.
+#[derive(Debug)]
+pub(crate) struct Power {
+    /// The disk, as long as nobody has taken it.
+    pub(crate) disk: Option<VolatileDisk>,
+    /// With so many sectors that are not flushed, power fails.
+    pub(crate) fails_at: Option<usize>,
+    /// It has failed.
+    pub(crate) failed: bool,
+}
+
+/// A disk that is there until power is cut, and word of its failing.
+pub(crate) type Powered = Arc<(Mutex<Power>, Condvar)>;
 
 /// Serves `disk` to the first client of `listener`, until it goes or power is
 /// cut.
@@ -136,11 +147,21 @@ fn transmit(client: &mut UnixStream, disk: &Powered) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Does something with the disk, if it has power.
+/// Does something with the disk, if it has power, and has afterwards.
 fn with<T>(disk: &Powered, act: impl FnOnce(&mut VolatileDisk) -> io::Result<T>) -> io::Result<T> {
-    let mut disk = disk.lock().unwrap_or_else(PoisonError::into_inner);
-    let disk = disk.as_mut();
-    act(disk.ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?)
+    let (power, failed) = &**disk;
+    let mut power = power.lock().unwrap_or_else(PoisonError::into_inner);
+    let fails_at = power.fails_at;
+    let without = || io::Error::from(io::ErrorKind::BrokenPipe);
+    let on = !power.failed;
+    let disk = power.disk.as_mut().filter(|_| on).ok_or_else(without)?;
+    let done = act(disk)?;
+    if fails_at.is_some_and(|most| disk.at_risk() >= most) {
+        power.failed = true;
+        failed.notify_all();
+        return Err(without());
+    }
+    Ok(done)
 }
 
 fn array<const N: usize>(client: &mut UnixStream) -> io::Result<[u8; N]> {

@@ -4,11 +4,12 @@
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::nbd::{self, Powered};
+use crate::nbd::{self, Power, Powered};
 use crate::volatile_disk::VolatileDisk;
 
 /// A disk for one outer machine, under power.
@@ -37,7 +38,12 @@ impl PoweredDisk {
         let disk = VolatileDisk::open(image).map_err(Error::setup("opening a disk's image"))?;
         let listener =
             UnixListener::bind(socket).map_err(Error::setup("making a disk's socket"))?;
-        let disk: Powered = Arc::new(Mutex::new(Some(disk)));
+        let power = Power {
+            disk: Some(disk),
+            fails_at: None,
+            failed: false,
+        };
+        let disk: Powered = Arc::new((Mutex::new(power), Condvar::new()));
         let served = Arc::clone(&disk);
         // It ends with its client, the emulator, at the latest.
         thread::spawn(move || {
@@ -58,6 +64,15 @@ impl PoweredDisk {
         &self.socket
     }
 
+    /// Has power fail with the write by which `sectors` are not flushed, which is
+    /// not answered, and waits for that; but not for longer than `patience`.
+    pub fn fail_at(&self, sectors: usize, patience: Duration) {
+        let (power, failed) = &*self.disk;
+        let mut power = power.lock().unwrap_or_else(PoisonError::into_inner);
+        power.fails_at = Some(sectors);
+        let _ = failed.wait_timeout_while(power, patience, |power| !power.failed);
+    }
+
     /// Cuts the power, at this moment: nothing is answered any more. Of what was
     /// not flushed, that reaches the disk which `reaches` says does. The machine
     /// is to be killed next ([`OuterMachine::pid`](crate::OuterMachine::pid)).
@@ -65,10 +80,11 @@ impl PoweredDisk {
     /// # Errors
     /// What reached the disk cannot be written to its file.
     pub fn cut(&self, mut reaches: impl FnMut() -> bool) -> Result<Cut> {
-        let disk = self
-            .disk
+        let (power, _) = &*self.disk;
+        let disk = power
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .disk
             .take();
         let _ = std::fs::remove_file(&self.socket);
         let Some(mut disk) = disk else {
