@@ -5,7 +5,7 @@ root=$1
 
 echo plinth >"$root/etc/hostname"
 echo '127.0.0.1 localhost plinth' >"$root/etc/hosts"
-: >"$root/etc/resolv.conf"
+ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
 # Empty, not absent: a new identity at each disk's first boot.
 : >"$root/etc/machine-id"
 # The disk may be a larger copy of the image, and the file system then grows.
@@ -40,6 +40,9 @@ END
 chroot "$root" systemctl -q enable systemd-networkd systemd-network-generator
 # Nothing waits for the network to be complete.
 chroot "$root" systemctl -q disable systemd-networkd-wait-online
+
+# It takes a while, and most who boot this disk have nothing to tell it.
+touch "$root/etc/cloud/cloud-init.disabled"
 
 # Housekeeping that would only disturb a short life.
 chroot "$root" systemctl -q mask \

@@ -19,8 +19,10 @@ use crate::tool::Tool;
 pub const CONSOLE_PASSWORD: &str = "plinth";
 
 const SUITE: &str = "bookworm";
-/// logind, which hears the power button, needs dbus.
-const PACKAGES: &str = "systemd-sysv,dbus,udev,openssh-server,iproute2,e2fsprogs";
+/// logind, which hears the power button, needs dbus; cloud-init asks for an
+/// address with a client of its own.
+const PACKAGES: &str = "systemd-sysv,systemd-resolved,dbus,udev,openssh-server,iproute2,\
+    e2fsprogs,cloud-init,isc-dhcp-client";
 /// Documentation would be a third of the disk; licences stay.
 const DPKG_OPTIONS: [&str; 4] = [
     "path-exclude=/usr/share/doc/*",
@@ -29,6 +31,8 @@ const DPKG_OPTIONS: [&str; 4] = [
     "path-exclude=/usr/share/locale/*",
 ];
 const CUSTOMIZE: &str = include_str!("../root-disk.sh");
+/// With this file on its disk cloud-init does nothing (cloud-init, "Boot stages").
+const DISABLED: &str = "/etc/cloud/cloud-init.disabled";
 /// Of the file system; the file is sparse. A copy may be made larger.
 const SIZE: &str = "1G";
 const DIRECTORY: &str = "root-disk";
@@ -60,6 +64,17 @@ impl RootDisk {
         Tool::new("cp", "coreutils")
             .args(["--sparse=always", "--reflink=auto", "--"])
             .args([&self.image, path])
+            .output()
+            .map(drop)
+    }
+
+    /// Has cloud-init, which otherwise does nothing on it, set up the copy at `path`
+    /// by what it is told.
+    pub fn enable_cloud_init(path: &Path) -> Result<()> {
+        Tool::new("debugfs", "e2fsprogs")
+            .args(["-w", "-R"])
+            .arg(format!("rm {DISABLED}"))
+            .arg(path)
             .output()
             .map(drop)
     }

@@ -40,7 +40,13 @@ enum What {
         destination: Destination,
     },
     /// A Debian 12 root disk: a login on the console, and sshd. About a minute.
-    RootDisk(Destination),
+    RootDisk {
+        /// Have cloud-init set up the copy by what it is told.
+        #[arg(long, requires = "copy_to")]
+        cloud_init: bool,
+        #[command(flatten)]
+        destination: Destination,
+    },
     /// A minimal kernel built from Debian's source. About five minutes.
     FastKernel(Destination),
 }
@@ -57,6 +63,9 @@ struct Destination {
     #[arg(long, value_name = "DIR")]
     copy_to: Option<PathBuf>,
 }
+
+/// What a copy of the root disk is called.
+const ROOT_FILE: &str = "root.ext4";
 
 /// A file of an image: its short name and where it is.
 type File = (&'static str, PathBuf);
@@ -75,8 +84,15 @@ impl Image {
                 };
                 destination.deliver(vec![("initramfs.cpio", path)])?;
             }
-            What::RootDisk(destination) => {
-                destination.deliver(disk_files(root_disk(&cache)?))?;
+            What::RootDisk {
+                cloud_init,
+                destination,
+            } => {
+                let disk = root_disk(&cache)?;
+                destination.deliver(disk_files(disk))?;
+                if let (true, Some(directory)) = (cloud_init, &destination.copy_to) {
+                    RootDisk::enable_cloud_init(&directory.join(ROOT_FILE))?;
+                }
                 eprintln!(
                     "root logs in on the console with the password \"{CONSOLE_PASSWORD}\", \
                      and over ssh with the key root-disk-key"
@@ -139,7 +155,7 @@ fn fast_kernel_files(kernel: FastKernel) -> Vec<File> {
 }
 
 fn disk_files(disk: RootDisk) -> Vec<File> {
-    vec![("root.ext4", disk.image), ("root-disk-key", disk.ssh_key)]
+    vec![(ROOT_FILE, disk.image), ("root-disk-key", disk.ssh_key)]
 }
 
 impl Destination {
