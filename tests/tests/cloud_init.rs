@@ -47,6 +47,10 @@ fn a_debian_with_cloud_init_becomes_what_the_metadata_service_says() {
         .argument("--metadata", "tokens=required")
         .net("shop/front,ip=10.0.1.10")
         .start();
+    // Each takes its time where a processor is emulated.
+    for stage in ["init-local", "init", "modules:config", "modules:final"] {
+        guest.wait_for(&format!("running '{stage}'"));
+    }
     let outcome = guest.end().ends_with(0);
     outcome.says("hostname is web-1");
     outcome.says(KEY);

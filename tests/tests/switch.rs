@@ -1,8 +1,12 @@
 //! Virtual switches, with real guests plugged in.
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
-use guest_tests::{Guest, Running, Volumes};
-use rustix::process::Signal;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use guest_tests::{BOUND, Guest, Running, Volumes};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A guest of `shop/front` at `address`, which gives a shell.
 fn guest(host: &Volumes, name: &str, address: &str, options: &str) -> Running {
@@ -27,6 +31,32 @@ fn pings(guest: &mut Running, address: &str, size: u16, round: u32) -> bool {
     guest.type_in(&ask);
     guest.wait_for(&said("done"));
     guest.said().contains(&said("had"))
+}
+
+/// The processes that serve networks: those of this test, in the outer machine.
+fn services() -> Vec<Pid> {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let path = entry.unwrap().path();
+        let words = fs::read(path.join("cmdline")).ok()?;
+        let pid = path.file_name()?.to_str()?.parse().ok()?;
+        let serves = words.split(|byte| *byte == 0).nth(1) == Some(b"serve-network");
+        serves.then(|| Pid::from_raw(pid)).flatten()
+    });
+    processes.collect()
+}
+
+fn service() -> Pid {
+    let services = services();
+    assert_eq!(services.len(), 1);
+    services[0]
+}
+
+fn soon(reaches: impl Fn() -> bool) {
+    let deadline = Instant::now() + BOUND;
+    while !reaches() {
+        assert!(Instant::now() < deadline);
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -59,10 +89,16 @@ fn guests_of_a_network_talk_as_far_as_its_rules_let_them() {
 
     host.refuses("vpc delete shop", &["is in use by machine"]);
     assert_eq!(host.plinth("switch check"), "");
+    kill_process(service(), Signal::KILL).unwrap();
+    soon(|| services().is_empty());
+    host.refuses("switch check", &[]);
+    host.plinth("switch up");
+    assert_eq!(host.plinth("switch check"), "");
     for guest in [server, client] {
         guest.signal(Signal::TERM);
         guest.end().ends_with(5);
     }
+    soon(|| services().is_empty());
     host.plinth("switch up");
     assert!(!host.plinth("vpc show shop").contains("client"));
     host.plinth("vpc delete shop");

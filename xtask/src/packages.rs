@@ -37,10 +37,11 @@ pub(crate) const OUTER: Purpose = Purpose {
     usual: true,
 };
 
-/// What unit tests run: the host's switches are made of nftables.
+/// What unit tests run: the host's switches are made of nftables, and a client of
+/// EC2's asks their metadata service.
 pub(crate) const UNIT_TESTS: Purpose = Purpose {
     name: "unit-tests",
-    packages: &["nftables"],
+    packages: &["nftables", "python3-botocore"],
     usual: true,
 };
 

@@ -4,9 +4,11 @@ use clap::Args;
 use network::name::Name;
 use serde_json::json;
 
+use crate::error::Error;
 use crate::exit::ExitStatus;
 use crate::switch::change;
 use crate::switch::directory::Switches;
+use crate::switch::service;
 
 use super::super::Outcome;
 use super::super::output::{Format, Output, print, print_json};
@@ -39,7 +41,7 @@ impl Check {
         let mut documents = Vec::new();
         for name in names {
             let differences =
-                change::check(&switches, &name).unwrap_or_else(|error| vec![error.report()]);
+                differences(&switches, &name).unwrap_or_else(|error| vec![error.report()]);
             lines.extend(differences.iter().map(|one| format!("{name}: {one}\n")));
             documents.push(json!({"name": name, "differences": differences}));
         }
@@ -52,4 +54,12 @@ impl Check {
             false => ExitStatus::Unexpected,
         })
     }
+}
+
+fn differences(switches: &Switches, name: &Name) -> Result<Vec<String>, Error> {
+    let mut differences = change::check(switches, name)?;
+    if service::is_missing(switches, name)? {
+        differences.push("nothing answers DHCP, DNS and metadata: its service has ended".into());
+    }
+    Ok(differences)
 }

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::exit::ExitStatus;
 use crate::switch::change;
 use crate::switch::directory::Switches;
+use crate::switch::service;
 
 use super::super::Outcome;
 
@@ -34,7 +35,7 @@ impl Up {
         let mut outcome: Result<_, Error> = Ok(ExitStatus::Success);
         for name in names {
             // One that is damaged does not keep the others down.
-            if let Err(error) = change::up(&switches, &name) {
+            if let Err(error) = up(&switches, &name) {
                 if let Err(earlier) = outcome {
                     eprintln!("plinth: {}", earlier.report());
                 }
@@ -42,5 +43,13 @@ impl Up {
             }
         }
         outcome
+    }
+}
+
+fn up(switches: &Switches, name: &Name) -> Result<(), Error> {
+    change::up(switches, name)?;
+    match service::is_missing(switches, name)? {
+        true => service::start(switches, name),
+        false => Ok(()),
     }
 }

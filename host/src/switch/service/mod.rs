@@ -28,4 +28,4 @@ mod stream;
 mod tests;
 mod watch;
 
-pub use process::{run, start};
+pub use process::{is_missing, run, start};

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use network::name::Name;
+use network::vpc::Vpc;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -55,12 +56,26 @@ pub fn start(switches: &Switches, name: &Name) -> Result<(), Error> {
     command.spawn().map(drop).map_err(failed)
 }
 
-/// Whether the process for the switch in `directory` is there.
+/// Whether somebody is plugged into the switch `name`, and its process is not
+/// there: it was killed.
 ///
 /// # Errors
-/// Its log cannot be opened.
-pub fn is_running(directory: &Path) -> io::Result<bool> {
-    Ok(lock(directory)?.is_none())
+/// There is no such switch, or the host does not tell.
+pub fn is_missing(switches: &Switches, name: &Name) -> Result<bool, Error> {
+    if !is_anybody_there(switches.read(name)?.vpc())? {
+        return Ok(false);
+    }
+    let free = lock(&switches.directory(name)).map_err(|error| {
+        let what = format!("whether network '{name}' is served cannot be seen");
+        Error::host(what).because(error)
+    })?;
+    Ok(free.is_some())
+}
+
+fn is_anybody_there(vpc: &Vpc) -> Result<bool, Error> {
+    let live = Live::find(vpc)?;
+    let plugged = live.map(|live| live.plugged()).transpose()?;
+    Ok(plugged.is_some_and(|taps| !taps.is_empty()))
 }
 
 /// The log, empty and locked, unless somebody has it.
@@ -106,9 +121,7 @@ fn ends(switches: &Switches, name: &Name, turn: &File) -> Result<bool, Error> {
         return Ok(true);
     }
     let switch = switches.open(name)?;
-    let live = Live::find(switch.record.vpc())?;
-    let plugged = live.map(|live| live.plugged()).transpose()?;
-    if plugged.is_some_and(|taps| !taps.is_empty()) {
+    if is_anybody_there(switch.record.vpc())? {
         return Ok(false);
     }
     for port in switch.record.vpc().ports().keys() {

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -111,6 +112,28 @@ fn a_guest_is_told_of_itself_and_of_no_other() {
     }
     let stolen = asked(&second, path, &with(&own)).unwrap();
     assert!(stolen.starts_with("HTTP/1.1 401"), "{stolen}");
+    running.end(&host, &vpc);
+}
+
+/// botocore's own clients of the service, which are boto3's.
+const BOTO: &str = "
+from botocore.utils import InstanceMetadataFetcher, InstanceMetadataRegionFetcher
+bounds = {'timeout': 20, 'num_attempts': 3}
+print('region', InstanceMetadataRegionFetcher(**bounds).retrieve_region())
+print('role', InstanceMetadataFetcher(**bounds).retrieve_iam_role_credentials())
+";
+
+#[test]
+fn boto_learns_its_region_and_that_it_has_no_role() {
+    let host = Host::new();
+    let vpc = host.vpc("boto");
+    let guest = host.instance(&vpc, "front", Some(&instance('a')));
+    let running = Running::start(&host, &vpc, NOBODY);
+    let python = || Command::new("/usr/bin/python3").args(["-c", BOTO]).output();
+    let output = guest.within(python).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let failed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, "region local-1\nrole {}\n", "{failed}");
     running.end(&host, &vpc);
 }
 
@@ -375,7 +398,7 @@ fn names_of_the_network_are_known_and_others_are_asked_of_the_host() {
             );
             answer.is_some()
         }));
-        assert_eq!(told(&answer.unwrap()), [own_address.clone()]);
+        assert_eq!(told(&answer.unwrap()), [own_address.as_str()]);
     }
     let server = Ipv4Addr::new(10, 0, 1, 2);
     let mut answer = None;
