@@ -48,11 +48,22 @@ impl Network {
         Self::enter_with(mtu, " multi_queue")
     }
 
+    /// Moves this thread into a network like that of a host: an interface with the
+    /// guest's address, and a way out that leads nowhere. To a guest with a network
+    /// of its user, the router is this end.
+    pub fn enter_like_a_host() -> Self {
+        enter();
+        ip("link add eth0 type veth peer name other");
+        ip(&format!("address add {GUEST}/24 dev eth0"));
+        ip("link set eth0 up");
+        ip("link set other up");
+        ip(&format!("route add default via {HOST}"));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        Self { listener }
+    }
+
     fn enter_with(mtu: u16, words: &str) -> Self {
-        // SAFETY: a network namespace concerns neither memory nor the
-        // descriptors that this thread has.
-        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("guest tests run as root");
-        ip("link set lo up");
+        enter();
         ip(&format!("tuntap add {TAP} mode tap vnet_hdr{words}"));
         ip(&format!("address add {HOST}/24 dev {TAP}"));
         ip(&format!("link set {TAP} mtu {mtu} up"));
@@ -77,7 +88,8 @@ impl Network {
 
     /// Where a guest finds this end, as `ADDRESS:PORT`.
     pub fn address(&self) -> String {
-        self.listener.local_addr().unwrap().to_string()
+        let port = self.listener.local_addr().unwrap().port();
+        format!("{HOST}:{port}")
     }
 
     /// Takes a connection of the guest and all that it sends.
@@ -171,6 +183,14 @@ fn pass(mut stream: Stream, mut connection: TcpStream) -> Tally {
     connection.write_all(&copy).unwrap();
     connection.shutdown(Shutdown::Write).unwrap();
     Tally::of(copy.as_slice())
+}
+
+/// Moves this thread into a new network.
+fn enter() {
+    // SAFETY: a network namespace concerns neither memory nor the
+    // descriptors that this thread has.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("guest tests run as root");
+    ip("link set lo up");
 }
 
 fn ip(arguments: &str) {

@@ -1,5 +1,6 @@
 //! The catalogue: the one file that knows every virtio device.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use devices::balloon::device::Balloon;
@@ -13,6 +14,7 @@ use devices::console::size::ConsoleSize;
 use devices::net::device::Net;
 use devices::net::handle::NetHandle;
 use devices::net::port::Port;
+use devices::net::stream::Stream;
 use devices::net::tap::Tap;
 use devices::platform::request::{MachineRequest, RequestSender};
 use devices::reactor::ReactorHandle;
@@ -140,18 +142,30 @@ fn block(config: BlockConfig, threads: &mut IoThreads) -> Result<Made> {
 
 fn net(config: NetConfig, threads: &mut IoThreads) -> Result<Made> {
     let name = format!("network interface {}", config.options.mac);
-    let queues = QueueCount::new(config.taps.len() as u64).map_err(Error::device(&name))?;
+    let queues = QueueCount::new(config.cable.len() as u64).map_err(Error::device(&name))?;
     let reactors = threads.for_queues(queues.get());
     let reactors = reactors.map_err(Error::device(&name))?;
-    let taps = Tap::from_fds(config.taps).map_err(Error::device(&name))?;
-    let ports = taps
-        .into_iter()
-        .map(|tap| -> Box<dyn Port> { Box::new(tap) });
-    let device = Net::new(ports.collect(), config.options, reactors);
+    let device = Net::new(ports(config.cable, &name)?, config.options, reactors);
     let device = device.map_err(Error::device(&name))?;
     let handle = device.handle();
     handle.set_limits(config.receive, config.transmit);
     Ok((name, boxed(device), DeviceHandle::Net(handle)))
+}
+
+/// What the cable of the interface `name` leads to.
+fn ports(mut cable: Vec<OwnedFd>, name: &str) -> Result<Vec<Box<dyn Port>>> {
+    if let Some(socket) = cable.pop_if(|end| Stream::is_one(end)) {
+        if !cable.is_empty() {
+            return Err(Error::Config(format!("the stream of {name} has one queue")));
+        }
+        let stream = Stream::new(socket).map_err(Error::device(name))?;
+        return Ok(vec![Box::new(stream)]);
+    }
+    let taps = Tap::from_fds(cable).map_err(Error::device(name))?;
+    let ports = taps
+        .into_iter()
+        .map(|tap| -> Box<dyn Port> { Box::new(tap) });
+    Ok(ports.collect())
 }
 
 /// Neither inflating nor reporting is offered where pages cannot go back.

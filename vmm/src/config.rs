@@ -152,7 +152,7 @@ impl DeviceConfig {
         };
         let queues = match self {
             Self::Block(block) => Some(block.options.queues.get()),
-            Self::Net(net) => u16::try_from(net.taps.len()).ok(),
+            Self::Net(net) => u16::try_from(net.cable.len()).ok(),
             _ => None,
         };
         Ok(DeviceDescription {
@@ -186,9 +186,10 @@ pub struct BlockConfig {
 pub struct NetConfig {
     /// What it is called, unique in its machine.
     pub name: DeviceName,
-    /// The queues of a tap, one for each queue pair, open as
-    /// [`open_tap`](devices::net::tap_open::open_tap) opens them.
-    pub taps: Vec<OwnedFd>,
+    /// Where its cable leads. The queues of a tap, one for each queue pair, open as
+    /// [`open_tap`](devices::net::tap_open::open_tap) opens them; or one
+    /// [stream](devices::net::stream) to another process's network stack.
+    pub cable: Vec<OwnedFd>,
     /// What the guest sees of it.
     pub options: NetOptions,
     /// How much may come to the guest to begin with.

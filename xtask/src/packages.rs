@@ -53,6 +53,7 @@ pub(crate) const GUEST_TESTS: Purpose = Purpose {
         "iputils-ping",
         "nftables",
         "e2fsprogs",
+        "passt",
         "strace",
     ],
     usual: true,

@@ -81,7 +81,8 @@ impl Tally {
     }
 
     /// Prints what failed and what was skipped and why, then the one line of
-    /// counts; true if nothing failed.
+    /// counts; true if anything ran and
+    /// nothing failed.
     pub(crate) fn print(&self) -> bool {
         println!();
         for failed in &self.failed {
@@ -92,6 +93,10 @@ impl Tally {
         }
         let (failed, skipped) = (self.failed.len(), self.skipped.len());
         println!("{} passed, {failed} failed, {skipped} skipped", self.passed);
+        if self.passed == 0 && failed + skipped == 0 {
+            println!("no test has such a name");
+            return false;
+        }
         self.failed.is_empty()
     }
 }

@@ -143,6 +143,23 @@ impl Posted {
         self.spilled = 0..0;
     }
 
+    /// Puts a packet of these `parts` where it is to be received.
+    pub(super) fn put(&mut self, parts: &[&[u8]]) {
+        // The spill is where it is now.
+        let _ = self.iovecs();
+        let mut at = 0;
+        for part in parts {
+            write(&self.iovecs, at, part);
+            at += part.len();
+        }
+    }
+
+    /// What did not fit the held buffers.
+    #[cfg(test)]
+    pub(super) fn spilled(&self) -> &[u8] {
+        &self.spill[self.spilled.clone()]
+    }
+
     /// Overwrites the first bytes of the packet received last.
     pub(super) fn write(&mut self, at: usize, data: &[u8]) {
         write(self.held_pieces(), at, data);

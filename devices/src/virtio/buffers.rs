@@ -131,6 +131,21 @@ impl Buffers {
         })
     }
 
+    /// Copies what is left but for its first `skipped` bytes to the end of `bytes`.
+    /// Nothing is consumed.
+    pub(crate) fn append_to(&self, bytes: &mut Vec<u8>, mut skipped: usize) {
+        for piece in self.iovecs() {
+            let skips = skipped.min(piece.iov_len);
+            skipped -= skips;
+            let (start, len) = (bytes.len(), piece.iov_len - skips);
+            bytes.resize(start + len, 0);
+            // SAFETY: the piece is memory that `ram` keeps mapped for longer than
+            // the slice lives, and no more than its length is passed over.
+            let slice = unsafe { VolatileSlice::new(piece.iov_base.cast::<u8>().add(skips), len) };
+            slice.copy_to(&mut bytes[start..]);
+        }
+    }
+
     /// Moves `data` into the next bytes of guest memory.
     ///
     /// # Errors
@@ -408,6 +423,22 @@ mod tests {
         assert_eq!(&rest, b"def");
         assert!(buffers.is_empty());
         assert_eq!(buffers.read(&mut [0]), Err(TooShort));
+    }
+
+    #[test]
+    fn what_is_left_is_copied_without_its_beginning() {
+        let ram = ram();
+        ram.write_slice(b"abcdefgh", GuestAddress(0xffd)).unwrap();
+        let mut buffers = Buffers::new(ram);
+        buffers.append(0xffd, 3).unwrap();
+        buffers.append(0x1000, 5).unwrap();
+        buffers.read(&mut [0]).unwrap();
+        for (skipped, copied) in [(0, "xbcdefgh"), (1, "xcdefgh"), (2, "xdefgh"), (5, "xgh")] {
+            let mut bytes = b"x".to_vec();
+            buffers.append_to(&mut bytes, skipped);
+            assert_eq!(bytes, copied.as_bytes());
+        }
+        assert_eq!(buffers.len(), 7);
     }
 
     proptest! {

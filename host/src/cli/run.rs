@@ -145,8 +145,8 @@ pub(super) struct Run {
 
     /// Network interface, plugged into a virtual switch:
     /// NAME[/SUBNET][,ip=ADDRESS][,security-group=A+B][,source-check=off], or on an
-    /// existing tap: tap=NAME[,mtu=N]; and for both [,mac=MAC][,queues=N][,id=NAME]
-    /// [,LIMITS]
+    /// existing tap: tap=NAME[,mtu=N], or without any privilege: user; and for all
+    /// [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
     ///
     /// May be repeated. NAME is a network that was made with plinth vpc create, and
     /// SUBNET one of its subnets, if it has several. Without `ip` it is given the
@@ -154,6 +154,9 @@ pub(super) struct Run {
     /// 'default'. With source-check=off it may send from other addresses than its
     /// own, as a machine that routes does. The machine is plugged in for as long as
     /// it runs.
+    ///
+    /// With `user` the guest has the network of this host's programs, by way of the
+    /// program passt, and no other machine reaches it.
     ///
     /// On a tap and without `mac`, the address is derived from this host and the
     /// tap, the same at every start.

@@ -19,6 +19,7 @@ pub mod loader;
 pub mod memory;
 pub mod net;
 pub mod outputs;
+pub mod passt;
 pub mod process;
 pub mod seed;
 pub mod volume;

@@ -20,6 +20,8 @@ use crate::switch::instance::InstanceRecord;
 use crate::switch::plug::{Machine, plug};
 use crate::switch::service;
 
+use super::passt;
+
 /// Whether the guest can ask one of the networks about itself.
 ///
 /// # Errors
@@ -85,11 +87,19 @@ pub fn open_one(
     name: DeviceName,
     machine: &Machine<'_>,
 ) -> Result<NetConfig, Error> {
-    let (taps, mac, mtu) = match &option.end {
+    let (cable, mac, mtu) = match &option.end {
         NetEnd::Tap { name: tap, mtu } => {
             let host = fs::read_to_string("/etc/machine-id").unwrap_or_default();
             let mac = option.mac.unwrap_or_else(|| derived(&host, tap));
             (open(tap, option.queues)?, mac, *mtu)
+        }
+        NetEnd::User => {
+            let host = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+            let mac = option
+                .mac
+                .unwrap_or_else(|| derived(&host, &format!("user {name}")));
+            // The MTU is for passt to tell, by DHCP.
+            (vec![passt::start()?], mac, None)
         }
         NetEnd::Port(port) => {
             let switches = Switches::of_this_user()?;
@@ -100,7 +110,7 @@ pub fn open_one(
     };
     Ok(NetConfig {
         name,
-        taps,
+        cable,
         options: NetOptions { mac, mtu },
         receive: option.receive,
         transmit: option.transmit,

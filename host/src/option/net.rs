@@ -1,7 +1,8 @@
 //! A network interface: `NAME[/SUBNET]` of a virtual switch, with
-//! `[,ip=ADDRESS][,security-group=A+B][,source-check=off]`, or `tap=NAME[,mtu=N]`;
-//! and for both `[,mac=MAC][,queues=N][,id=NAME]` and its [limits](super::limits),
-//! those of what the guest receives after `rx-`, of what it sends after `tx-`.
+//! `[,ip=ADDRESS][,security-group=A+B][,source-check=off]`, or `tap=NAME[,mtu=N]`,
+//! or `user`; and for all `[,mac=MAC][,queues=N][,id=NAME]` and its
+//! [limits](super::limits), those of what the guest receives after `rx-`, of what it
+//! sends after `tx-`.
 
 use std::fmt::Display;
 use std::net::Ipv4Addr;
@@ -14,6 +15,9 @@ use super::Invalid;
 use super::limits::limits;
 use super::list::{OptionList, split_first};
 use super::queues::queues;
+
+/// Instead of a switch's name: no switch is called so.
+pub const USER: &str = "user";
 
 /// A network interface as the user asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub enum NetEnd {
     },
     /// A port of a switch.
     Port(PortOption),
+    /// A network stack in a process of this user's, which needs no privilege.
+    User,
 }
 
 /// A port of a switch as the user asked for it.
@@ -74,6 +80,7 @@ impl FromStr for NetOption {
             (false, _) => OptionList::parse(text)?,
         };
         let end = match on_switch {
+            true if first == USER => NetEnd::User,
             true => NetEnd::Port(port(&first, &mut list)?),
             false => tap(&mut list)?,
         };
@@ -85,14 +92,18 @@ impl FromStr for NetOption {
             receive: limits(&mut list, "rx-")?,
             transmit: limits(&mut list, "tx-")?,
         };
-        let own = match on_switch {
-            true => "ip=ADDRESS, security-group=A+B, source-check=off",
-            false => "tap=NAME, mtu=N",
+        let own = match net.end {
+            NetEnd::Port(_) => "ip=ADDRESS, security-group=A+B, source-check=off, ",
+            NetEnd::Tap { .. } => "tap=NAME, mtu=N, ",
+            NetEnd::User => "",
         };
         list.finish(&format!(
-            "{own}, mac=MAC, queues=N, id=NAME, and with rx- or tx- before each iops=N, \
+            "{own}mac=MAC, queues=N, id=NAME, and with rx- or tx- before each iops=N, \
              iops-burst=N, bandwidth=SIZE and bandwidth-burst=SIZE"
         ))?;
+        if net.end == NetEnd::User && net.queues.get() > 1 {
+            return Err(Invalid::new("--net user has one queue"));
+        }
         Ok(net)
     }
 }
@@ -151,14 +162,14 @@ mod tests {
     fn tap_of(text: &str) -> (String, Option<Mtu>) {
         match text.parse::<NetOption>().unwrap().end {
             NetEnd::Tap { name, mtu } => (name, mtu),
-            NetEnd::Port(port) => panic!("{port:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
     fn port_of(text: &str) -> PortOption {
         match text.parse::<NetOption>().unwrap().end {
             NetEnd::Port(port) => port,
-            NetEnd::Tap { name, .. } => panic!("{name}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -195,6 +206,16 @@ mod tests {
             .parse()
             .unwrap();
         assert!(net.mac.is_some() && net.receive.is_some());
+    }
+
+    #[test]
+    fn a_network_of_the_user_takes_one_word() {
+        let net: NetOption = "user".parse().unwrap();
+        assert_eq!(net.end, NetEnd::User);
+        let net: NetOption = "user,mac=02:00:00:00:00:01,id=out".parse().unwrap();
+        assert!(net.mac.is_some() && net.id.is_some());
+        assert!(error("user,queues=2").contains("has one queue"));
+        assert!(error("user,ip=10.0.0.9").contains("'ip' is not known"));
     }
 
     #[test]

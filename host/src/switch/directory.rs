@@ -9,6 +9,7 @@ use network::name::Name;
 
 use crate::durable;
 use crate::error::Error;
+use crate::option::net::USER;
 use crate::shell::quoted;
 use crate::volume::lock::{is_named, lock};
 use crate::volume::root;
@@ -122,6 +123,12 @@ impl Switches {
     /// # Errors
     /// The name is taken, or the file system refuses.
     pub fn create(&self, name: Name, record: Record) -> Result<Switch, Error> {
+        if name.as_str() == USER {
+            return Err(Error::configuration(format!(
+                "no switch can be called '{name}': --net {name} is a network of its own"
+            ))
+            .remedy("another name"));
+        }
         root::prepare(&self.root)?;
         let failed = |error: io::Error| {
             Error::host(format!("switch '{name}' cannot be stored")).because(error)

@@ -168,7 +168,7 @@ pub(super) fn read(
             let mtu = net.mtu.map(Mtu::new).transpose().map_err(bad("mtu"))?;
             Ok(DeviceConfig::Net(NetConfig {
                 name: net.name,
-                taps: passed(descriptors, queues.get().into(), "tap")?,
+                cable: passed(descriptors, queues.get().into(), "a cable")?,
                 options: NetOptions { mac, mtu },
                 receive: checked(net.receive, "receive.")?,
                 transmit: checked(net.transmit, "transmit.")?,
@@ -332,7 +332,7 @@ mod tests {
         let Ok(DeviceConfig::Net(two)) = parsed(&net(2), &mut files(2)) else {
             panic!("it is a network interface");
         };
-        assert_eq!(two.taps.len(), 2);
+        assert_eq!(two.cable.len(), 2);
         for (queues, came) in [(1, 0), (1, 2), (2, 0), (2, 1), (2, 3)] {
             let failure = parsed(&net(queues), &mut files(came)).unwrap_err();
             assert_eq!(failure.code, Code::MalformedRequest, "{queues} {came}");

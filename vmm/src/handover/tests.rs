@@ -135,7 +135,7 @@ fn net() -> impl Strategy<Value = DeviceConfig> {
         let mac = format!("02:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
         DeviceConfig::Net(NetConfig {
             name: "net0".parse().unwrap(),
-            taps: (0..queues).map(|_| file().into()).collect(),
+            cable: (0..queues).map(|_| file().into()).collect(),
             options: NetOptions {
                 mac: mac.parse::<MacAddress>().unwrap(),
                 mtu: mtu.map(|mtu| Mtu::new(mtu).unwrap()),
@@ -249,7 +249,7 @@ fn files(config: &VmConfig) -> BTreeMap<RawFd, u64> {
     for device in &config.devices {
         match device {
             DeviceConfig::Block(block) => fds.push(block.file.as_fd()),
-            DeviceConfig::Net(net) => fds.extend(net.taps.iter().map(AsFd::as_fd)),
+            DeviceConfig::Net(net) => fds.extend(net.cable.iter().map(AsFd::as_fd)),
             DeviceConfig::Rng | DeviceConfig::Balloon | DeviceConfig::Mem => {}
             DeviceConfig::Vsock(vsock) => {
                 fds.extend([vsock.listener.as_fd(), vsock.directory.as_fd()]);

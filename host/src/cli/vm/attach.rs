@@ -175,7 +175,7 @@ fn attach_net(
         "kind": "net",
         "name": net.name.to_string(),
         "mac": net.options.mac.to_string(),
-        "queues": net.taps.len(),
+        "queues": net.cable.len(),
     });
     if let Some(mtu) = net.options.mtu {
         body["mtu"] = Value::from(mtu.get());
@@ -184,7 +184,7 @@ fn attach_net(
     add_limits(&mut body, "transmit", net.transmit);
     let request = Request::post("/v1/devices")
         .body(body)
-        .descriptors(net.taps.iter().map(AsFd::as_fd));
+        .descriptors(net.cable.iter().map(AsFd::as_fd));
     connection.ask(&request)?;
     Ok(net.name.to_string())
 }

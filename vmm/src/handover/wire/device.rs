@@ -35,7 +35,7 @@ pub(super) enum WireDevice {
         volume: Option<WireMapping>,
     },
     Net {
-        taps: Vec<RawFd>,
+        cable: Vec<RawFd>,
         name: String,
         mac: String,
         mtu: Option<u16>,
@@ -110,8 +110,8 @@ impl WireDevice {
             },
             DeviceConfig::Net(net) => Self::Net {
                 name: net.name.to_string(),
-                taps: net
-                    .taps
+                cable: net
+                    .cable
                     .into_iter()
                     .map(bequeath)
                     .collect::<io::Result<_>>()?,
@@ -172,7 +172,7 @@ impl WireDevice {
                 volume: volume.map(|volume| volume.adopt(inheritance)).transpose()?,
             }),
             Self::Net {
-                taps,
+                cable,
                 name,
                 mac,
                 mtu,
@@ -180,7 +180,7 @@ impl WireDevice {
                 transmit,
             } => DeviceConfig::Net(NetConfig {
                 name: name.parse().map_err(bad("device name"))?,
-                taps: taps.into_iter().map(&mut fd).collect::<Result<_, _>>()?,
+                cable: cable.into_iter().map(&mut fd).collect::<Result<_, _>>()?,
                 options: NetOptions {
                     mac: mac.parse().map_err(bad("MAC address"))?,
                     mtu: mtu.map(Mtu::new).transpose().map_err(bad("MTU"))?,
