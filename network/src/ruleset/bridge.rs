@@ -183,14 +183,14 @@ fn guard() -> Vec<Value> {
     ]
 }
 
-/// A first fragment says what it is the first of: else anything could be in the
-/// second (RFC 7112 §5, RFC 7113 §3). Nothing is known of one that does not.
+/// A first fragment has the beginning of what it is the first of: else that could
+/// be in the second, and nothing is known of it (RFC 7112 §5, RFC 7113 §3). Every
+/// protocol has four bytes, of which the last is compared with what it always is if
+/// it is there.
 fn whole() -> Vec<Value> {
-    const RESERVED: u8 = 255;
-    vec![
-        json!([is_not(meta("l4proto"), RESERVED), pass()]),
-        json!([counter(), drop()]),
-    ]
+    let fourth = json!({"payload": {"base": "th", "offset": 24, "len": 8}});
+    let is_there = json!({"match": {"op": ">=", "left": fourth, "right": 0}});
+    vec![json!([is_there, pass()]), json!([counter(), drop()])]
 }
 
 /// A chain that others jump to.
