@@ -54,9 +54,10 @@ pub(super) struct Attach {
     #[arg(long)]
     volume: Option<VolumeOption>,
 
-    /// Network interface: NAME[/SUBNET][,ip=ADDRESS][,security-group=A+B]
-    /// [,source-check=off], or tap=NAME[,mtu=N]; and for both
-    /// [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
+    /// Network interface, on a network: NAME[/SUBNET][,ip=ADDRESS]
+    /// [,security-group=A+B][,source-check=off]; on a bridge:
+    /// NAME[,private-vlan=PART][,guard=on|off]; on a tap: tap=NAME[,mtu=N]; and for
+    /// all [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
     #[arg(long)]
     net: Option<NetOption>,
 }
