@@ -2,7 +2,8 @@
 //!
 //! The uplink is promiscuous. What is behind it does not know of whom a frame came,
 //! so that a port is kept from others of its own bridge, and not from those of
-//! another host's.
+//! another host's. Nor is it kept from what a router on a promiscuous port sends on
+//! for others: that is for the router to refuse.
 
 use std::fmt;
 use std::str::FromStr;
