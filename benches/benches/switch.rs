@@ -146,10 +146,7 @@ impl Network {
         let NetEnd::Port(port) = &option.end else {
             return Err("it is a port that is asked for".into());
         };
-        let machine = Machine {
-            owner: group,
-            instance: None,
-        };
+        let machine = Machine::called(group);
         let plugged = plug(&self.switches, port, None, option.queues, &machine)?;
         self.taps.extend(plugged.taps);
         Ok(())

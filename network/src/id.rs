@@ -34,6 +34,8 @@ macro_rules! kind {
 kind! {
     /// A network.
     OfVpc = "vpc-";
+    /// A bridge.
+    OfBridge = "br-";
     /// A part of a network's addresses.
     OfSubnet = "subnet-";
     /// A set of rules for ports.

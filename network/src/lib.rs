@@ -3,7 +3,7 @@
 //!
 //! A [`Vpc`](vpc::Vpc) is a routed network of its own: subnets, route tables,
 //! security groups, network ACLs, gateways, and ports that guests are plugged
-//! into. Whoever changes it calls a method that refuses what cannot be; then
+//! into; a [`Bridge`](bridge::Bridge) is one segment of Ethernet. Whoever changes it calls a method that refuses what cannot be; then
 //!
 //! - [`ruleset`] says which nftables rules filter its packets and translate
 //!   their addresses, and by what one transaction the kernel gets from one state
@@ -20,6 +20,7 @@
 //! rules hold inside a subnet as they do between subnets, and everything is
 //! tracked and filtered where IP packets are forwarded.
 
+pub mod bridge;
 pub mod cidr;
 pub mod explain;
 pub mod id;

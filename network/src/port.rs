@@ -1,6 +1,7 @@
 //! Where a guest is plugged in: an address that only it may use, and the security
 //! groups that say who it may talk to.
 
+use std::io;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,31 @@ pub struct PortWish {
 impl Port {
     /// What its tap is called.
     pub fn tap(&self) -> String {
-        let digits = self.id.digits();
-        format!("{TAP_PREFIX}{}", &digits[..LONGEST_NAME - TAP_PREFIX.len()])
+        tap_of(self.id)
     }
+}
+
+/// What the tap of the port `id` is called.
+pub(crate) fn tap_of(id: Id<OfPort>) -> String {
+    let digits = id.digits();
+    format!("{TAP_PREFIX}{}", &digits[..LONGEST_NAME - TAP_PREFIX.len()])
+}
+
+/// An id whose tap has a name that none of `others` has: it is shorter.
+pub(crate) fn free_id<'a>(
+    others: impl Iterator<Item = &'a Id<OfPort>> + Clone,
+) -> io::Result<Id<OfPort>> {
+    loop {
+        let id = Id::random()?;
+        let tap = tap_of(id);
+        if !others.clone().any(|other| tap_of(*other) == tap) {
+            return Ok(id);
+        }
+    }
+}
+
+/// The MAC address of the port `id` if it is given no other.
+pub(crate) fn own_mac(id: Id<OfPort>) -> Mac {
+    let digits = u64::from_str_radix(&id.digits()[..10], 16);
+    Mac::local(digits.expect("an id has hexadecimal digits"))
 }

@@ -1,7 +1,9 @@
 //! Why a network is not changed.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
+use crate::bridge::uplink::MOST_REMOTES;
+use crate::bridge::{LARGEST_MTU, MOST_PORTS, SMALLEST_MTU};
 use crate::cidr::Cidr;
 use crate::id::{Id, OfPort};
 use crate::mac::Mac;
@@ -150,6 +152,27 @@ pub enum Refused {
     /// It would take packets away from the network itself.
     #[error("{0} is within the network or around it, whose own route always holds")]
     Local(Cidr),
+    /// A bridge that is too narrow, or too wide.
+    #[error("a bridge has an MTU from {SMALLEST_MTU} to {LARGEST_MTU}, not {0}")]
+    Mtu(u16),
+    /// The bridge is full.
+    #[error("a bridge has {MOST_PORTS} ports, the most that Linux lets it")]
+    TooManyPorts,
+    /// A number that a tunnel cannot have.
+    #[error("the number of a VXLAN is from 1 to {last}, and its port from 1 to 65535")]
+    Tunnel {
+        /// The last of the numbers.
+        last: u32,
+    },
+    /// An address that no other end can be at.
+    #[error(
+        "{0} cannot be an end of a tunnel: those are addresses of different hosts, all of IPv4 or \
+         all of IPv6"
+    )]
+    End(IpAddr),
+    /// More ends than frames are sent to one by one.
+    #[error("a VXLAN has {MOST_REMOTES} other ends at most, not {0}")]
+    TooManyRemotes(usize),
     /// The kernel has no random numbers.
     #[error("there is no id to be had")]
     NoId(#[from] std::io::Error),

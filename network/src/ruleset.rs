@@ -20,6 +20,7 @@
 //! flow meet no rule of a group, however many there are; those of a new one meet
 //! the rules of its ports' groups, found by maps and not by searching.
 
+mod bridge;
 mod change;
 mod compile;
 mod json;
@@ -32,6 +33,7 @@ use serde_json::Value;
 
 use rules::Rules;
 
+pub use bridge::UPLINK;
 pub use change::{replacement, transaction};
 
 /// What the tables of a network are called, in its own network namespace.
@@ -47,6 +49,7 @@ pub struct Ruleset {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Family {
     Arp,
+    Bridge,
     Inet,
 }
 
@@ -99,6 +102,7 @@ impl Family {
     fn name(self) -> &'static str {
         match self {
             Self::Arp => "arp",
+            Self::Bridge => "bridge",
             Self::Inet => "inet",
         }
     }

@@ -13,7 +13,7 @@ use crate::cidr::Cidr;
 use crate::id::{Id, OfPort, OfVpc};
 use crate::mac::Mac;
 use crate::name::Name;
-use crate::port::{Port, PortWish};
+use crate::port::{Port, PortWish, free_id, own_mac};
 use crate::refused::Refused;
 use crate::route_table::{MAIN, RouteTable, Target};
 use crate::security_group::{self, Direction, MOST_RULES, Peer, Rule, SecurityGroup};
@@ -371,7 +371,7 @@ impl Vpc {
     pub fn add_port(&mut self, subnet: Name, wish: PortWish) -> Result<&Port, Refused> {
         known("subnet", &self.subnets, &subnet)?;
         let address = self.choose_address(&subnet, wish.address)?;
-        let id = self.free_id()?;
+        let id = free_id(self.ports.keys())?;
         let mac = self.choose_mac(id, wish.mac)?;
         let mut groups = wish.groups;
         if groups.is_empty() {
@@ -419,18 +419,6 @@ impl Vpc {
         Ok(())
     }
 
-    /// An id whose tap has a name of its own, too, which is shorter.
-    fn free_id(&self) -> Result<Id<OfPort>, Refused> {
-        loop {
-            let id = Id::random()?;
-            let (own, shortest) = (id.digits(), 14);
-            let mut others = self.ports.keys().map(|other| other.digits());
-            if !others.any(|other| other[..shortest] == own[..shortest]) {
-                return Ok(id);
-            }
-        }
-    }
-
     fn choose_address(&self, subnet: &Name, wish: Option<Ipv4Addr>) -> Result<Ipv4Addr, Refused> {
         let name = subnet;
         let subnet = &self.subnets[name];
@@ -456,9 +444,7 @@ impl Vpc {
     }
 
     fn choose_mac(&self, id: Id<OfPort>, wish: Option<Mac>) -> Result<Mac, Refused> {
-        let digits = u64::from_str_radix(&id.digits()[..10], 16);
-        let own = || Mac::local(digits.expect("an id has hexadecimal digits"));
-        let mac = wish.unwrap_or_else(own);
+        let mac = wish.unwrap_or_else(|| own_mac(id));
         match self.ports.values().find(|port| port.mac == mac) {
             Some(port) => Err(Refused::MacTaken { mac, by: by(port) }),
             None => Ok(mac),

@@ -10,10 +10,16 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// A guest of `shop/front` at `address`, which gives a shell.
 fn guest(host: &Volumes, name: &str, address: &str, options: &str) -> Running {
+    let net = format!("shop/front,ip={address}{options}");
+    guest_on(host, name, net, address)
+}
+
+/// A guest plugged in as `net` says, which gives itself `address`.
+fn guest_on(host: &Volumes, name: &str, net: String, address: &str) -> Running {
     let guest = Guest::new()
         .with_data(host)
         .argument("--name", name)
-        .net(format!("shop/front,ip={address}{options}"))
+        .net(net)
         .word(format!("plinth.ip={address}/24"))
         .start();
     guest.wait_for("plinth-init: shell");
@@ -102,5 +108,27 @@ fn guests_of_a_network_talk_as_far_as_its_rules_let_them() {
     host.plinth("switch up");
     assert!(!host.plinth("vpc show shop").contains("client"));
     host.plinth("vpc delete shop");
+    assert_eq!(host.plinth("switch list --output json"), "[]");
+}
+
+#[test]
+fn guests_of_a_bridge_talk_as_far_as_their_private_vlans_let_them() {
+    let host = Volumes::new();
+    let create = "switch create lan --bridge --mtu 9000";
+    assert!(host.plinth(create).starts_with("br-"));
+    let isolated = || "lan,private-vlan=isolated".to_owned();
+    let router = guest_on(&host, "router", "lan,queues=2".into(), "10.0.1.1");
+    let other = guest_on(&host, "other", isolated(), "10.0.1.10");
+    let mut guest = guest_on(&host, "guest", isolated(), "10.0.1.20");
+    assert!(pings(&mut guest, "10.0.1.1", 56, 100));
+    assert!(pings(&mut guest, "10.0.1.1", 8900, 200), "jumbo frames");
+    assert!(!pings(&mut guest, "10.0.1.10", 56, 300));
+    host.refuses("switch delete lan", &["is in use by machine"]);
+    assert_eq!(host.plinth("switch check"), "");
+    for guest in [router, other, guest] {
+        guest.signal(Signal::TERM);
+        guest.end().ends_with(5);
+    }
+    host.plinth("switch delete lan");
     assert_eq!(host.plinth("switch list --output json"), "[]");
 }

@@ -102,7 +102,7 @@ impl End {
 impl Explain {
     pub(super) fn execute(self) -> Outcome {
         let record = change::current(&Switches::of_this_user()?, &self.from.vpc)?;
-        let vpc = record.vpc();
+        let vpc = record.vpc(&self.from.vpc)?;
         let (from, to) = (self.from.end.address(vpc)?, self.to.address(vpc)?);
         let kind = self.kind;
         let steps = explain(vpc, Packet { from, to, kind });

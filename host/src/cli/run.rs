@@ -143,9 +143,10 @@ pub(super) struct Run {
     #[arg(long, value_name = "TRANSPORT", default_value = "pci")]
     transport: TransportOption,
 
-    /// Network interface, plugged into a virtual switch:
-    /// NAME[/SUBNET][,ip=ADDRESS][,security-group=A+B][,source-check=off], or on an
-    /// existing tap: tap=NAME[,mtu=N], or without any privilege: user; and for all
+    /// Network interface, plugged into a network:
+    /// NAME[/SUBNET][,ip=ADDRESS][,security-group=A+B][,source-check=off], into a
+    /// bridge: NAME[,private-vlan=PART][,guard=on|off], on an existing tap:
+    /// tap=NAME[,mtu=N], or without any privilege: user; and for all
     /// [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
     ///
     /// May be repeated. NAME is a network that was made with plinth vpc create, and
@@ -154,6 +155,13 @@ pub(super) struct Run {
     /// 'default'. With source-check=off it may send from other addresses than its
     /// own, as a machine that routes does. The machine is plugged in for as long as
     /// it runs.
+    ///
+    /// Or NAME is a bridge that was made with plinth switch create. The machine
+    /// sends from its MAC address only. PART says whom it talks to: `promiscuous`,
+    /// as it is if not given, to everybody; `isolated` to promiscuous ones only; and
+    /// the name of a community also to those of the same. With guard=on, which is
+    /// usual for the latter two, what only a DHCP server or an IPv6 router says does
+    /// not come from it, nor frames for VLANs.
     ///
     /// With `user` the guest has the network of this host's programs, by way of the
     /// program passt, and no other machine reaches it.

@@ -18,6 +18,7 @@ use crate::shell::word;
 use crate::switch::directory::Switches;
 use crate::switch::instance::InstanceRecord;
 use crate::switch::plug::{Machine, plug};
+use crate::switch::record::Kind;
 use crate::switch::service;
 
 use super::passt;
@@ -29,9 +30,10 @@ use super::passt;
 pub fn have_metadata(options: &[NetOption]) -> Result<bool, Error> {
     for option in options {
         if let NetEnd::Port(port) = &option.end {
-            // All kinds of switches have, as yet.
-            Switches::of_this_user()?.read(&port.switch)?;
-            return Ok(true);
+            let switch = Switches::of_this_user()?.read(&port.switch)?;
+            if matches!(switch.kind, Kind::Vpc(_)) {
+                return Ok(true);
+            }
         }
     }
     Ok(false)

@@ -24,6 +24,7 @@ pub mod seed;
 pub mod size;
 pub mod smbios;
 pub mod transport;
+pub mod uplink;
 pub mod volume;
 pub mod vsock;
 

@@ -1,6 +1,7 @@
 //! A network interface: `NAME[/SUBNET]` of a virtual switch, with
-//! `[,ip=ADDRESS][,security-group=A+B][,source-check=off]`, or `tap=NAME[,mtu=N]`,
-//! or `user`; and for all `[,mac=MAC][,queues=N][,id=NAME]` and its
+//! `[,ip=ADDRESS][,security-group=A+B][,source-check=off]` if that is a network and
+//! `[,private-vlan=PART][,guard=on|off]` if it is a bridge, or `tap=NAME[,mtu=N]`, or
+//! `user`; and for all `[,mac=MAC][,queues=N][,id=NAME]` and its
 //! [limits](super::limits), those of what the guest receives after `rx-`, of what it
 //! sends after `tx-`.
 
@@ -8,6 +9,7 @@ use std::fmt::Display;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use network::bridge::private_vlan::PrivateVlan;
 use network::name::Name;
 use vmm::{DeviceName, Limits, MacAddress, Mtu, QueueCount};
 
@@ -66,6 +68,11 @@ pub struct PortOption {
     pub groups: Vec<Name>,
     /// Whether it may send from its own address only.
     pub source_check: bool,
+    /// On a bridge, whom it may talk to; everybody if not given.
+    pub private_vlan: Option<PrivateVlan>,
+    /// On a bridge, whether it is kept from playing the router and the DHCP server;
+    /// if not given, what is usual for its private VLAN.
+    pub guard: Option<bool>,
 }
 
 impl FromStr for NetOption {
@@ -93,7 +100,10 @@ impl FromStr for NetOption {
             transmit: limits(&mut list, "tx-")?,
         };
         let own = match net.end {
-            NetEnd::Port(_) => "ip=ADDRESS, security-group=A+B, source-check=off, ",
+            NetEnd::Port(_) => {
+                "ip=ADDRESS, security-group=A+B, source-check=off, private-vlan=PART, \
+                 guard=on|off, "
+            }
             NetEnd::Tap { .. } => "tap=NAME, mtu=N, ",
             NetEnd::User => "",
         };
@@ -123,14 +133,6 @@ fn port(name: &str, list: &mut OptionList) -> Result<PortOption, Invalid> {
     };
     let groups = list.value("security-group")?;
     let groups = groups.iter().flat_map(|groups| groups.split('+'));
-    let source_check = match list.value("source-check")?.as_deref() {
-        None | Some("on") => true,
-        Some("off") => false,
-        Some(other) => {
-            let why = format!("'{other}' does not do: source-check is on or off");
-            return Err(Invalid::new(why));
-        }
-    };
     Ok(PortOption {
         switch: switch.parse().map_err(Invalid::because)?,
         subnet: parsed(subnet.map(String::from))?,
@@ -138,8 +140,22 @@ fn port(name: &str, list: &mut OptionList) -> Result<PortOption, Invalid> {
         groups: groups
             .map(|group| group.parse().map_err(Invalid::because))
             .collect::<Result<_, _>>()?,
-        source_check,
+        source_check: on_or_off(list, "source-check")?.unwrap_or(true),
+        private_vlan: parsed(list.value("private-vlan")?)?,
+        guard: on_or_off(list, "guard")?,
     })
+}
+
+fn on_or_off(list: &mut OptionList, key: &str) -> Result<Option<bool>, Invalid> {
+    match list.value(key)?.as_deref() {
+        None => Ok(None),
+        Some("on") => Ok(Some(true)),
+        Some("off") => Ok(Some(false)),
+        Some(other) => {
+            let why = format!("'{other}' does not do: {key} is on or off");
+            Err(Invalid::new(why))
+        }
+    }
 }
 
 fn parsed<T>(value: Option<String>) -> Result<Option<T>, Invalid>
@@ -202,6 +218,9 @@ mod tests {
         let groups: Vec<_> = port.groups.iter().map(Name::as_str).collect();
         assert_eq!(groups, ["web", "db"]);
         assert!(!port.source_check);
+        let port = port_of("lan,private-vlan=red,guard=off");
+        assert_eq!(port.private_vlan.unwrap().to_string(), "red");
+        assert_eq!(port.guard, Some(false));
         let net: NetOption = "shop,mac=02:00:00:00:00:01,queues=2,rx-iops=5"
             .parse()
             .unwrap();
@@ -235,6 +254,8 @@ mod tests {
         assert!(error("shop,ip=10.0.0").contains("'10.0.0' does not do"));
         assert!(error("shop,security-group=a++b").contains("a name has 1 to 63"));
         assert!(error("shop,source-check=maybe").contains("on or off"));
+        assert!(error("lan,guard=maybe").contains("guard is on or off"));
+        assert!(error("lan,private-vlan=a/b").contains("'a/b' does not do"));
         assert!(error("shop/../x").contains("a name has"));
         assert!(error("tap=t,mac=nonsense").contains("'nonsense' does not do: a MAC address is"));
         for mtu in ["0", "67", "65536", "big"] {

@@ -4,7 +4,12 @@
 //! refuses it, what was stored before is stored again and made anew; if this
 //! process is killed in between, whoever comes next makes what is stored.
 
+use std::collections::BTreeSet;
+
+use network::bridge::Bridge;
+use network::bridge::uplink::Uplink;
 use network::cidr::Cidr;
+use network::id::{Id, OfPort};
 use network::name::Name;
 use network::refused::Refused;
 use network::vpc::Vpc;
@@ -12,8 +17,8 @@ use network::vpc::Vpc;
 use crate::error::Error;
 
 use super::directory::{Switch, Switches};
-use super::live::Live;
 use super::record::{Kind, Record};
+use super::{side, uplink};
 
 /// A new routed network.
 ///
@@ -21,88 +26,158 @@ use super::record::{Kind, Record};
 /// The name is taken, the addresses will not do, or the host cannot.
 pub fn create_vpc(switches: &Switches, name: Name, cidr: Cidr) -> Result<Vpc, Error> {
     let vpc = Vpc::new(cidr).map_err(refused)?;
-    let kind = Kind::Vpc(vpc.clone());
+    create(switches, name, Kind::Vpc(vpc.clone()))?;
+    Ok(vpc)
+}
+
+/// A new bridge; without `mtu` with the usual one.
+///
+/// # Errors
+/// The name or the uplink is taken, the MTU or the uplink will not do, or the host
+/// cannot.
+pub fn create_bridge(
+    switches: &Switches,
+    name: Name,
+    uplink: Option<Uplink>,
+    mtu: Option<u16>,
+) -> Result<Bridge, Error> {
+    let bridge = Bridge::new(uplink, mtu).map_err(refused)?;
+    if let Some(uplink) = &bridge.uplink {
+        vet_uplink(switches, uplink)?;
+    }
+    create(switches, name, Kind::Bridge(bridge.clone()))?;
+    Ok(bridge)
+}
+
+/// Whether no other switch has `uplink`. Of two that are made at the same moment,
+/// the kernel refuses one.
+fn vet_uplink(switches: &Switches, uplink: &Uplink) -> Result<(), Error> {
+    if uplink::is_shared(uplink)? {
+        return Ok(());
+    }
+    for name in switches.names()? {
+        // One that is damaged is told of elsewhere.
+        let Ok(record) = switches.read(&name) else {
+            continue;
+        };
+        let Kind::Bridge(other) = record.kind else {
+            continue;
+        };
+        if other.uplink.is_some_and(|other| uplink.excludes(&other)) {
+            return Err(Error::configuration(format!(
+                "the uplink {uplink} is that of switch '{name}'"
+            ))
+            .remedy(format!("another uplink, or plinth switch delete {name}")));
+        }
+    }
+    Ok(())
+}
+
+fn create(switches: &Switches, name: Name, kind: Kind) -> Result<(), Error> {
     let switch = switches.create(name, Record { kind })?;
-    if let Err(error) = Live::bring_up(&vpc) {
+    let kind = &switch.record.kind;
+    if let Err(error) = side::bring_up(kind) {
         // Half of it is of no use; why it could not be made is what counts.
-        let _ = Live::remove(&vpc);
+        let _ = side::remove(kind);
         let _ = switch.forget();
         return Err(error);
     }
     switch.finish();
-    Ok(vpc)
+    Ok(())
 }
 
 /// Changes the network of the switch `name`.
 ///
 /// # Errors
-/// There is no such switch, the network refuses, or the host cannot; everything is
-/// as it was.
+/// There is no such switch, it is no network, which refuses, or the host cannot;
+/// everything is as it was.
 pub fn change<T>(
     switches: &Switches,
     name: &Name,
     change: impl FnOnce(&mut Vpc) -> Result<T, Refused>,
 ) -> Result<T, Error> {
     let mut switch = switches.open(name)?;
-    let live = up_to_date(&mut switch)?;
-    commit(&mut switch, &live, change)
+    switch.record.vpc(name)?;
+    up_to_date(&mut switch)?;
+    commit(&mut switch, change)
 }
 
-/// Changes the network of a switch that is held, and whose kernel side is `live`.
+/// Changes the network of a switch that is held, and in the kernel.
 ///
 /// # Errors
 /// As for [`change`].
 pub(super) fn commit<T>(
     switch: &mut Switch,
-    live: &Live,
     change: impl FnOnce(&mut Vpc) -> Result<T, Refused>,
 ) -> Result<T, Error> {
-    let old = switch.record.vpc().clone();
-    let mut new = old.clone();
+    let mut new = switch.record.vpc(&switch.name)?.clone();
     let value = change(&mut new).map_err(refused)?;
+    replace(switch, Kind::Vpc(new))?;
+    Ok(value)
+}
+
+/// Changes the bridge of a switch that is held, and in the kernel.
+///
+/// # Errors
+/// It is no bridge, which refuses, or the host cannot; everything is as it was.
+pub(super) fn commit_bridge<T>(
+    switch: &mut Switch,
+    change: impl FnOnce(&mut Bridge) -> Result<T, Refused>,
+) -> Result<T, Error> {
+    let mut new = switch.record.bridge(&switch.name)?.clone();
+    let value = change(&mut new).map_err(refused)?;
+    replace(switch, Kind::Bridge(new))?;
+    Ok(value)
+}
+
+/// Stores `new` in the place of what the switch is, and makes it.
+fn replace(switch: &mut Switch, new: Kind) -> Result<(), Error> {
+    let old = switch.record.kind.clone();
     switch.begin()?;
     store(switch, new)?;
-    if let Err(error) = live.change(&old, switch.record.vpc()) {
+    if let Err(error) = side::change(&old, &switch.record.kind) {
         // Why it could not be made is what counts. What is not put right here is by
         // the next.
-        let restored = store(switch, old.clone()).and_then(|()| live.make(&old));
+        let restored = store(switch, old).and_then(|()| side::make(&switch.record.kind));
         if restored.is_ok() {
             switch.finish();
         }
         return Err(error);
     }
     switch.finish();
-    Ok(value)
+    Ok(())
 }
 
-/// The kernel side of a switch, made if it is not there, and the ports whose
-/// machines are gone taken away.
+/// Makes the kernel's side of a switch if it is not there, and takes the ports
+/// away whose machines are gone.
 ///
 /// # Errors
 /// The host cannot.
-pub(super) fn up_to_date(switch: &mut Switch) -> Result<Live, Error> {
-    let live = Live::bring_up(switch.record.vpc())?;
+pub(super) fn up_to_date(switch: &mut Switch) -> Result<(), Error> {
+    side::bring_up(&switch.record.kind)?;
     if switch.is_pending() {
-        live.make(switch.record.vpc())?;
+        side::make(&switch.record.kind)?;
         switch.finish();
     }
-    clear(switch, &live)?;
-    Ok(live)
+    let plugged = side::plugged(&switch.record.kind)?;
+    clear(switch, &plugged.unwrap_or_default())
 }
 
-/// Takes away the ports whose machines are gone.
-fn clear(switch: &mut Switch, live: &Live) -> Result<(), Error> {
-    let plugged = live.plugged()?;
-    let ports = switch.record.vpc().ports().values();
-    let gone = ports.filter(|port| !plugged.contains(&port.tap()));
-    let gone: Vec<_> = gone.map(|port| port.id).collect();
+/// Takes away the ports whose machines are gone: those without a tap.
+fn clear(switch: &mut Switch, plugged: &BTreeSet<String>) -> Result<(), Error> {
+    let gone = unplugged(&switch.record.kind, plugged);
     if gone.is_empty() {
         return Ok(());
     }
-    commit(switch, live, |vpc| {
-        gone.iter()
-            .try_for_each(|id| vpc.remove_port(*id).map(drop))
-    })
+    let mut new = switch.record.kind.clone();
+    new.remove_ports(&gone).map_err(refused)?;
+    replace(switch, new)
+}
+
+fn unplugged(kind: &Kind, plugged: &BTreeSet<String>) -> Vec<Id<OfPort>> {
+    let ports = kind.ports().into_iter();
+    let gone = ports.filter(|port| !plugged.contains(&port.tap));
+    gone.map(|port| port.id).collect()
 }
 
 /// What the switch `name` is, without machines that are gone. Who may not look into
@@ -112,16 +187,13 @@ fn clear(switch: &mut Switch, live: &Live) -> Result<(), Error> {
 /// There is no such switch, or it is damaged.
 pub fn current(switches: &Switches, name: &Name) -> Result<Record, Error> {
     let mut switch = switches.open(name)?;
-    match Live::find(switch.record.vpc()) {
-        Ok(Some(live)) => clear(&mut switch, &live)?,
+    match side::plugged(&switch.record.kind) {
+        Ok(Some(plugged)) => clear(&mut switch, &plugged)?,
         // Nobody has been plugged in since the host booted.
         Ok(None) => {
-            let Kind::Vpc(vpc) = &mut switch.record.kind;
-            let ports: Vec<_> = vpc.ports().keys().copied().collect();
-            let gone = ports
-                .into_iter()
-                .try_for_each(|id| vpc.remove_port(id).map(drop));
-            gone.map_err(refused)?;
+            let kind = &mut switch.record.kind;
+            let gone = unplugged(kind, &BTreeSet::new());
+            kind.remove_ports(&gone).map_err(refused)?;
         }
         Err(_) => {}
     }
@@ -151,8 +223,8 @@ pub fn all(switches: &Switches) -> Result<Vec<Listed>, Error> {
 /// There is none, or the host cannot.
 pub fn up(switches: &Switches, name: &Name) -> Result<(), Error> {
     let mut switch = switches.open(name)?;
-    let live = up_to_date(&mut switch)?;
-    live.make(switch.record.vpc())
+    up_to_date(&mut switch)?;
+    side::make(&switch.record.kind)
 }
 
 /// What in the kernel is not as it is stored, a line each.
@@ -161,7 +233,7 @@ pub fn up(switches: &Switches, name: &Name) -> Result<(), Error> {
 /// There is no such switch, or the host cannot say.
 pub fn check(switches: &Switches, name: &Name) -> Result<Vec<String>, Error> {
     let switch = switches.open(name)?;
-    Live::differences(switch.record.vpc())
+    side::differences(&switch.record.kind)
 }
 
 /// Removes a switch that nobody is plugged into.
@@ -170,23 +242,21 @@ pub fn check(switches: &Switches, name: &Name) -> Result<Vec<String>, Error> {
 /// There is none, it is in use, or the host cannot.
 pub fn delete(switches: &Switches, name: &Name) -> Result<(), Error> {
     let switch = switches.open(name)?;
-    if let Some(live) = Live::find(switch.record.vpc())? {
-        let plugged = live.plugged()?;
-        let mut ports = switch.record.vpc().ports().values();
-        if let Some(port) = ports.find(|port| plugged.contains(&port.tap())) {
-            return Err(Error::configuration(format!(
-                "switch '{name}' is in use by machine '{}', at {}",
-                port.owner, port.address
-            ))
-            .remedy(format!("ending it first: plinth vm stop {}", port.owner)));
-        }
+    let kind = &switch.record.kind;
+    let plugged = side::plugged(kind)?.unwrap_or_default();
+    let ports = kind.ports();
+    if let Some(port) = ports.iter().find(|port| plugged.contains(&port.tap)) {
+        return Err(Error::configuration(format!(
+            "switch '{name}' is in use by machine '{}', at {}",
+            port.owner, port.address
+        ))
+        .remedy(format!("ending it first: plinth vm stop {}", port.owner)));
     }
-    Live::remove(switch.record.vpc())?;
+    side::remove(kind)?;
     switch.forget()
 }
 
-fn store(switch: &mut Switch, vpc: Vpc) -> Result<(), Error> {
-    let kind = Kind::Vpc(vpc);
+fn store(switch: &mut Switch, kind: Kind) -> Result<(), Error> {
     let record = Record { kind };
     switch.store(&record)?;
     switch.record = record;

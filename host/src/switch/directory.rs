@@ -181,8 +181,9 @@ impl Switches {
         let names = self.names().unwrap_or_default();
         let told: Vec<&str> = names.iter().take(TOLD).map(Name::as_str).collect();
         match names.len() {
-            0 => Error::configuration(format!("there is no switch '{name}', and no other"))
-                .remedy("making one: plinth vpc create NAME"),
+            0 => Error::configuration(format!("there is no switch '{name}', and no other")).remedy(
+                "making one: plinth vpc create NAME, or plinth switch create NAME --bridge",
+            ),
             1..=TOLD => Error::configuration(format!("there is no switch '{name}'"))
                 .remedy(format!("one of {}", told.join(", "))),
             _ => Error::configuration(format!("there is no switch '{name}'"))

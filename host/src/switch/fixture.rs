@@ -18,15 +18,15 @@ use network::security_group::{Direction, Peer, Rule};
 use network::vpc::Vpc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
-use vmm::QueueCount;
+use vmm::{Mtu, QueueCount};
 
 use super::change;
 use super::directory::Switches;
 use super::instance::InstanceRecord;
 use super::kernel::tap::{self, NewTap};
 use super::kernel::{Namespace, Netlink, Route, Target};
-use super::live::{self, MTU};
 use super::plug::{Machine, plug};
+use super::side;
 use crate::option::net::{NetEnd, NetOption};
 
 /// What does not come would have come by then.
@@ -93,6 +93,13 @@ impl Host {
         change::change(&self.switches, vpc, change).unwrap()
     }
 
+    /// What a namespace can be called.
+    pub(super) fn unique(&self, what: &str) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{what}-{count}", self.tag)
+    }
+
     /// A guest of the network `vpc`, plugged in with these options.
     pub(super) fn guest(&self, vpc: &Name, options: &str) -> Guest {
         self.instance(vpc, options, None)
@@ -105,9 +112,7 @@ impl Host {
         options: &str,
         instance: Option<&InstanceRecord>,
     ) -> Guest {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let owner = format!("{}-guest-{count}", self.tag);
+        let owner = self.unique("guest");
         let option: NetOption = format!("{vpc}/{options}").parse().unwrap();
         let NetEnd::Port(port) = &option.end else {
             panic!("it is on a switch");
@@ -119,9 +124,10 @@ impl Host {
         };
         let plugged = plug(&self.switches, port, option.mac, queues, &machine).unwrap();
         let stored = self.switches.read(vpc).unwrap();
-        let mut ports = stored.vpc().ports().values();
+        let stored = stored.vpc(vpc).unwrap();
+        let mut ports = stored.ports().values();
         let port = ports.find(|port| port.owner == owner).unwrap();
-        let router = stored.vpc().subnets()[&port.subnet].router();
+        let router = stored.subnets()[&port.subnet].router();
         let namespace = Namespace::open(&self.namespace(vpc)).unwrap();
         let net = Netlink::in_namespace(&namespace).unwrap();
         let other_mac = net.link(&port.tap()).unwrap().unwrap().mac.unwrap();
@@ -130,6 +136,7 @@ impl Host {
             (port.address, router),
             (plugged.mac, other_mac),
             plugged.taps,
+            plugged.mtu,
         )
     }
 
@@ -140,7 +147,7 @@ impl Host {
 
     /// What the namespace of a network is called.
     pub(super) fn namespace(&self, vpc: &Name) -> String {
-        live::namespace(self.switches.read(vpc).unwrap().vpc())
+        side::namespace(&self.switches.read(vpc).unwrap().kind)
     }
 
     /// Where the records of switches are.
@@ -183,18 +190,19 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    fn new(
+    pub(super) fn new(
         name: &str,
         (address, router): (Ipv4Addr, Ipv4Addr),
         (mac, router_mac): (vmm::MacAddress, vmm::MacAddress),
         switch: Vec<OwnedFd>,
+        mtu: Mtu,
     ) -> Self {
         let namespace = Namespace::create(name).unwrap();
         let tap = NewTap {
             name: "eth0",
             queues: QueueCount::default(),
             mac: Some(mac),
-            mtu: vmm::Mtu::new(MTU).ok(),
+            mtu: Some(mtu),
             owner: None,
         };
         let own = tap::create(&namespace, &tap).unwrap();
@@ -320,12 +328,22 @@ impl Guest {
 
     /// The same from another's.
     pub(super) fn inject_as(&self, mac: vmm::MacAddress, packet: &Packet<'_>) {
+        let rest = [[0x08, 0x00].as_slice(), &packet.bytes()].concat();
+        self.send_frame_as(mac, self.router.octets(), &rest);
+    }
+
+    /// Puts a frame on the cable, from this guest's MAC address; `rest` begins with
+    /// its type.
+    pub(super) fn send_frame(&self, to: [u8; 6], rest: &[u8]) {
+        self.send_frame_as(self.mac, to, rest);
+    }
+
+    fn send_frame_as(&self, mac: vmm::MacAddress, to: [u8; 6], rest: &[u8]) {
         // The header of virtio, which says nothing, and that of Ethernet.
         let mut frame = vec![0; 10];
-        frame.extend(self.router.octets());
+        frame.extend(to);
         frame.extend(mac.octets());
-        frame.extend([0x08, 0x00]);
-        frame.extend(packet.bytes());
+        frame.extend(rest);
         (&self.wire).write_all(&frame).unwrap();
     }
 

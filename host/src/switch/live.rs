@@ -24,9 +24,10 @@ use super::kernel::{
     Family, KernelError, Link, LinkKind, Namespace, Neighbour, Netlink, Route, Rule, Target, flows,
     nft,
 };
+use super::rules_compared;
 
 /// What the names of namespaces begin with.
-const PREFIX: &str = "plinth-";
+pub(super) const PREFIX: &str = "plinth-";
 
 /// Inside a network (EC2, "Network MTU": jumbo frames).
 pub const MTU: u16 = 9001;
@@ -360,16 +361,8 @@ impl Live {
         Ok(found)
     }
 
-    /// What the kernel makes of the rules that there should be is what there
-    /// should be.
     fn compare_rules(&self, vpc: &Vpc) -> Result<Vec<String>, KernelError> {
-        let model = model(vpc);
-        let expected = Namespace::create(&model)?;
-        let listed = nft::apply(&expected, &replacement(&Ruleset::of(vpc)))
-            .and_then(|()| nft::ruleset(&expected));
-        Namespace::delete(&model)?;
-        let (expected, there) = (listed?, nft::ruleset(&self.namespace)?);
-        Ok(super::rules_compared::differences(&expected, &there))
+        rules_compared::compare(&self.namespace, &model(vpc), &Ruleset::of(vpc))
     }
 }
 
@@ -441,6 +434,7 @@ fn mac(port: &Port) -> MacAddress {
     MacAddress::new(port.mac.octets()).expect("a port's address is an interface's")
 }
 
+/// What the kernel refuses, as this crate says it.
 pub(super) fn failed(error: KernelError) -> Error {
     let error_is_hosts = !matches!(error, KernelError::BadName { .. });
     let text = error.to_string();

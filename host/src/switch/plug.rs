@@ -4,6 +4,9 @@
 
 use std::os::fd::OwnedFd;
 
+use network::bridge;
+use network::id::{Id, OfPort};
+use network::mac::Mac;
 use network::name::Name;
 use network::port::PortWish;
 use network::vpc::Vpc;
@@ -12,10 +15,12 @@ use vmm::{MacAddress, Mtu, QueueCount};
 use crate::error::Error;
 use crate::option::net::PortOption;
 
-use super::change::{commit, up_to_date};
-use super::directory::Switches;
+use super::change::{commit, commit_bridge, up_to_date};
+use super::directory::{Switch, Switches};
 use super::instance::{self, InstanceRecord};
 use super::live::MTU;
+use super::record::Kind;
+use super::side;
 
 /// A cable that is plugged in at the host's end.
 #[derive(Debug)]
@@ -37,11 +42,20 @@ pub struct Machine<'a> {
     pub instance: Option<&'a InstanceRecord>,
 }
 
+impl<'a> Machine<'a> {
+    /// A machine of which no more is known than what it is called.
+    pub fn called(owner: &'a str) -> Self {
+        let instance = None;
+        Self { owner, instance }
+    }
+}
+
 /// Plugs `machine` in as asked.
 ///
 /// # Errors
 /// There is no such switch, subnet or group; an address is taken or there is none;
-/// or the host cannot. Nothing has changed then.
+/// something is asked for that this kind of switch has not; or the host cannot.
+/// Nothing has changed then.
 pub fn plug(
     switches: &Switches,
     option: &PortOption,
@@ -50,47 +64,127 @@ pub fn plug(
     machine: &Machine<'_>,
 ) -> Result<Plugged, Error> {
     let mut switch = switches.open(&option.switch)?;
-    let live = up_to_date(&mut switch)?;
-    let subnet = subnet(switch.record.vpc(), option)?;
-    let wish = PortWish {
-        address: option.address,
-        mac: mac.map(|mac| {
-            let text = mac.to_string();
-            text.parse()
-                .expect("what is an address to one is to the other")
-        }),
-        groups: option.groups.clone(),
-        owner: machine.owner.into(),
-    };
-    let port = commit(&mut switch, &live, |vpc| {
-        let id = vpc.add_port(subnet, wish)?.id;
-        vpc.set_source_check(id, option.source_check)?;
-        vpc.port(id).cloned()
-    })?;
-    let told = machine.instance.map_or(Ok(()), |instance| {
-        let stored = instance::write(&switches.directory(&option.switch), port.id, instance);
-        stored.map_err(|error| {
-            let what = format!(
-                "what the guest of switch '{}' is told cannot be stored",
-                option.switch
-            );
-            Error::host(what).because(error)
-        })
+    vet(&switch.record.kind, option)?;
+    up_to_date(&mut switch)?;
+    let mac = mac.map(|mac| {
+        let text = mac.to_string();
+        text.parse()
+            .expect("what is an address to one is to the other")
     });
-    let taps = match told.and_then(|()| live.plug_in(switch.record.vpc(), &port, queues)) {
+    let (id, mac, mtu) = match &switch.record.kind {
+        Kind::Vpc(_) => add_to_vpc(&mut switch, option, mac, machine)?,
+        Kind::Bridge(_) => add_to_bridge(&mut switch, option, mac, machine)?,
+    };
+    let plugged = tell(switches, &switch, id, machine)
+        .and_then(|()| side::plug_in(&switch.record.kind, id, queues));
+    let taps = match plugged {
         Ok(taps) => taps,
         Err(error) => {
             // Why is what counts. What stays is taken away by the next.
-            let _ = commit(&mut switch, &live, |vpc| vpc.remove_port(port.id).map(drop));
+            let _ = remove(&mut switch, id);
             return Err(error);
         }
     };
-    let mac = MacAddress::new(port.mac.octets());
+    let mac = MacAddress::new(mac.octets());
     Ok(Plugged {
         taps,
         mac: mac.expect("a port's address is an interface's"),
-        mtu: Mtu::new(MTU).expect("Ethernet has frames of that length"),
+        mtu: Mtu::new(mtu).expect("Ethernet has frames of that length"),
     })
+}
+
+/// Stores what the guest at the port `id` is told by its network.
+fn tell(
+    switches: &Switches,
+    switch: &Switch,
+    id: Id<OfPort>,
+    machine: &Machine<'_>,
+) -> Result<(), Error> {
+    let (Kind::Vpc(_), Some(instance)) = (&switch.record.kind, machine.instance) else {
+        return Ok(());
+    };
+    let name = &switch.name;
+    instance::write(&switches.directory(name), id, instance).map_err(|error| {
+        let what = format!("what a guest of switch '{name}' is told cannot be stored");
+        Error::host(what).because(error)
+    })
+}
+
+/// A new port: its id, its MAC address and its MTU.
+type Added = (Id<OfPort>, Mac, u16);
+
+fn add_to_vpc(
+    switch: &mut Switch,
+    option: &PortOption,
+    mac: Option<Mac>,
+    machine: &Machine<'_>,
+) -> Result<Added, Error> {
+    let subnet = subnet(switch.record.vpc(&switch.name)?, option)?;
+    let wish = PortWish {
+        address: option.address,
+        mac,
+        groups: option.groups.clone(),
+        owner: machine.owner.into(),
+    };
+    commit(switch, |vpc| {
+        let port = vpc.add_port(subnet, wish)?;
+        let (id, mac) = (port.id, port.mac);
+        vpc.set_source_check(id, option.source_check)?;
+        Ok((id, mac, MTU))
+    })
+}
+
+fn add_to_bridge(
+    switch: &mut Switch,
+    option: &PortOption,
+    mac: Option<Mac>,
+    machine: &Machine<'_>,
+) -> Result<Added, Error> {
+    let wish = bridge::port::PortWish {
+        mac,
+        private_vlan: option.private_vlan.clone().unwrap_or_default(),
+        guard: option.guard,
+        owner: machine.owner.into(),
+    };
+    commit_bridge(switch, |bridge| {
+        let mtu = bridge.mtu;
+        let port = bridge.add_port(wish)?;
+        Ok((port.id, port.mac, mtu))
+    })
+}
+
+fn remove(switch: &mut Switch, id: Id<OfPort>) -> Result<(), Error> {
+    match &switch.record.kind {
+        Kind::Vpc(_) => commit(switch, |vpc| vpc.remove_port(id).map(drop)),
+        Kind::Bridge(_) => commit_bridge(switch, |bridge| bridge.remove_port(id).map(drop)),
+    }
+}
+
+/// Whether nothing is asked for that only the other kind of switch has.
+fn vet(kind: &Kind, option: &PortOption) -> Result<(), Error> {
+    let of_vpc = [
+        ("/SUBNET", option.subnet.is_some()),
+        ("ip", option.address.is_some()),
+        ("security-group", !option.groups.is_empty()),
+        ("source-check", !option.source_check),
+    ];
+    let of_bridge = [
+        ("private-vlan", option.private_vlan.is_some()),
+        ("guard", option.guard.is_some()),
+    ];
+    let (what, own, others) = match kind {
+        Kind::Vpc(_) => ("a routed network", of_vpc.as_slice(), of_bridge.as_slice()),
+        Kind::Bridge(_) => ("a bridge", of_bridge.as_slice(), of_vpc.as_slice()),
+    };
+    let Some((wrong, _)) = others.iter().find(|(_, asked)| *asked) else {
+        return Ok(());
+    };
+    let own: Vec<&str> = own.iter().map(|(name, _)| *name).collect();
+    let switch = &option.switch;
+    Err(Error::configuration(format!(
+        "'{switch}' is {what}, whose ports have no '{wrong}'"
+    ))
+    .remedy(format!("leaving it out; there are {}", own.join(", "))))
 }
 
 /// The subnet that is asked for, or the only one.

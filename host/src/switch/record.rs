@@ -7,10 +7,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use network::bridge::Bridge;
+use network::id::{Id, OfPort};
+use network::name::Name;
+use network::refused::Refused;
 use network::vpc::Vpc;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
+use crate::error::Error;
 
 /// What the file is called.
 pub const FILE: &str = "switch.json";
@@ -34,6 +39,66 @@ pub struct Record {
 pub enum Kind {
     /// A routed network of its own.
     Vpc(Vpc),
+    /// A segment of Ethernet.
+    Bridge(Bridge),
+}
+
+/// What ports of all kinds have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnyPort<'a> {
+    /// What machines call it.
+    pub id: Id<OfPort>,
+    /// What its tap is called.
+    pub tap: String,
+    /// The machine that is plugged in.
+    pub owner: &'a str,
+    /// Its address, of which kind ever.
+    pub address: String,
+}
+
+impl Kind {
+    /// What it is called in lists.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Vpc(_) => "vpc",
+            Self::Bridge(_) => "bridge",
+        }
+    }
+
+    /// All ports, by id.
+    pub fn ports(&self) -> Vec<AnyPort<'_>> {
+        match self {
+            Self::Vpc(vpc) => {
+                let ports = vpc.ports().values().map(|port| AnyPort {
+                    id: port.id,
+                    tap: port.tap(),
+                    owner: &port.owner,
+                    address: port.address.to_string(),
+                });
+                ports.collect()
+            }
+            Self::Bridge(bridge) => {
+                let ports = bridge.ports().values().map(|port| AnyPort {
+                    id: port.id,
+                    tap: port.tap(),
+                    owner: &port.owner,
+                    address: port.mac.to_string(),
+                });
+                ports.collect()
+            }
+        }
+    }
+
+    /// Takes ports away.
+    ///
+    /// # Errors
+    /// There is no such port.
+    pub fn remove_ports(&mut self, ids: &[Id<OfPort>]) -> Result<(), Refused> {
+        ids.iter().try_for_each(|id| match self {
+            Self::Vpc(vpc) => vpc.remove_port(*id).map(drop),
+            Self::Bridge(bridge) => bridge.remove_port(*id).map(drop),
+        })
+    }
 }
 
 /// Why a file is no switch's record.
@@ -101,10 +166,32 @@ impl Record {
         durable::replace(directory, FILE, &text)
     }
 
-    /// The network that it is.
-    pub fn vpc(&self) -> &Vpc {
-        let Kind::Vpc(vpc) = &self.kind;
-        vpc
+    /// The network that it is; it is called `name`.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn vpc(&self, name: &Name) -> Result<&Vpc, Error> {
+        match &self.kind {
+            Kind::Vpc(vpc) => Ok(vpc),
+            Kind::Bridge(_) => Err(Error::configuration(format!(
+                "'{name}' is a bridge, and has no addresses, subnets, routes or security groups"
+            ))
+            .remedy("a network that plinth vpc list lists")),
+        }
+    }
+
+    /// The bridge that it is; it is called `name`.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn bridge(&self, name: &Name) -> Result<&Bridge, Error> {
+        match &self.kind {
+            Kind::Bridge(bridge) => Ok(bridge),
+            Kind::Vpc(_) => Err(Error::configuration(format!(
+                "'{name}' is a routed network, and no bridge"
+            ))
+            .remedy(format!("plinth vpc --help; or plinth vpc show {name}"))),
+        }
     }
 }
 

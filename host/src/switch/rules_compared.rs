@@ -2,11 +2,28 @@
 
 use std::collections::BTreeMap;
 
+use network::ruleset::{Ruleset, replacement};
 use serde_json::Value;
+
+use super::kernel::{KernelError, Namespace, nft};
+
+/// Where the rules of `namespace` are not `rules`, a line each. What the kernel
+/// makes of the rules that there should be, in a namespace that is called `model`
+/// for that moment, is what there should be.
+pub(super) fn compare(
+    namespace: &Namespace,
+    model: &str,
+    rules: &Ruleset,
+) -> Result<Vec<String>, KernelError> {
+    let expected = Namespace::create(model)?;
+    let listed = nft::apply(&expected, &replacement(rules)).and_then(|()| nft::ruleset(&expected));
+    Namespace::delete(model)?;
+    Ok(differences(&listed?, &nft::ruleset(namespace)?))
+}
 
 /// Where `there` is not as `expected`, both as `nft -j list ruleset` prints them:
 /// a line each.
-pub(super) fn differences(expected: &Value, there: &Value) -> Vec<String> {
+fn differences(expected: &Value, there: &Value) -> Vec<String> {
     let (expected, there) = (parts(expected), parts(there));
     let mut found = Vec::new();
     for (name, part) in &expected {

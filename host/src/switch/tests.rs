@@ -26,7 +26,7 @@ fn told_and_true(host: &Host, vpc: &Name, from: &Guest, to: &Guest, port: u16) -
         to: to.address,
         kind: PacketKind::Tcp(port),
     };
-    let told = explain(stored.vpc(), packet);
+    let told = explain(stored.vpc(vpc).unwrap(), packet);
     let passes = passes(&told);
     let reached = match passes {
         true => soon(|| from.reaches_tcp(to, port)),

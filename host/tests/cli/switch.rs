@@ -1,10 +1,13 @@
-//! `plinth vpc` and what belongs to it, as root uses them: in namespaces of the
+//! `plinth vpc`, `plinth switch` and what belongs to them, as root uses them: in namespaces of the
 //! test's own networks.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
+
+use host::switch::kernel::{Namespace, Netlink};
 
 use crate::machine::{DATA, Machines};
 use crate::plinth::{Run, plinth_in};
@@ -180,6 +183,99 @@ fn what_a_killed_process_leaves_is_completed_or_removed() {
         }
         assert_eq!(done(&machines, "switch list --output json"), "[]\n");
     }
+}
+
+#[test]
+fn a_bridge_is_made_shown_and_deleted() {
+    let machines = Machines::new();
+    let id = done(&machines, "switch create lan --bridge --mtu 9000");
+    assert!(id.starts_with("br-"), "{id}");
+    let shown = done(&machines, "switch show lan");
+    for part in ["bridge", "9000", "none", "PRIVATE VLAN", id.trim()] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let shown = done(&machines, "switch show lan --output json");
+    assert!(shown.contains("\"kind\": \"bridge\"") || shown.contains("\"kind\":\"bridge\""));
+    done(&machines, "vpc create shop");
+    done(&machines, "subnet create shop/front --cidr 10.0.1.0/24");
+    let list = done(&machines, "switch list");
+    assert!(list.contains("lan") && list.contains("bridge") && list.contains("vpc"));
+    assert!(!done(&machines, "vpc list").contains("lan"));
+    for (words, parts) in [
+        ("switch create lan --bridge", ["a switch 'lan' already", ""]),
+        ("switch create wan", ["--bridge", ""]),
+        (
+            "switch create wan --bridge --mtu 100",
+            ["from 1280", "not 100"],
+        ),
+        (
+            "switch create wan --bridge --uplink eth1",
+            ["interface=NAME", ""],
+        ),
+        (
+            "switch create wan --bridge --uplink interface=no-such-link",
+            ["no interface 'no-such-link'", "ip link"],
+        ),
+        (
+            "vpc show lan",
+            ["'lan' is a bridge", "has no addresses, subnets"],
+        ),
+        ("vpc delete lan", ["'lan' is a bridge", ""]),
+        (
+            "subnet create lan/front --cidr 10.0.1.0/24",
+            ["'lan' is a bridge", ""],
+        ),
+        ("explain lan/web 10.0.1.4 80", ["'lan' is a bridge", ""]),
+        ("route list lan", ["'lan' is a bridge", ""]),
+        ("security-group list lan", ["'lan' is a bridge", ""]),
+        (
+            "switch show shop",
+            ["'shop' is a routed network", "vpc show shop"],
+        ),
+        ("switch show wan", ["no switch 'wan'", "one of lan, shop"]),
+    ] {
+        refused(&machines, words, &parts);
+    }
+    assert_eq!(done(&machines, "switch check"), "");
+    done(&machines, "switch delete lan");
+    done(&machines, "switch delete shop");
+    assert_eq!(done(&machines, "switch list --output json"), "[]\n");
+}
+
+/// In a namespace that plays the host, which has the tunnel's own end.
+#[test]
+fn what_a_killed_process_leaves_of_a_bridge_is_completed_or_removed() {
+    let machines = Machines::new();
+    let name = format!("test-{}-host", std::process::id());
+    let host = Namespace::create(&name).unwrap();
+    let net = Netlink::in_namespace(&host).unwrap();
+    let wire = net.add_veth("eth0", "eth1", &host).unwrap();
+    let own = "192.0.2.1/24".parse().unwrap();
+    net.add_address(wire, own).unwrap();
+    let rounds = || {
+        let create = "switch create lan --bridge --uplink \
+                      vxlan=7,local=192.0.2.1,remote=192.0.2.2+192.0.2.3";
+        for steps in [0, 1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64] {
+            let moment = Duration::from_millis(steps);
+            killed_after(&machines, moment, create);
+            if run(&machines, "switch show lan").code != 0 {
+                done(&machines, create);
+            }
+            killed_after(&machines, moment, "switch up lan");
+            done(&machines, "switch up");
+            assert_eq!(done(&machines, "switch check"), "", "{moment:?}");
+            killed_after(&machines, moment, "switch delete lan");
+            if run(&machines, "switch show lan").code == 0 {
+                done(&machines, "switch delete lan");
+            }
+            assert_eq!(done(&machines, "switch list --output json"), "[]\n");
+        }
+    };
+    let result = host
+        .within(|| catch_unwind(AssertUnwindSafe(rounds)))
+        .unwrap();
+    Namespace::delete(&name).unwrap();
+    result.unwrap_or_else(|panic| resume_unwind(panic));
 }
 
 /// Has `plinth` begin with what `words` say, and kills it after a `moment`.

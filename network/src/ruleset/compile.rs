@@ -321,7 +321,12 @@ fn chain_of_group(group: Id<OfGroup>, direction: Direction) -> String {
 }
 
 impl Chain {
-    fn at(hook: &'static str, priority: i32, policy: &'static str, rules: Vec<Value>) -> Self {
+    pub(super) fn at(
+        hook: &'static str,
+        priority: i32,
+        policy: &'static str,
+        rules: Vec<Value>,
+    ) -> Self {
         let hook = Hook {
             name: hook,
             priority,
@@ -334,7 +339,7 @@ impl Chain {
 }
 
 impl Set {
-    fn of(key: &'static [&'static str]) -> Self {
+    pub(super) fn of(key: &'static [&'static str]) -> Self {
         Self {
             key,
             value: None,
@@ -342,14 +347,14 @@ impl Set {
         }
     }
 
-    fn map(key: &'static [&'static str], value: &'static str) -> Self {
+    pub(super) fn map(key: &'static [&'static str], value: &'static str) -> Self {
         Self {
             value: Some(value),
             ..Self::of(key)
         }
     }
 
-    fn insert(&mut self, key: &[Value], value: Option<Value>) {
+    pub(super) fn insert(&mut self, key: &[Value], value: Option<Value>) {
         let key = match key {
             [single] => single.clone(),
             several => concat(several),

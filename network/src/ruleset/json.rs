@@ -102,3 +102,13 @@ pub(super) fn drop() -> Value {
 pub(super) fn jump(chain: &str) -> Value {
     json!({"jump": {"target": chain}})
 }
+
+/// Has another chain decide, and this one never.
+pub(super) fn goto(chain: &str) -> Value {
+    json!({"goto": {"target": chain}})
+}
+
+/// Back to the chain that asked.
+pub(super) fn pass() -> Value {
+    json!({"return": null})
+}

@@ -31,7 +31,7 @@ pub(super) struct List {
 impl List {
     pub(super) fn execute(self) -> Outcome {
         let record = change::current(&Switches::of_this_user()?, &self.vpc)?;
-        let vpc = record.vpc();
+        let vpc = record.vpc(&self.vpc)?;
         if self.output.format == Format::Json {
             return print_json(&json!(vpc.route_tables()));
         }

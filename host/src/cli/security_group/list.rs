@@ -28,7 +28,7 @@ pub(super) struct List {
 impl List {
     pub(super) fn execute(self) -> Outcome {
         let record = Switches::of_this_user()?.read(&self.vpc)?;
-        let vpc = record.vpc();
+        let vpc = record.vpc(&self.vpc)?;
         if self.output.format == Format::Json {
             return print_json(&json!(vpc.groups()));
         }

@@ -31,10 +31,14 @@ impl Show {
     pub(super) fn execute(self) -> Outcome {
         let InVpc { vpc, name } = &self.group;
         let record = Switches::of_this_user()?.read(vpc)?;
-        let group = record.vpc().groups().get(name).ok_or_else(|| {
-            Error::configuration(format!("there is no security group '{name}' in '{vpc}'"))
-                .remedy(format!("one that plinth security-group list {vpc} lists"))
-        })?;
+        let group = record
+            .vpc(&self.group.vpc)?
+            .groups()
+            .get(name)
+            .ok_or_else(|| {
+                Error::configuration(format!("there is no security group '{name}' in '{vpc}'"))
+                    .remedy(format!("one that plinth security-group list {vpc} lists"))
+            })?;
         if self.output.format == Format::Json {
             return print_json(&json!(group));
         }

@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::exit::ExitStatus;
 use crate::switch::change;
 use crate::switch::directory::Switches;
-use crate::switch::record::Kind;
 
 use super::super::Outcome;
 use super::super::output::{Format, Output, print, print_json};
@@ -30,7 +29,7 @@ impl List {
         let mut documents = Vec::new();
         let mut rows = vec![vec!["NAME".into(), "KIND".into(), "PORTS".into()]];
         for (name, record) in change::all(&Switches::of_this_user()?)? {
-            let Kind::Vpc(vpc) = match record {
+            let kind = match record {
                 Ok(record) => record.kind,
                 Err(error) => {
                     let (document, row) = damaged(&name, &error);
@@ -39,9 +38,13 @@ impl List {
                     continue;
                 }
             };
-            let ports = vpc.ports().len();
-            documents.push(json!({"name": name, "kind": "vpc", "ports": ports}));
-            rows.push(vec![name.to_string(), "vpc".into(), ports.to_string()]);
+            let ports = kind.ports().len();
+            documents.push(json!({"name": name, "kind": kind.name(), "ports": ports}));
+            rows.push(vec![
+                name.to_string(),
+                kind.name().into(),
+                ports.to_string(),
+            ]);
         }
         if self.output.format == Format::Json {
             return print_json(&documents.into());

@@ -55,9 +55,10 @@ pub(super) struct Attach {
     #[arg(long)]
     volume: Option<VolumeOption>,
 
-    /// Network interface: NAME[/SUBNET][,ip=ADDRESS][,security-group=A+B]
-    /// [,source-check=off], or tap=NAME[,mtu=N]; and for both
-    /// [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
+    /// Network interface, on a network: NAME[/SUBNET][,ip=ADDRESS]
+    /// [,security-group=A+B][,source-check=off]; on a bridge:
+    /// NAME[,private-vlan=PART][,guard=on|off]; on a tap: tap=NAME[,mtu=N]; and for
+    /// all [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
     #[arg(long)]
     net: Option<NetOption>,
 }
@@ -165,12 +166,8 @@ fn attach_net(
         None => free(names, net::numbered),
     };
     let owner = connection.name().to_string();
-    let machine = Machine {
-        owner: &owner,
-        // What is stored of its other ports holds.
-        instance: None,
-    };
-    let net = net::open_one(&option, name, &machine)?;
+    // What is stored of its other ports holds for this one.
+    let net = net::open_one(&option, name, &Machine::called(&owner))?;
     let mut body = json!({
         "kind": "net",
         "name": net.name.to_string(),

@@ -25,7 +25,9 @@ pub(super) struct Delete {
 
 impl Delete {
     pub(super) fn execute(self) -> Outcome {
-        change::delete(&Switches::of_this_user()?, &self.vpc)?;
+        let switches = Switches::of_this_user()?;
+        switches.read(&self.vpc)?.vpc(&self.vpc)?;
+        change::delete(&switches, &self.vpc)?;
         Ok(ExitStatus::Success)
     }
 }

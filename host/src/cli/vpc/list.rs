@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::exit::ExitStatus;
 use crate::switch::change;
 use crate::switch::directory::Switches;
+use crate::switch::record::Kind;
 
 use super::super::Outcome;
 use super::super::output::{Format, Output, print, print_json};
@@ -39,7 +40,9 @@ impl List {
                     continue;
                 }
             };
-            let vpc = record.vpc();
+            let Kind::Vpc(vpc) = &record.kind else {
+                continue;
+            };
             let (subnets, ports) = (vpc.subnets().len(), vpc.ports().len());
             documents.push(json!({
                 "name": name, "id": vpc.id, "cidr": vpc.cidr, "subnets": subnets, "ports": ports,

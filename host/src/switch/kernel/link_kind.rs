@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use netlink_packet_core::{DefaultNla, Nla};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoTun, InfoVxlan, LinkAttribute, LinkInfo};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoMacVlan, InfoTun, InfoVxlan, LinkAttribute, LinkInfo, MacVlanMode,
+};
 
 use super::link::{LinkIndex, find_info};
 
@@ -30,6 +32,14 @@ pub enum LinkKind {
         /// The number in this namespace of the one whose network its packets
         /// cross; none if it is this one.
         underlay: Option<i32>,
+    },
+    /// All that goes by another link, of which it is the only user: a macvlan in
+    /// its mode `passthru`.
+    Passthrough {
+        /// The number of the other link, in its own namespace.
+        lower: Option<LinkIndex>,
+        /// That namespace's number in this one; none if it is this one.
+        lower_namespace: Option<i32>,
     },
     /// A tap, or a tun device.
     Tap(TapState),
@@ -97,20 +107,32 @@ impl LinkKind {
                 },
                 None => Self::Other("vxlan".into()),
             },
+            (Some(InfoKind::MacVlan), Some(InfoData::MacVlan(data)))
+                if data.contains(&InfoMacVlan::Mode(MacVlanMode::Passthrough)) =>
+            {
+                Self::Passthrough {
+                    lower: other_link(attributes),
+                    lower_namespace: other_namespace(attributes),
+                }
+            }
             (Some(kind), _) => Self::Other(kind.to_string()),
         }
     }
 }
 
 fn veth(attributes: &[LinkAttribute]) -> LinkKind {
-    let peer = attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Link(index) => LinkIndex::new(*index),
-        _ => None,
-    });
     LinkKind::Veth {
-        peer,
+        peer: other_link(attributes),
         peer_namespace: other_namespace(attributes),
     }
+}
+
+/// The link that one is the other end of, or lies on.
+fn other_link(attributes: &[LinkAttribute]) -> Option<LinkIndex> {
+    attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(index) => LinkIndex::new(*index),
+        _ => None,
+    })
 }
 
 /// The namespace that the rest of a link is in.
@@ -199,6 +221,7 @@ impl fmt::Display for LinkKind {
             Self::Bridge => f.write_str("bridge"),
             Self::Veth { .. } => f.write_str("veth"),
             Self::Vxlan { tunnel, .. } => write!(f, "vxlan {} of {}", tunnel.id, tunnel.local),
+            Self::Passthrough { .. } => f.write_str("macvlan"),
             Self::Tap(_) => f.write_str("tap"),
             Self::Dummy => f.write_str("dummy"),
             Self::Other(kind) => f.write_str(kind),

@@ -33,6 +33,7 @@ mod bridge_port;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod flood;
 pub mod flows;
 mod link;
 mod link_change;

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoMacVlan, InfoVeth, LinkAttribute, LinkInfo, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use rustix::fs::fstat;
@@ -95,6 +95,39 @@ impl Netlink {
         there.made(name, &InfoKind::Vxlan)
     }
 
+    /// Makes a link in the namespace `inside` that sends and receives all frames of
+    /// `lower`, a link here, in the place of this namespace. Returns its number
+    /// there.
+    ///
+    /// # Errors
+    /// As [`Netlink::add_bridge`], or `lower` has another user.
+    pub fn add_passthrough(
+        &self,
+        name: &str,
+        lower: LinkIndex,
+        inside: &Namespace,
+    ) -> Result<LinkIndex, KernelError> {
+        let there = Netlink::in_namespace(inside)?;
+        let is_same = |link: &Link| match &link.kind {
+            LinkKind::Passthrough {
+                lower: other,
+                lower_namespace,
+            } => Ok(*other == Some(lower) && *lower_namespace == there.number_of(self.namespace())?),
+            _ => Ok(false),
+        };
+        if let Some(index) = there.find_same(name, &InfoKind::MacVlan, is_same)? {
+            return Ok(index);
+        }
+        let mode = InfoMacVlan::Mode(MacVlanMode::Passthrough);
+        let data = InfoData::MacVlan(vec![mode]);
+        let mut message = new_link(name, InfoKind::MacVlan, Some(data));
+        message.attributes.push(LinkAttribute::Link(lower.get()));
+        let place = LinkAttribute::NetNsFd(inside.as_fd().as_raw_fd());
+        message.attributes.push(place);
+        self.make(name, &InfoKind::MacVlan, message)?;
+        there.made(name, &InfoKind::MacVlan)
+    }
+
     fn add_link(
         &self,
         name: &str,
@@ -130,6 +163,10 @@ impl Netlink {
 
     fn make(&self, name: &str, kind: &InfoKind, message: LinkMessage) -> Result<(), KernelError> {
         let task = || self.making(name, kind);
+        let taken = || KernelError::Taken {
+            task: task(),
+            there: "a link that is in its way".into(),
+        };
         let made = self.change(
             RouteNetlinkMessage::NewLink(message),
             NLM_F_CREATE | NLM_F_EXCL,
@@ -140,11 +177,10 @@ impl Netlink {
                 feature: kind.to_string(),
             },
             // Made since it was looked for, or it is the cable's other end or
-            // another tunnel.
-            Errno::EXIST => KernelError::Taken {
-                task: task(),
-                there: "a link that is in its way".into(),
-            },
+            // another tunnel, or what it is to lie on has a user.
+            Errno::EXIST | Errno::BUSY => taken(),
+            // That user is such a link, too.
+            Errno::INVAL if *kind == InfoKind::MacVlan => taken(),
             _ => refusal.at(task()),
         })
     }
@@ -307,6 +343,20 @@ mod tests {
             underlay: None,
         };
         assert_eq!(link(&net, "vx6").kind, kind);
+    }
+
+    #[test]
+    fn a_link_passes_its_frames_to_one_other() {
+        let (host, inside) = (Scratch::new(), Scratch::new());
+        let net = host.net();
+        let lower = net.add_veth("eth1", "wire", &host).unwrap();
+        let other = link(&net, "wire").index;
+        let end = net.add_passthrough("up", lower, &inside).unwrap();
+        assert_eq!(net.add_passthrough("up", lower, &inside).unwrap(), end);
+        assert_eq!(link(&inside.net(), "up").index, end);
+        assert!(is_taken(net.add_passthrough("up", other, &inside)));
+        assert!(is_taken(net.add_passthrough("second", lower, &inside)));
+        assert!(is_taken(net.add_passthrough("second", lower, &host)));
     }
 
     #[test]

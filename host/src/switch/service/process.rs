@@ -14,13 +14,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use network::name::Name;
-use network::vpc::Vpc;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::super::directory::Switches;
 use super::super::instance;
-use super::super::live::Live;
+use super::super::record::Kind;
+use super::super::side;
 use super::run::Service;
 use crate::error::Error;
 
@@ -30,11 +30,15 @@ pub const LOG: &str = "service.log";
 /// The command.
 pub const COMMAND: &str = "serve-network";
 
-/// Starts the process for the switch `name`, unless it is there.
+/// Starts the process for the switch `name`, unless it is there. Only routed
+/// networks have one.
 ///
 /// # Errors
 /// It cannot be started.
 pub fn start(switches: &Switches, name: &Name) -> Result<(), Error> {
+    if !matches!(switches.read(name)?.kind, Kind::Vpc(_)) {
+        return Ok(());
+    }
     let failed = |error: io::Error| {
         let what = format!("the service of network '{name}' cannot be started");
         Error::host(what).because(error)
@@ -62,7 +66,8 @@ pub fn start(switches: &Switches, name: &Name) -> Result<(), Error> {
 /// # Errors
 /// There is no such switch, or the host does not tell.
 pub fn is_missing(switches: &Switches, name: &Name) -> Result<bool, Error> {
-    if !is_anybody_there(switches.read(name)?.vpc())? {
+    let kind = switches.read(name)?.kind;
+    if !matches!(kind, Kind::Vpc(_)) || !is_anybody_there(&kind)? {
         return Ok(false);
     }
     let free = lock(&switches.directory(name)).map_err(|error| {
@@ -72,10 +77,8 @@ pub fn is_missing(switches: &Switches, name: &Name) -> Result<bool, Error> {
     Ok(free.is_some())
 }
 
-fn is_anybody_there(vpc: &Vpc) -> Result<bool, Error> {
-    let live = Live::find(vpc)?;
-    let plugged = live.map(|live| live.plugged()).transpose()?;
-    Ok(plugged.is_some_and(|taps| !taps.is_empty()))
+fn is_anybody_there(kind: &Kind) -> Result<bool, Error> {
+    Ok(side::plugged(kind)?.is_some_and(|taps| !taps.is_empty()))
 }
 
 /// The log, empty and locked, unless somebody has it.
@@ -121,12 +124,12 @@ fn ends(switches: &Switches, name: &Name, turn: &File) -> Result<bool, Error> {
         return Ok(true);
     }
     let switch = switches.open(name)?;
-    if is_anybody_there(switch.record.vpc())? {
+    if is_anybody_there(&switch.record.kind)? {
         return Ok(false);
     }
-    for port in switch.record.vpc().ports().keys() {
+    for port in switch.record.kind.ports() {
         // It has secrets, and nobody to be told them.
-        let _ = instance::remove(&switches.directory(name), *port);
+        let _ = instance::remove(&switches.directory(name), port.id);
     }
     let unlocked = flock(turn, FlockOperation::Unlock);
     unlocked.map_err(|errno| {

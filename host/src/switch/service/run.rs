@@ -123,11 +123,12 @@ impl Service {
         drawn.map_err(|errno| unexpected(errno.into()))?;
         let record = switches.read(&name)?;
         let directory = switches.directory(&name);
-        let namespace = Namespace::open(&live::namespace(record.vpc())).map_err(live::failed)?;
+        let namespace =
+            Namespace::open(&live::namespace(record.vpc(&name)?)).map_err(live::failed)?;
         instance::prepare(&directory).map_err(unexpected)?;
         let watch = Watch::new(&directory, &namespace)?;
         let mut service = Self {
-            zone: guests::zone(record.vpc(), &BTreeMap::new()),
+            zone: guests::zone(record.vpc(&name)?, &BTreeMap::new()),
             switches,
             name,
             namespace,
@@ -184,7 +185,7 @@ impl Service {
             return Ok(());
         }
         let record = self.switches.read(&self.name)?;
-        let vpc = record.vpc();
+        let vpc = record.vpc(&self.name)?;
         let links = super::super::kernel::Netlink::in_namespace(&self.namespace)
             .and_then(|net| net.links())
             .map_err(live::failed)?;
