@@ -1,7 +1,5 @@
 //! From a network's state to its rules.
 
-use std::hash::Hash;
-
 use serde_json::{Value, json};
 
 use super::json::{
@@ -9,7 +7,7 @@ use super::json::{
     original, payload, prefix, vmap,
 };
 use super::rules::{Addresses, Rules, members_of};
-use super::{Chain, Family, Hook, Ruleset, Set, Table};
+use super::{Chain, Family, Hook, Ruleset, Set, TABLE, Table, gateway};
 use crate::cidr::Cidr;
 use crate::id::{Id, OfGroup};
 use crate::port::{Port, TAP_PREFIX};
@@ -28,36 +26,21 @@ const TABLES: &str = "tables";
 const OUTBOUND: &str = "outbound-of";
 const INBOUND: &str = "inbound-of";
 
-/// The seal: a set with one element, a digest of all the rest.
-const SEAL: &str = "seal";
-
 /// Before fragments are put together (netfilter's NF_IP_PRI_RAW_BEFORE_DEFRAG),
 /// which does not ask by which interface each came, and before connections are
 /// tracked: what is forged leaves no trace.
-const FIRST: i32 = -450;
+pub(super) const FIRST: i32 = -450;
 /// Before routing decides (NF_IP_PRI_MANGLE).
-const MANGLE: i32 = -150;
+pub(super) const MANGLE: i32 = -150;
 /// Senders' rules come before receivers'.
-const FILTER: i32 = 0;
+pub(super) const FILTER: i32 = 0;
 const LATER: i32 = 10;
 
 impl Ruleset {
     /// The rules of `vpc`.
     pub fn of(vpc: &Vpc) -> Self {
         let tables = [(Family::Arp, arp(vpc)), (Family::Inet, inet(vpc))];
-        let tables = tables.into();
-        Self { tables }.sealed()
-    }
-
-    fn sealed(mut self) -> Self {
-        let mut digest = crc32fast::Hasher::new();
-        self.hash(&mut digest);
-        let mut seal = Set::of(&["mark"]);
-        seal.insert(&[json!(digest.finalize())], None);
-        if let Some(table) = self.tables.get_mut(&Family::Inet) {
-            table.sets.insert(SEAL.into(), seal);
-        }
-        self
+        Self::sealed(TABLE.into(), tables)
     }
 }
 
@@ -135,6 +118,9 @@ fn inet(vpc: &Vpc) -> Table {
                 members.insert(&[json!(port.address)], None);
             }
         }
+    }
+    if let Some(uplink) = vpc.uplink() {
+        gateway::extend(&mut table, vpc, uplink);
     }
     table
 }
@@ -298,8 +284,29 @@ fn chain_of_group(group: Id<OfGroup>, direction: Direction) -> String {
 }
 
 impl Chain {
-    fn at(hook: &'static str, priority: i32, policy: &'static str, rules: Vec<Value>) -> Self {
+    pub(super) fn at(
+        hook: &'static str,
+        priority: i32,
+        policy: &'static str,
+        rules: Vec<Value>,
+    ) -> Self {
+        Self::of_kind("filter", hook, priority, policy, rules)
+    }
+
+    /// One that translates addresses.
+    pub(super) fn nat(hook: &'static str, priority: i32, rules: Vec<Value>) -> Self {
+        Self::of_kind("nat", hook, priority, "accept", rules)
+    }
+
+    fn of_kind(
+        kind: &'static str,
+        hook: &'static str,
+        priority: i32,
+        policy: &'static str,
+        rules: Vec<Value>,
+    ) -> Self {
         let hook = Hook {
+            kind,
             name: hook,
             priority,
             policy,
@@ -311,7 +318,7 @@ impl Chain {
 }
 
 impl Set {
-    fn of(key: &'static [&'static str]) -> Self {
+    pub(super) fn of(key: &'static [&'static str]) -> Self {
         Self {
             key,
             value: None,
@@ -319,14 +326,14 @@ impl Set {
         }
     }
 
-    fn map(key: &'static [&'static str], value: &'static str) -> Self {
+    pub(super) fn map(key: &'static [&'static str], value: &'static str) -> Self {
         Self {
             value: Some(value),
             ..Self::of(key)
         }
     }
 
-    fn insert(&mut self, key: &[Value], value: Option<Value>) {
+    pub(super) fn insert(&mut self, key: &[Value], value: Option<Value>) {
         let key = match key {
             [single] => single.clone(),
             several => concat(several),

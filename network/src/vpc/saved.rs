@@ -3,18 +3,23 @@
 //! with the reason.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use serde::Deserialize;
 
 use super::{FIRST_TABLE, MOST_GROUPS_OF_A_PORT, Vpc, check_cidr, check_size};
 use crate::cidr::Cidr;
-use crate::id::{Id, OfPort, OfVpc};
+use crate::id::{Id, OfInternetGateway, OfPort, OfVpc};
 use crate::name::Name;
+use crate::nat_gateway::NatGateway;
 use crate::port::Port;
+use crate::public_address::{Holder, PublicAddress};
+use crate::publication::Published;
 use crate::refused::Refused;
 use crate::route_table::{MAIN, RouteTable};
 use crate::security_group::{self, Direction, MOST_RULES, Peer, SecurityGroup};
 use crate::subnet::Subnet;
+use crate::uplink::Uplink;
 
 /// The largest number of a route table: the kernel's marks and tables have 32
 /// bits, and no network has as many tables.
@@ -30,6 +35,12 @@ pub(super) struct Saved {
     route_tables: BTreeMap<Name, RouteTable>,
     groups: BTreeMap<Name, SecurityGroup>,
     ports: BTreeMap<Id<OfPort>, Port>,
+    uplink: Option<Uplink>,
+    internet_gateway: Option<Id<OfInternetGateway>>,
+    #[serde(default)]
+    nat_gateways: BTreeMap<Name, NatGateway>,
+    #[serde(default)]
+    public_addresses: BTreeMap<Ipv4Addr, PublicAddress>,
 }
 
 /// Why what a file says is no network.
@@ -66,6 +77,18 @@ pub enum BadVpc {
     /// Too many rules.
     #[error("security group '{0}' has too many rules")]
     Rules(Name),
+    /// A NAT gateway has an address that is another's, or no public one.
+    #[error("NAT gateway '{0}' has addresses that it cannot have")]
+    NatGateway(Name),
+    /// A public address is none, or has a holder that is not there or has another.
+    #[error("public address {0} is what, or has what, it cannot")]
+    PublicAddress(Ipv4Addr),
+    /// Two ports are published under the same number.
+    #[error("port {0} has publications that it cannot have")]
+    Publications(Id<OfPort>),
+    /// Something needs an uplink or an internet gateway that is not there.
+    #[error("it leads outside without a way there")]
+    NoWay,
 }
 
 impl TryFrom<Saved> for Vpc {
@@ -79,6 +102,10 @@ impl TryFrom<Saved> for Vpc {
             route_tables,
             groups,
             ports,
+            uplink,
+            internet_gateway,
+            nat_gateways,
+            public_addresses,
         } = saved;
         let vpc = Self {
             id,
@@ -87,12 +114,18 @@ impl TryFrom<Saved> for Vpc {
             route_tables,
             groups,
             ports,
+            uplink,
+            internet_gateway,
+            nat_gateways,
+            public_addresses,
         };
         check_cidr(vpc.cidr)?;
         vpc.vet_groups()?;
         vpc.vet_route_tables()?;
         vpc.vet_subnets()?;
         vpc.vet_ports()?;
+        vpc.vet_gateways()?;
+        vpc.vet_publications()?;
         Ok(vpc)
     }
 }
@@ -179,6 +212,58 @@ impl Vpc {
         }
         Ok(())
     }
+
+    fn vet_gateways(&self) -> Result<(), BadVpc> {
+        let mut private: BTreeSet<Ipv4Addr> = self.ports.values().map(|p| p.address).collect();
+        for (name, gateway) in &self.nat_gateways {
+            let user = format!("NAT gateway '{name}'");
+            named(&user, "subnet", &self.subnets, &gateway.subnet)?;
+            let valid = self.subnets[&gateway.subnet].offers(gateway.address);
+            let holder = Holder::NatGateway(name.clone());
+            let known = self.public_address_of(&holder).is_some();
+            if !valid || !known || !private.insert(gateway.address) {
+                return Err(BadVpc::NatGateway(name.clone()));
+            }
+        }
+        let mut holders = BTreeSet::new();
+        for (address, public) in &self.public_addresses {
+            let is_there = |holder: &Holder| match holder {
+                Holder::Port(port) => self.ports.contains_key(port),
+                Holder::NatGateway(name) => self.nat_gateways.contains_key(name),
+            };
+            let mut holder = public.holder.iter();
+            let held = holder.all(|holder| is_there(holder) && holders.insert(holder));
+            if !held || self.check_public(*address).is_err() {
+                return Err(BadVpc::PublicAddress(*address));
+            }
+        }
+        match holders.is_empty() || self.internet_gateway.is_some() {
+            true => Ok(()),
+            false => Err(BadVpc::NoWay),
+        }
+    }
+
+    fn vet_publications(&self) -> Result<(), BadVpc> {
+        let mut all: Vec<&Published> = Vec::new();
+        for port in self.ports.values() {
+            for own in &port.published {
+                let (publication, relay) = (&own.publication, own.relay);
+                let meets = |other: &&Published| {
+                    let same = publication.protocol == other.publication.protocol;
+                    publication.overlaps(&other.publication) || (same && relay == other.relay)
+                };
+                if relay == 0 || all.iter().any(meets) {
+                    return Err(BadVpc::Publications(port.id));
+                }
+                all.push(own);
+            }
+        }
+        let leads_out = self.internet_gateway.is_some() || !all.is_empty();
+        match leads_out && self.uplink.is_none() {
+            true => Err(BadVpc::NoWay),
+            false => Ok(()),
+        }
+    }
 }
 
 fn named<T>(
@@ -203,6 +288,7 @@ mod tests {
 
     use crate::name::Name;
     use crate::port::PortWish;
+    use crate::uplink::Uplink;
     use crate::vpc::Vpc;
 
     fn saved() -> Value {
@@ -307,5 +393,115 @@ mod tests {
         other["id"] = json!(id);
         twice["ports"][id] = other;
         assert!(refusal(twice).contains("that it cannot have"));
+    }
+
+    /// One with an internet gateway, a NAT gateway and a published port.
+    fn saved_with_gateways() -> Value {
+        let mut vpc: Vpc = serde_json::from_value(saved()).unwrap();
+        let port = *vpc.ports().keys().next().unwrap();
+        let uplink = Uplink::try_from(3).unwrap();
+        vpc.attach_internet_gateway(uplink).unwrap();
+        for address in ["203.0.113.1", "203.0.113.2"] {
+            vpc.allocate(address.parse().unwrap()).unwrap();
+        }
+        vpc.associate_address("203.0.113.1".parse().unwrap(), port)
+            .unwrap();
+        let (egress, front) = ("egress".parse().unwrap(), "front".parse().unwrap());
+        vpc.add_nat_gateway(egress, front, "203.0.113.2".parse().unwrap())
+            .unwrap();
+        vpc.publish(port, "80:80".parse().unwrap(), uplink).unwrap();
+        serde_json::to_value(&vpc).unwrap()
+    }
+
+    #[test]
+    fn what_gateways_cannot_be_is_refused() {
+        let whole = saved_with_gateways();
+        let read: Vpc = serde_json::from_value(whole.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), whole);
+        let port = read.ports().keys().next().unwrap();
+        let published = format!("/ports/{port}/published");
+        let twice = |publication: &str, relay: u16| {
+            json!([{"publication": "80:80", "relay": 80},
+                   {"publication": publication, "relay": relay}])
+        };
+        for (place, value, part) in [
+            ("/uplink", json!(null), "without a way"),
+            ("/uplink", json!(65535), "is not the number of an uplink"),
+            ("/internet_gateway", json!(null), "without a way"),
+            (
+                "/internet_gateway",
+                json!("nat-00000000000000000"),
+                "an id is",
+            ),
+            (
+                "/nat_gateways/egress/subnet",
+                json!("x"),
+                "subnet 'x', which",
+            ),
+            (
+                "/nat_gateways/egress/address",
+                json!("10.0.1.1"),
+                "'egress' has addresses",
+            ),
+            (
+                "/nat_gateways/egress/address",
+                json!("10.0.1.4"),
+                "'egress' has addresses",
+            ),
+            ("/nat_gateways", json!({}), "203.0.113.2 is what"),
+            (
+                "/public_addresses/203.0.113.2/holder",
+                json!(null),
+                "'egress' has addresses",
+            ),
+            (
+                "/public_addresses/203.0.113.1/holder",
+                json!({"port": "eni-00000000000000000"}),
+                "203.0.113.1 is what",
+            ),
+            (
+                "/public_addresses/203.0.113.1/holder",
+                json!({"nat-gateway": "egress"}),
+                "203.0.113.2 is what",
+            ),
+            (&published, twice("80:81", 81), "has publications"),
+            (&published, twice("1.2.3.4:81:81", 80), "has publications"),
+            (
+                &published,
+                json!([{"publication": "80:80", "relay": 0}]),
+                "has publications",
+            ),
+            (
+                &published,
+                json!([{"publication": "80", "relay": 1}]),
+                "HOSTPORT",
+            ),
+        ] {
+            let mut saved = whole.clone();
+            *saved.pointer_mut(place).expect(place) = value;
+            let error = refusal(saved);
+            assert!(error.contains(part), "{place}: {error}");
+        }
+        for address in ["10.0.9.9", "169.254.169.254", "224.0.0.1"] {
+            let mut saved = whole.clone();
+            let public = saved["public_addresses"]["203.0.113.1"].clone();
+            saved["public_addresses"][address] = public;
+            assert!(refusal(saved).contains("is what, or has what, it cannot"));
+        }
+    }
+
+    #[test]
+    fn a_record_from_before_there_were_gateways_is_read_and_written_the_same() {
+        let old = saved();
+        for field in [
+            "uplink",
+            "internet_gateway",
+            "nat_gateways",
+            "public_addresses",
+        ] {
+            assert_eq!(old.get(field), None);
+        }
+        let read: Vpc = serde_json::from_value(old.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), old);
     }
 }
