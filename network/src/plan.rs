@@ -44,6 +44,8 @@ pub struct Plan {
     pub uplink: Option<Uplink>,
     /// Addresses at the cable's other end: the next hops of what leaves.
     pub next_hops: BTreeSet<Ipv4Addr>,
+    /// Addresses that the host sends there.
+    pub public_addresses: BTreeSet<Ipv4Addr>,
 }
 
 /// A route.
@@ -114,6 +116,7 @@ impl Plan {
         let gateways = vpc.nat_gateways().values();
         self.next_hops.insert(uplink.host());
         self.next_hops.extend(gateways.map(|one| one.address));
+        self.public_addresses.extend(vpc.public_addresses().keys());
         self.marks.insert(PUBLISHED);
         for (destination, hop) in [(Cidr::ALL, out(uplink.host())), (vpc.cidr, Hop::Throw)] {
             self.routes.insert(Route {

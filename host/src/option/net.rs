@@ -1,5 +1,5 @@
 //! A network interface: `NAME[/SUBNET]` of a virtual switch, with
-//! `[,ip=ADDRESS][,security-group=A+B][,source-check=off]`, or `tap=NAME[,mtu=N]`;
+//! `[,ip=ADDRESS][,public=ADDRESS][,security-group=A+B][,source-check=off]`, or `tap=NAME[,mtu=N]`;
 //! and for both `[,mac=MAC][,queues=N][,id=NAME]` and its [limits](super::limits),
 //! those of what the guest receives after `rx-`, of what it sends after `tx-`.
 
@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use network::name::Name;
+use network::publication::Publication;
 use vmm::{DeviceName, Limits, MacAddress, Mtu, QueueCount};
 
 use super::Invalid;
@@ -56,10 +57,14 @@ pub struct PortOption {
     pub subnet: Option<Name>,
     /// Its address; one that is free if not given.
     pub address: Option<Ipv4Addr>,
+    /// The address of the network by which it is known outside; none if not given.
+    pub public: Option<Ipv4Addr>,
     /// Its security groups; the default one if none are given.
     pub groups: Vec<Name>,
     /// Whether it may send from its own address only.
     pub source_check: bool,
+    /// Ports of the host that lead to it.
+    pub published: Vec<Publication>,
 }
 
 impl FromStr for NetOption {
@@ -86,7 +91,7 @@ impl FromStr for NetOption {
             transmit: limits(&mut list, "tx-")?,
         };
         let own = match on_switch {
-            true => "ip=ADDRESS, security-group=A+B, source-check=off",
+            true => "ip=ADDRESS, public=ADDRESS, security-group=A+B, source-check=off",
             false => "tap=NAME, mtu=N",
         };
         list.finish(&format!(
@@ -124,10 +129,12 @@ fn port(name: &str, list: &mut OptionList) -> Result<PortOption, Invalid> {
         switch: switch.parse().map_err(Invalid::because)?,
         subnet: parsed(subnet.map(String::from))?,
         address: parsed(list.value("ip")?)?,
+        public: parsed(list.value("public")?)?,
         groups: groups
             .map(|group| group.parse().map_err(Invalid::because))
             .collect::<Result<_, _>>()?,
         source_check,
+        published: Vec::new(),
     })
 }
 
@@ -185,7 +192,10 @@ mod tests {
         let port = port_of("shop");
         assert_eq!((port.switch.as_str(), &port.subnet), ("shop", &None));
         assert!(port.source_check && port.groups.is_empty() && port.address.is_none());
-        let port = port_of("shop/front,ip=10.0.1.9,security-group=web+db,source-check=off");
+        let text =
+            "shop/front,ip=10.0.1.9,public=203.0.113.7,security-group=web+db,source-check=off";
+        let port = port_of(text);
+        assert_eq!(port.public, Some(Ipv4Addr::new(203, 0, 113, 7)));
         assert_eq!(port.subnet.unwrap().as_str(), "front");
         assert_eq!(port.address, Some(Ipv4Addr::new(10, 0, 1, 9)));
         let groups: Vec<_> = port.groups.iter().map(Name::as_str).collect();

@@ -193,6 +193,6 @@ fn store(switch: &mut Switch, vpc: Vpc) -> Result<(), Error> {
     Ok(())
 }
 
-fn refused(error: Refused) -> Error {
+pub(super) fn refused(error: Refused) -> Error {
     Error::configuration(error.to_string())
 }

@@ -26,6 +26,7 @@ use super::kernel::tap::{self, NewTap};
 use super::kernel::{Namespace, Netlink, Route, Target};
 use super::live::{self, MTU};
 use super::plug::plug;
+use crate::error::Error;
 use crate::option::net::{NetEnd, NetOption};
 
 /// What does not come would have come by then.
@@ -94,15 +95,26 @@ impl Host {
 
     /// A guest of the network `vpc`, plugged in with these options.
     pub(super) fn guest(&self, vpc: &Name, options: &str) -> Guest {
+        self.publishing(vpc, options, &[]).unwrap()
+    }
+
+    /// The same, to which these ports of the host lead; or why it is not.
+    pub(super) fn publishing(
+        &self,
+        vpc: &Name,
+        options: &str,
+        published: &[&str],
+    ) -> Result<Guest, Error> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let owner = format!("{}-guest-{count}", self.tag);
-        let option: NetOption = format!("{vpc}/{options}").parse().unwrap();
-        let NetEnd::Port(port) = &option.end else {
+        let mut option: NetOption = format!("{vpc}/{options}").parse().unwrap();
+        let NetEnd::Port(port) = &mut option.end else {
             panic!("it is on a switch");
         };
+        port.published = published.iter().map(|one| one.parse().unwrap()).collect();
         let queues = QueueCount::default();
-        let plugged = plug(&self.switches, port, option.mac, queues, &owner).unwrap();
+        let plugged = plug(&self.switches, port, option.mac, queues, &owner)?;
         let stored = self.switches.read(vpc).unwrap();
         let mut ports = stored.vpc().ports().values();
         let port = ports.find(|port| port.owner == owner).unwrap();
@@ -110,12 +122,12 @@ impl Host {
         let namespace = Namespace::open(&self.namespace(vpc)).unwrap();
         let net = Netlink::in_namespace(&namespace).unwrap();
         let other_mac = net.link(&port.tap()).unwrap().unwrap().mac.unwrap();
-        Guest::new(
+        Ok(Guest::new(
             &owner,
             (port.address, router),
             (plugged.mac, other_mac),
             plugged.taps,
-        )
+        ))
     }
 
     /// Lets `traffic` in, or out, at a group.

@@ -9,6 +9,7 @@
 
 pub mod change;
 pub mod directory;
+pub mod gateway;
 pub mod kernel;
 pub mod live;
 pub mod plug;
@@ -16,6 +17,9 @@ pub mod record;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod internet;
+mod outside;
 mod rules_compared;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use crate::option::net::PortOption;
 
 use super::change::{commit, up_to_date};
 use super::directory::Switches;
+use super::gateway;
 use super::live::MTU;
 
 /// A cable that is plugged in at the host's end.
@@ -30,8 +31,8 @@ pub struct Plugged {
 /// Plugs the machine `owner` in as asked.
 ///
 /// # Errors
-/// There is no such switch, subnet or group; an address is taken or there is none;
-/// or the host cannot. Nothing has changed then.
+/// There is no such switch, subnet or group; an address is taken or there is none,
+/// or a port of the host is; or the host cannot. Nothing has changed then.
 pub fn plug(
     switches: &Switches,
     option: &PortOption,
@@ -39,6 +40,12 @@ pub fn plug(
     queues: QueueCount,
     owner: &str,
 ) -> Result<Plugged, Error> {
+    // What is published is nobody else's, which is looked up first and held.
+    let others = match option.published.is_empty() {
+        true => None,
+        false => Some(gateway::others(switches, &option.switch)?),
+    };
+    option.published.iter().try_for_each(gateway::vet)?;
     let mut switch = switches.open(&option.switch)?;
     let live = up_to_date(&mut switch)?;
     let subnet = subnet(switch.record.vpc(), option)?;
@@ -55,6 +62,13 @@ pub fn plug(
     let port = commit(&mut switch, &live, |vpc| {
         let id = vpc.add_port(subnet, wish)?.id;
         vpc.set_source_check(id, option.source_check)?;
+        if let Some(public) = option.public {
+            vpc.associate_address(public, id)?;
+        }
+        for (publication, others) in option.published.iter().zip(others.iter().cycle()) {
+            others.claims.check(*publication)?;
+            vpc.publish(id, *publication, others.claims.uplink(vpc)?)?;
+        }
         vpc.port(id).cloned()
     })?;
     let taps = match live.plug_in(switch.record.vpc(), &port, queues) {

@@ -100,20 +100,15 @@ fn loopback() -> Value {
     prefix("127.0.0.0", 8)
 }
 
-/// The network's own end is for whom the host sends there; and although answers to
-/// 127.0.0.1 come by the link, nobody else's packets for it do (route_localnet).
+/// The network's own end is for whom the host sends there, and 127.0.0.1 for the host
+/// itself: translated, both could be reached by others.
 fn guard(link: &str, uplink: Uplink) -> Chain {
-    let comes = || is(meta(IIF), link);
     let stranger = is_not(payload("ip", "saddr"), format!("@{KNOWN}"));
+    let to_itself = is(payload("ip", "daddr"), loopback());
     let relayed = is(payload("ip", "daddr"), uplink.own().to_string());
     let rules = vec![
-        json!([comes(), stranger, counter(), drop()]),
-        json!([
-            comes(),
-            is(payload("ip", "daddr"), loopback()),
-            counter(),
-            drop()
-        ]),
+        json!([is(meta(IIF), link), stranger, counter(), drop()]),
+        json!([is_not(meta(IIF), "lo"), to_itself, counter(), drop()]),
         json!([relayed, counter(), drop()]),
     ];
     Chain::at("prerouting", FIRST, "accept", rules)

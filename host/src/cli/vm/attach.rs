@@ -54,8 +54,8 @@ pub(super) struct Attach {
     #[arg(long)]
     volume: Option<VolumeOption>,
 
-    /// Network interface: NAME[/SUBNET][,ip=ADDRESS][,security-group=A+B]
-    /// [,source-check=off], or tap=NAME[,mtu=N]; and for both
+    /// Network interface: NAME[/SUBNET][,ip=ADDRESS][,public=ADDRESS]
+    /// [,security-group=A+B][,source-check=off], or tap=NAME[,mtu=N]; and for both
     /// [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
     #[arg(long)]
     net: Option<NetOption>,
