@@ -65,7 +65,10 @@ pub(super) fn commit<T>(
     if let Err(error) = live.change(&old, switch.record.vpc()) {
         // Why it could not be made is what counts. What is not put right here is by
         // the next.
-        let restored = store(switch, old.clone()).and_then(|()| live.make(&old));
+        let restored = live
+            .abandon(switch.record.vpc(), &old)
+            .and_then(|()| store(switch, old.clone()))
+            .and_then(|()| live.make(&old));
         if restored.is_ok() {
             switch.finish();
         }

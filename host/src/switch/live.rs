@@ -135,6 +135,20 @@ impl Live {
         make().map_err(failed)
     }
 
+    /// Takes away what `new` has on the host and `old` does not know of, which is to
+    /// be again.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(super) fn abandon(&self, new: &Vpc, old: &Vpc) -> Result<(), Error> {
+        if old.uplink().is_some() {
+            return Ok(());
+        }
+        let outside = Outside::of(new).map_err(failed)?;
+        let removed = outside.map_or(Ok(()), |outside| outside.remove(new));
+        removed.map_err(failed)
+    }
+
     /// Nothing is to leave while the rules about it go.
     fn disconnect(&self, vpc: &Vpc, outside: Option<&Outside>) -> Result<(), KernelError> {
         match outside.filter(|_| vpc.uplink().is_none()) {

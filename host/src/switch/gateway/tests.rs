@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use network::cidr::Cidr;
 use network::explain::{Packet, PacketKind, explain, passes};
-use network::route_table::Target;
+use network::route_table::Target as To;
 use network::security_group::Direction;
 
 use super::super::change::{check, delete, up};
 use super::super::fixture::{BOUND, Guest, Host, SILENCE, name, rule, soon};
 use super::super::internet::{FAR, HOST, Internet, NEAR, seen, seen_by_udp, socket, tell};
-use super::super::kernel::{Namespace, Netlink, nft};
+use super::super::kernel::{Namespace, Netlink, Route, Target, nft};
 use super::*;
 
 const EVERYBODY: &str = "0.0.0.0/0";
@@ -26,7 +26,7 @@ const OTHER_PUBLIC: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 8);
 fn connected(host: &Host, text: &str) -> Name {
     let vpc = host.vpc(text);
     let gateway = attach(&host.switches, &vpc).unwrap();
-    let target = Target::InternetGateway(gateway);
+    let target = To::InternetGateway(gateway);
     host.change(&vpc, |vpc| vpc.add_route(&name("main"), Cidr::ALL, target));
     vpc
 }
@@ -82,7 +82,7 @@ fn who_leaves_needs_a_gateway_a_route_and_a_public_address() {
     );
     let gateway = attach(&host.switches, &vpc).unwrap();
     leaves(None);
-    let by_gateway = Target::InternetGateway(gateway);
+    let by_gateway = To::InternetGateway(gateway);
     let routed = |vpc: &mut Vpc| vpc.add_route(&name("main"), Cidr::ALL, by_gateway);
     host.change(&vpc, routed);
     leaves(None);
@@ -91,7 +91,9 @@ fn who_leaves_needs_a_gateway_a_route_and_a_public_address() {
     associate(&host, &vpc, PUBLIC, &guest);
     leaves(Some(PUBLIC));
     let socket = socket(&guest.namespace);
-    assert!(soon(|| seen_by_udp(&socket, NEAR, 80) == Some(PUBLIC.into())));
+    assert!(soon(
+        || seen_by_udp(&socket, NEAR, 80) == Some(PUBLIC.into())
+    ));
     host.change(&vpc, |vpc| vpc.remove_route(&name("main"), Cidr::ALL));
     leaves(None);
     host.change(&vpc, routed);
@@ -197,7 +199,7 @@ fn many_leave_by_a_nat_gateway_and_nobody_comes() {
     let made = gateway(Some(PUBLIC));
     let by = |id| {
         host.change(&vpc, |vpc| {
-            vpc.add_route(&name("private"), Cidr::ALL, Target::NatGateway(id))
+            vpc.add_route(&name("private"), Cidr::ALL, To::NatGateway(id))
         });
     };
     by(made.id);
@@ -216,7 +218,7 @@ fn many_leave_by_a_nat_gateway_and_nobody_comes() {
     host.change(&vpc, |vpc| vpc.remove_route(&name("main"), Cidr::ALL));
     told_and_true(&host, &vpc, from, FAR, None);
     host.change(&vpc, |vpc| {
-        vpc.add_route(&name("main"), Cidr::ALL, Target::InternetGateway(out))
+        vpc.add_route(&name("main"), Cidr::ALL, To::InternetGateway(out))
     });
     told_and_true(&host, &vpc, from, FAR, Some(PUBLIC));
     host.change(&vpc, |vpc| vpc.remove_nat_gateway(&name("egress")));
@@ -268,6 +270,11 @@ fn delete_all(host: &Host, internet: &Internet, guests: Vec<Guest>) {
     for vpc in host.switches.names().unwrap() {
         delete(&host.switches, &vpc).unwrap();
     }
+    is_untouched(internet);
+}
+
+/// Nothing of any network is on the host.
+fn is_untouched(internet: &Internet) {
     let rules = nft::ruleset(&internet.host).unwrap();
     assert_eq!(rules["nftables"].as_array().unwrap().len(), 1, "{rules}");
     let net = Netlink::in_namespace(&internet.host).unwrap();
@@ -536,8 +543,12 @@ fn a_way_out_that_was_only_stored_is_made_by_the_next() {
         host.change(&vpc, |vpc| vpc.remove_group(&name("some")));
     };
     // What is there is known before; afterwards, it is the same.
-    only_stored(&|| drop(attach(&host.switches, &vpc).unwrap()));
-    only_stored(&|| drop(allocate(&host.switches, &vpc, Some(PUBLIC)).unwrap()));
+    only_stored(&|| {
+        attach(&host.switches, &vpc).unwrap();
+    });
+    only_stored(&|| {
+        allocate(&host.switches, &vpc, Some(PUBLIC)).unwrap();
+    });
     only_stored(&|| {
         let made = create_nat_gateway(
             &host.switches,
@@ -551,5 +562,49 @@ fn a_way_out_that_was_only_stored_is_made_by_the_next() {
     only_stored(&|| host.change(&vpc, |vpc| vpc.remove_nat_gateway(&name("egress"))));
     only_stored(&|| host.change(&vpc, |vpc| vpc.release(PUBLIC)));
     only_stored(&|| host.change(&vpc, Vpc::detach_internet_gateway));
+    delete_all(&host, &internet, Vec::new());
+}
+
+/// What the host cannot have leaves nothing of it there.
+#[test]
+fn a_way_out_that_cannot_be_made_is_not_there() {
+    let internet = Internet::new();
+    let host = Host::new();
+    let vpc = host.vpc("refused");
+    let net = Netlink::in_namespace(&internet.host).unwrap();
+    let in_the_way = |address: Ipv4Addr| Route {
+        destination: format!("{address}/32").parse().unwrap(),
+        table: 254,
+        target: Target::Link(net.link("eth0").unwrap().unwrap().index),
+    };
+    let claimed = {
+        let stored = host.switches.read(&vpc).unwrap();
+        Claims::default().uplink(stored.vpc()).unwrap().own()
+    };
+    net.add_route(&in_the_way(claimed)).unwrap();
+    let refused = attach(&host.switches, &vpc).unwrap_err().report();
+    assert!(
+        refused.contains("cannot be added") && refused.contains("already"),
+        "{refused}"
+    );
+    assert_eq!(check(&host.switches, &vpc).unwrap(), [""; 0]);
+    net.remove_route(in_the_way(claimed).destination, 254)
+        .unwrap();
+    is_untouched(&internet);
+
+    attach(&host.switches, &vpc).unwrap();
+    net.add_route(&in_the_way(PUBLIC)).unwrap();
+    let refused = allocate(&host.switches, &vpc, Some(PUBLIC))
+        .unwrap_err()
+        .report();
+    assert!(refused.contains(&format!("{PUBLIC}/32")), "{refused}");
+    let own = allocate(&host.switches, &vpc, Some(HOST))
+        .unwrap_err()
+        .report();
+    assert!(own.contains("it is this host's own"), "{own}");
+    assert_eq!(check(&host.switches, &vpc).unwrap(), [""; 0]);
+    net.remove_route(in_the_way(PUBLIC).destination, 254)
+        .unwrap();
+    allocate(&host.switches, &vpc, Some(PUBLIC)).unwrap();
     delete_all(&host, &internet, Vec::new());
 }
