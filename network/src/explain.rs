@@ -144,6 +144,13 @@ fn way(vpc: &Vpc, packet: Packet) -> Vec<Step> {
     let receiver = match way {
         Some(Way::InternetGateway | Way::NatGateway(_)) => {
             steps.extend(outside::outwards(vpc, sender, packet.to, way));
+            // By its public address, one of the network is reached from outside.
+            if let Some(Step::Translated { to: from, .. }) = steps.last()
+                && vpc.public_addresses().contains_key(&packet.to)
+            {
+                let from = *from;
+                steps.extend(outside::inwards(vpc, Packet { from, ..packet }));
+            }
             return steps;
         }
         Some(Way::Port(router)) => port_at(router),

@@ -175,13 +175,7 @@ impl Outside {
         let Some(end) = inside.link(OUT)? else {
             return Ok(());
         };
-        let mac = host_mac(uplink);
-        let neighbour = |address: &Ipv4Addr| Neighbour {
-            link: end.index,
-            address: (*address).into(),
-            mac,
-        };
-        let wanted: BTreeSet<Neighbour> = plan.next_hops.iter().map(neighbour).collect();
+        let wanted = neighbours(plan, uplink, &end);
         for there in inside.neighbours(end.index)? {
             if !wanted.contains(&there) {
                 inside.remove_neighbour(there.link, there.address)?;
@@ -251,6 +245,12 @@ impl Outside {
                 found.push(format!("address {own} of {name} is missing"));
             }
         }
+        if let Some(end) = inside.link(OUT)? {
+            let there = inside.neighbours(end.index)?;
+            let wanted = neighbours(plan, uplink, &end);
+            let lacking = wanted.iter().filter(|one| !there.contains(one));
+            found.extend(lacking.map(|one| format!("{one} of {OUT} is missing")));
+        }
         if link.mac != Some(host_mac(uplink)) {
             found.push(format!("the MAC address of {} was changed", link.name));
         }
@@ -284,6 +284,17 @@ fn routes(plan: &Plan, uplink: Uplink, link: &Link) -> Vec<Route> {
     let public = plan.public_addresses.iter();
     let public = public.map(|address| route(*address, through));
     public.chain([own]).collect()
+}
+
+/// Who is at the other end of the network's `end`.
+fn neighbours(plan: &Plan, uplink: Uplink, end: &Link) -> BTreeSet<Neighbour> {
+    let hops = plan.next_hops.iter();
+    hops.map(|address| Neighbour {
+        link: end.index,
+        address: (*address).into(),
+        mac: host_mac(uplink),
+    })
+    .collect()
 }
 
 /// What of a listing is of the tables called `name`.

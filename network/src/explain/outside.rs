@@ -168,8 +168,10 @@ mod tests {
              route table 'main': 0.0.0.0/0 goes by the internet gateway\n\
              NAT gateway 'egress': 10.0.2.4 becomes 198.19.0.1"
         );
-        let (passes, why) = told(&vpc, "192.0.2.1", "198.19.0.1", "443");
-        assert!(!passes && why.ends_with("a NAT gateway lets nothing in"));
+        for from in ["192.0.2.1", "10.0.2.4"] {
+            let (passes, why) = told(&vpc, from, "198.19.0.1", "443");
+            assert!(!passes && why.ends_with("a NAT gateway lets nothing in"));
+        }
         vpc.remove_route(&name("main"), Cidr::ALL).unwrap();
         let (passes, why) = told(&vpc, "10.0.2.4", "192.0.2.1", "udp:53");
         assert!(

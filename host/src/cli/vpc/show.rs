@@ -91,7 +91,9 @@ fn subnets(vpc: &Vpc) -> String {
     let mut rows = vec![titles.map(String::from).to_vec()];
     for (name, subnet) in vpc.subnets() {
         let taken = vpc.ports().values().filter(|port| port.subnet == *name);
-        let free = subnet.capacity() - taken.count() as u64;
+        let gateways = vpc.nat_gateways().values();
+        let theirs = gateways.filter(|gateway| gateway.subnet == *name);
+        let free = subnet.capacity() - (taken.count() + theirs.count()) as u64;
         rows.push(vec![
             name.to_string(),
             subnet.cidr.to_string(),

@@ -258,7 +258,9 @@ fn networks_with_the_same_addresses_meet_outside_only() {
             || seen(&guest.namespace, others, 80) == Some(own.into())
         ));
         // Even itself, by its own public address.
-        assert!(soon(|| seen(&guest.namespace, own, 80) == Some(own.into())));
+        let vpc = &networks[usize::from(own == OTHER_PUBLIC)];
+        let from = (guest.address, &guest.namespace);
+        told_and_true(&host, vpc, from, own, Some(own));
         assert!(soon(|| seen(&internet.namespace, own, 80).is_some()));
     }
     delete_all(&host, &internet, guests.into());
@@ -489,7 +491,7 @@ fn the_way_out_is_made_anew_from_what_is_stored_and_mended() {
     assert!(soon(leaves));
     let index = || net.link(&link).unwrap().unwrap().index;
     type Breakage<'a> = (&'a str, &'a dyn Fn());
-    let breakages: [Breakage<'_>; 5] = [
+    let breakages: [Breakage<'_>; 6] = [
         ("is missing", &|| {
             let public = format!("{PUBLIC}/32").parse().unwrap();
             net.remove_route(public, 254).unwrap();
@@ -499,6 +501,13 @@ fn the_way_out_is_made_anew_from_what_is_stored_and_mended() {
             net.set_mtu(index(), vmm::Mtu::new(1400).unwrap()).unwrap()
         }),
         ("uplink", &|| net.delete_link(index()).unwrap()),
+        ("of out is missing", &|| {
+            let inside = Namespace::open(&host.namespace(&vpc)).unwrap();
+            let inside = Netlink::in_namespace(&inside).unwrap();
+            let out = inside.link("out").unwrap().unwrap().index;
+            let [_, next] = ends(&host, &vpc);
+            inside.remove_neighbour(out, next.into()).unwrap();
+        }),
         ("on the host, table ip", &|| {
             nft::delete_table(&internet.host, nft::TableFamily::Ip, &table).unwrap();
         }),
