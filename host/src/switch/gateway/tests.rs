@@ -16,6 +16,7 @@ use super::super::change::{check, delete, up};
 use super::super::fixture::{BOUND, Guest, Host, SILENCE, name, rule, soon};
 use super::super::internet::{FAR, HOST, Internet, NEAR, seen, seen_by_udp, socket, tell};
 use super::super::kernel::{Namespace, Netlink, Route, Target, nft};
+use super::super::tests::{dropped, dropped_in};
 use super::*;
 
 const EVERYBODY: &str = "0.0.0.0/0";
@@ -100,11 +101,14 @@ fn who_leaves_needs_a_gateway_a_route_and_a_public_address() {
     leaves(Some(PUBLIC));
     host.change(&vpc, |vpc| vpc.disassociate_address(PUBLIC));
     leaves(None);
+    let other = host.guest(&vpc, "front");
+    associate(&host, &vpc, PUBLIC, &other);
     assert_eq!(
         seen_by_udp(&socket, NEAR, 80),
         None,
-        "not even what was under way"
+        "what was under way is not, under what is another's address"
     );
+    host.change(&vpc, |vpc| vpc.disassociate_address(PUBLIC));
     host.change(&vpc, |vpc| vpc.detach_internet_gateway());
     leaves(None);
 }
@@ -415,6 +419,12 @@ fn networks_publish_the_same_guest_ports_side_by_side() {
 #[test]
 fn what_is_too_long_for_the_way_out_is_sent_in_shorter_packets() {
     let internet = Internet::new();
+    // The way out is the narrowest part of the way.
+    for namespace in [&internet.host, &internet.namespace] {
+        let net = Netlink::in_namespace(namespace).unwrap();
+        let link = net.link("eth0").unwrap().unwrap().index;
+        net.set_mtu(link, vmm::Mtu::new(9001).unwrap()).unwrap();
+    }
     let host = Host::new();
     let vpc = connected(&host, "long");
     let guest = host.guest(&vpc, "front");
@@ -572,6 +582,39 @@ fn a_way_out_that_was_only_stored_is_made_by_the_next() {
     only_stored(&|| host.change(&vpc, |vpc| vpc.release(PUBLIC)));
     only_stored(&|| host.change(&vpc, Vpc::detach_internet_gateway));
     delete_all(&host, &internet, Vec::new());
+}
+
+/// Not even of a flow that was tracked when a machine that routes had it.
+#[test]
+fn nothing_leaves_under_a_private_address() {
+    let internet = Internet::new();
+    let host = Host::new();
+    let vpc = host.vpc("private");
+    let (guest, router) = (host.guest(&vpc, "front"), host.guest(&vpc, "front"));
+    let_in(&host, &vpc, "all");
+    let port = host.change(&vpc, |vpc| vpc.port_at(router.address).map(|port| port.id));
+    host.change(&vpc, |vpc| vpc.set_source_check(port, false));
+    let by = |target| host.change(&vpc, |vpc| vpc.add_route(&name("main"), Cidr::ALL, target));
+    by(To::Port(port));
+    tell(&internet.namespace, 80);
+    let flow = socket(&guest.namespace);
+    assert_eq!(seen_by_udp(&flow, NEAR, 80), None, "the router keeps it");
+    let gateway = attach(&host.switches, &vpc).unwrap();
+    allocate(&host.switches, &vpc, Some(PUBLIC)).unwrap();
+    associate(&host, &vpc, PUBLIC, &guest);
+    host.change(&vpc, |vpc| vpc.remove_route(&name("main"), Cidr::ALL));
+    by(To::InternetGateway(gateway));
+    assert!(soon(
+        || seen(&guest.namespace, NEAR, 80) == Some(PUBLIC.into())
+    ));
+    let before = dropped(&host, &vpc, "leaving");
+    flow.send_to(b"who", (NEAR, 80)).unwrap();
+    assert!(soon(|| dropped(&host, &vpc, "leaving") > before));
+    assert_eq!(
+        dropped_in(&internet.host, "guard"),
+        0,
+        "it does not come that far"
+    );
 }
 
 /// What the host cannot have leaves nothing of it there.
