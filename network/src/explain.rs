@@ -2,6 +2,8 @@
 //! missing route decides it. From the network's state alone: that the kernel does
 //! the same is tested where there is one.
 
+mod outside;
+
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
@@ -9,6 +11,7 @@ use std::str::FromStr;
 use crate::cidr::Cidr;
 use crate::name::Name;
 use crate::port::Port;
+use crate::publication::Publication;
 use crate::route_table::Target;
 use crate::security_group::{Direction, Peer, Rule};
 use crate::traffic::{ICMP, TCP, Traffic, UDP};
@@ -71,6 +74,28 @@ pub enum Step {
     NotItsOwn(Ipv4Addr),
     /// The network is where it is for, and no port has the address.
     NoReceiver(Ipv4Addr),
+    /// By the internet gateway leaves only who has a public address.
+    NoPublicAddress(Ipv4Addr),
+    /// What a NAT gateway sends on goes to the internet gateway or nowhere.
+    NatGatewayAstray(Name),
+    /// A gateway puts one address in the place of another.
+    Translated {
+        /// The NAT gateway; `None` if it is the internet gateway.
+        by: Option<Name>,
+        /// What stood there.
+        from: Ipv4Addr,
+        /// What stands there now.
+        to: Ipv4Addr,
+    },
+    /// From outside, nobody in the network is reached at the address, and why.
+    NotFromOutside(Ipv4Addr, &'static str),
+    /// A port of the host leads to a guest, whatever its groups say.
+    Published {
+        /// What is published.
+        publication: Publication,
+        /// Where it leads.
+        to: Ipv4Addr,
+    },
 }
 
 /// Where a route leads.
@@ -80,6 +105,10 @@ pub enum Way {
     Local,
     /// To a port that routes.
     Port(Ipv4Addr),
+    /// Outside.
+    InternetGateway,
+    /// Outside, by way of another route table.
+    NatGateway(Name),
     /// Nowhere: so it was made, or its target is gone.
     Blackhole,
 }
@@ -105,17 +134,26 @@ pub fn passes(steps: &[Step]) -> bool {
 fn way(vpc: &Vpc, packet: Packet) -> Vec<Step> {
     let port_at = |address| vpc.ports().values().find(|port| port.address == address);
     let Some(sender) = port_at(packet.from) else {
-        return vec![Step::NoSender(packet.from)];
+        return match vpc.cidr.contains(packet.from) {
+            true => vec![Step::NoSender(packet.from)],
+            false => outside::inwards(vpc, packet),
+        };
     };
-    let mut steps = vec![
-        groups(vpc, sender, Direction::Outbound, packet),
-        route(vpc, sender, packet.to),
-    ];
-    let receiver = match &steps[1] {
-        Step::Route {
-            route: Some((_, Way::Port(router))),
-            ..
-        } => port_at(*router),
+    let (route, way) = route(vpc, &sender.subnet, packet.to);
+    let mut steps = vec![groups(vpc, sender, Direction::Outbound, packet), route];
+    let receiver = match way {
+        Some(Way::InternetGateway | Way::NatGateway(_)) => {
+            steps.extend(outside::outwards(vpc, sender, packet.to, way));
+            // By its public address, one of the network is reached from outside.
+            if let Some(Step::Translated { to: from, .. }) = steps.last()
+                && vpc.public_addresses().contains_key(&packet.to)
+            {
+                let from = *from;
+                steps.extend(outside::inwards(vpc, Packet { from, ..packet }));
+            }
+            return steps;
+        }
+        Some(Way::Port(router)) => port_at(router),
         _ => port_at(packet.to),
     };
     steps.push(match receiver {
@@ -153,19 +191,19 @@ fn is_peer(vpc: &Vpc, peer: &Peer, address: Ipv4Addr) -> bool {
     }
 }
 
-/// The longest prefix wins, but for the local route, which always does.
-fn route(vpc: &Vpc, sender: &Port, to: Ipv4Addr) -> Step {
-    let table = vpc.subnets()[&sender.subnet].route_table.clone();
-    if vpc.cidr.contains(to) {
-        let route = Some((vpc.cidr, Way::Local));
-        return Step::Route { table, route };
-    }
-    let routes = vpc.route_tables()[&table].routes.iter();
-    let longest = routes
-        .filter(|(destination, _)| destination.contains(to))
-        .max_by_key(|(destination, _)| destination.prefix());
-    let route = longest.map(|(destination, target)| (*destination, way_of(vpc, *target)));
-    Step::Route { table, route }
+/// The route from `subnet`, and where it leads. The longest prefix wins, but for the
+/// local route, which always does.
+fn route(vpc: &Vpc, subnet: &Name, to: Ipv4Addr) -> (Step, Option<Way>) {
+    let table = vpc.subnets()[subnet].route_table.clone();
+    let route = match vpc.cidr.contains(to) {
+        true => Some((vpc.cidr, Way::Local)),
+        false => {
+            let longest = vpc.route_tables()[&table].longest(Cidr::host(to));
+            longest.map(|(destination, target)| (destination, way_of(vpc, target)))
+        }
+    };
+    let way = route.as_ref().map(|(_, way)| way.clone());
+    (Step::Route { table, route }, way)
 }
 
 fn way_of(vpc: &Vpc, target: Target) -> Way {
@@ -173,6 +211,14 @@ fn way_of(vpc: &Vpc, target: Target) -> Way {
         Target::Port(id) => vpc
             .port(id)
             .map_or(Way::Blackhole, |port| Way::Port(port.address)),
+        Target::InternetGateway(id) => match vpc.internet_gateway() {
+            Ok(there) if there == id => Way::InternetGateway,
+            _ => Way::Blackhole,
+        },
+        Target::NatGateway(id) => {
+            let gateway = vpc.nat_gateway(id);
+            gateway.map_or(Way::Blackhole, |(name, _)| Way::NatGateway(name.clone()))
+        }
         Target::Blackhole => Way::Blackhole,
     }
 }
@@ -181,7 +227,13 @@ impl Step {
     /// Whether the packet goes on.
     pub fn passes(&self) -> bool {
         match self {
-            Self::NoSender(_) | Self::NotItsOwn(_) | Self::NoReceiver(_) => false,
+            Self::NoSender(_)
+            | Self::NotItsOwn(_)
+            | Self::NoReceiver(_)
+            | Self::NoPublicAddress(_)
+            | Self::NatGatewayAstray(_)
+            | Self::NotFromOutside(..) => false,
+            Self::Translated { .. } | Self::Published { .. } => true,
             Self::Groups { by, .. } => by.is_some(),
             Self::Route { route, .. } => !matches!(route, None | Some((_, Way::Blackhole))),
         }
@@ -261,6 +313,28 @@ impl fmt::Display for Step {
                 )
             }
             Self::NoReceiver(address) => write!(f, "no port has {address}"),
+            Self::NoPublicAddress(address) => write!(
+                f,
+                "internet gateway: {address} has no public address, so it does not leave"
+            ),
+            Self::NatGatewayAstray(name) => write!(
+                f,
+                "NAT gateway '{name}' sends on by the internet gateway only"
+            ),
+            Self::Translated { by, from, to } => {
+                match by {
+                    Some(name) => write!(f, "NAT gateway '{name}'")?,
+                    None => f.write_str("internet gateway")?,
+                }
+                write!(f, ": {from} becomes {to}")
+            }
+            Self::NotFromOutside(address, why) => {
+                write!(f, "{address} is not reached from outside: {why}")
+            }
+            Self::Published { publication, to } => write!(
+                f,
+                "published as {publication} at {to}, whatever its security groups say"
+            ),
             Self::Groups {
                 direction,
                 port,
@@ -296,6 +370,8 @@ impl fmt::Display for Way {
         match self {
             Self::Local => f.write_str("is the network itself"),
             Self::Port(address) => write!(f, "goes by way of {address}"),
+            Self::InternetGateway => f.write_str("goes by the internet gateway"),
+            Self::NatGateway(name) => write!(f, "goes by NAT gateway '{name}'"),
             Self::Blackhole => f.write_str("leads nowhere"),
         }
     }

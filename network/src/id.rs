@@ -44,6 +44,12 @@ kind! {
     OfPort = "eni-";
     /// A set of routes for subnets.
     OfRouteTable = "rtb-";
+    /// A network's way out, which translates one address to one.
+    OfInternetGateway = "igw-";
+    /// A way out that translates many addresses to one.
+    OfNatGateway = "nat-";
+    /// An address that is known outside, "Elastic IP address" on EC2.
+    OfPublicAddress = "eipalloc-";
 }
 
 /// The id of something of kind `K`.

@@ -12,7 +12,8 @@
 //! - [`explain`] says what becomes of a packet, and why.
 //!
 //! All three are pure functions of the state, so that what is in the kernel can
-//! be made anew, compared and mended at any time.
+//! be made anew, compared and mended at any time. What networks of one host must
+//! not have in common is in [`claims`].
 //!
 //! The design that keeps this simple: ports are *routed*, not bridged. Each has
 //! a tap with a route to its one address, and the network's router answers ARP
@@ -22,16 +23,21 @@
 
 pub mod bridge;
 pub mod cidr;
+pub mod claims;
 pub mod explain;
 pub mod id;
 pub mod mac;
 pub mod name;
+pub mod nat_gateway;
 pub mod plan;
 pub mod port;
+pub mod public_address;
+pub mod publication;
 pub mod refused;
 pub mod route_table;
 pub mod ruleset;
 pub mod security_group;
 pub mod subnet;
 pub mod traffic;
+pub mod uplink;
 pub mod vpc;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Id, OfPort};
 use crate::mac::Mac;
 use crate::name::Name;
+use crate::publication::Published;
 
 /// What the names of taps begin with, and of no other interface of a network.
 pub const TAP_PREFIX: &str = "p";
@@ -34,6 +35,9 @@ pub struct Port {
     pub source_check: bool,
     /// The machine that is plugged in, as its user calls it.
     pub owner: String,
+    /// Ports of the host that lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<Published>,
 }
 
 /// What a port is to be like.

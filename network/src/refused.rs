@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::bridge::uplink::MOST_REMOTES;
 use crate::bridge::{LARGEST_MTU, MOST_PORTS, SMALLEST_MTU};
 use crate::cidr::Cidr;
-use crate::id::{Id, OfPort};
+use crate::id::{Id, OfInternetGateway, OfNatGateway, OfPort};
 use crate::mac::Mac;
 use crate::name::Name;
+use crate::publication::Publication;
 use crate::security_group::{Direction, MOST_RULES};
 use crate::subnet::RESERVED;
 use crate::vpc::{LONGEST_PREFIX, MOST_GROUPS_OF_A_PORT, SHORTEST_PREFIX};
@@ -173,6 +174,88 @@ pub enum Refused {
     /// More ends than frames are sent to one by one.
     #[error("a VXLAN has {MOST_REMOTES} other ends at most, not {0}")]
     TooManyRemotes(usize),
+    /// There is no such NAT gateway.
+    #[error("there is no NAT gateway {0}")]
+    UnknownNatGateway(Id<OfNatGateway>),
+    /// Nothing leads out.
+    #[error("the network has no internet gateway")]
+    NoInternetGateway,
+    /// One is enough.
+    #[error("the network has an internet gateway already, {0}")]
+    HasInternetGateway(Id<OfInternetGateway>),
+    /// Somebody is known outside.
+    #[error("the internet gateway is in use by {by}, which has the public address {address}")]
+    InternetGatewayInUse {
+        /// What uses it.
+        by: String,
+        /// By which address.
+        address: Ipv4Addr,
+    },
+    /// An address that means something else.
+    #[error("{address} cannot be a public address: it is of {whose}")]
+    NotPublic {
+        /// What was asked for.
+        address: Ipv4Addr,
+        /// Whose it is.
+        whose: String,
+    },
+    /// Another network has the address, or this one.
+    #[error("the public address {address} is taken by network '{by}'")]
+    PublicAddressTaken {
+        /// What was asked for.
+        address: Ipv4Addr,
+        /// Who has it.
+        by: Name,
+    },
+    /// All addresses are given away.
+    #[error("no public address is left in {0}")]
+    NoPublicAddressLeft(Cidr),
+    /// The network has it.
+    #[error("the network has the public address {0} already")]
+    PublicAddressExists(Ipv4Addr),
+    /// There is no such address.
+    #[error("the network has no public address {0}")]
+    UnknownPublicAddress(Ipv4Addr),
+    /// The address is associated with something.
+    #[error("the public address {address} is in use by {by}")]
+    PublicAddressInUse {
+        /// Which.
+        address: Ipv4Addr,
+        /// What has it.
+        by: String,
+    },
+    /// Nothing has the address.
+    #[error("the public address {0} is associated with nothing")]
+    NotAssociated(Ipv4Addr),
+    /// One is enough.
+    #[error("{what} has a public address already, {address}")]
+    HasPublicAddress {
+        /// What has it.
+        what: String,
+        /// Which.
+        address: Ipv4Addr,
+    },
+    /// It is the gateway's for as long as there is the gateway.
+    #[error("{address} is the public address of NAT gateway '{gateway}' as long as there is that")]
+    AddressOfNatGateway {
+        /// Which.
+        address: Ipv4Addr,
+        /// Whose.
+        gateway: Name,
+    },
+    /// The host's port leads elsewhere.
+    #[error("{wanted} cannot be published: {by} has {theirs}")]
+    PublicationTaken {
+        /// What was asked for.
+        wanted: Publication,
+        /// Whose it is.
+        by: String,
+        /// What they have.
+        theirs: Publication,
+    },
+    /// There are more than there can be.
+    #[error("{0}: there are as many networks or publications as there can be")]
+    Full(String),
     /// The kernel has no random numbers.
     #[error("there is no id to be had")]
     NoId(#[from] std::io::Error),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cidr::Cidr;
-use crate::id::{Id, OfPort, OfRouteTable};
+use crate::id::{Id, OfInternetGateway, OfNatGateway, OfPort, OfRouteTable};
 
 /// The table that every network has, and subnets that are given no other.
 pub const MAIN: &str = "main";
@@ -25,10 +25,25 @@ pub struct RouteTable {
 
 /// Who takes the packets that go by a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Target {
     /// A guest that routes.
     Port(Id<OfPort>),
+    /// Outside, for those that have a public address.
+    InternetGateway(Id<OfInternetGateway>),
+    /// Outside, under the gateway's public address.
+    NatGateway(Id<OfNatGateway>),
     /// Nobody.
     Blackhole,
+}
+
+impl RouteTable {
+    /// The route that all of `range` goes by if none is about a part of it.
+    pub fn longest(&self, range: Cidr) -> Option<(Cidr, Target)> {
+        let routes = self.routes.iter();
+        routes
+            .filter(|(destination, _)| destination.covers(range))
+            .max_by_key(|(destination, _)| destination.prefix())
+            .map(|(destination, target)| (*destination, *target))
+    }
 }

@@ -12,6 +12,9 @@
 //! ARP                 arp input       guard      sender's MAC and address are its port's
 //! ```
 //!
+//! Where there is an [uplink](crate::uplink), [`gateway`] adds what becomes of packets
+//! there, and [`host`] says what the host has for them in its own namespace.
+//!
 //! Chains and sets are named by what they are for, and each is a function of a
 //! part of the state: a change is a transaction that replaces the chains that
 //! differ and adds and removes the elements that do. It also takes away the
@@ -23,13 +26,15 @@
 mod bridge;
 mod change;
 mod compile;
+mod gateway;
+mod host;
 mod json;
 mod rules;
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use rules::Rules;
 
@@ -39,9 +44,12 @@ pub use change::{replacement, transaction};
 /// What the tables of a network are called, in its own network namespace.
 pub const TABLE: &str = "plinth";
 
-/// All tables of a network.
-#[derive(Clone, Debug, Default, PartialEq, Hash)]
+/// The tables of a network in one namespace.
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Ruleset {
+    /// What they are called.
+    name: String,
+    /// One that is empty is not to be there.
     tables: BTreeMap<Family, Table>,
 }
 
@@ -51,6 +59,7 @@ enum Family {
     Arp,
     Bridge,
     Inet,
+    Ip,
 }
 
 /// Sets and chains, by name.
@@ -82,11 +91,49 @@ struct Chain {
 /// Where in a packet's way a chain is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Hook {
+    /// `filter`, or `nat`, which sees the first packet of a flow only.
+    kind: &'static str,
     name: &'static str,
     /// Chains of a hook are asked in order.
     priority: i32,
     /// What becomes of packets about which no rule decides.
     policy: &'static str,
+}
+
+/// The seal: a set with one element, a digest of all the rest.
+const SEAL: &str = "seal";
+
+impl Ruleset {
+    /// `tables`, the last of them sealed.
+    fn sealed<const N: usize>(name: String, tables: [(Family, Table); N]) -> Self {
+        let tables = tables.into();
+        let mut ruleset = Self { name, tables };
+        let mut digest = crc32fast::Hasher::new();
+        ruleset.hash(&mut digest);
+        let mut seal = Set::of(&["mark"]);
+        seal.insert(&[json!(digest.finalize())], None);
+        let last = ruleset.tables.values_mut().next_back();
+        if let Some(table) = last.filter(|table| !table.is_empty()) {
+            table.sets.insert(SEAL.into(), seal);
+        }
+        ruleset
+    }
+
+    /// What its tables are called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether none of its tables is to be there.
+    pub fn is_empty(&self) -> bool {
+        self.tables.values().all(Table::is_empty)
+    }
+}
+
+impl Table {
+    fn is_empty(&self) -> bool {
+        self.sets.is_empty() && self.chains.is_empty()
+    }
 }
 
 impl Hash for Set {
@@ -104,6 +151,7 @@ impl Family {
             Self::Arp => "arp",
             Self::Bridge => "bridge",
             Self::Inet => "inet",
+            Self::Ip => "ip",
         }
     }
 }

@@ -1,7 +1,8 @@
-//! A routed network: its addresses, subnets, route tables, security groups and
-//! ports, and the changes that can be made to it. A change that is refused leaves
-//! everything as it was.
+//! A routed network: its addresses, subnets, route tables, security groups, ports
+//! and gateways, and the changes that can be made to it. A change that is refused
+//! leaves everything as it was.
 
+mod gateways;
 mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,15 +11,18 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::cidr::Cidr;
-use crate::id::{Id, OfPort, OfVpc};
+use crate::id::{Id, OfInternetGateway, OfPort, OfVpc};
 use crate::mac::Mac;
 use crate::name::Name;
+use crate::nat_gateway::NatGateway;
 use crate::port::{Port, PortWish, free_id, own_mac};
+use crate::public_address::PublicAddress;
 use crate::refused::Refused;
 use crate::route_table::{MAIN, RouteTable, Target};
 use crate::security_group::{self, Direction, MOST_RULES, Peer, Rule, SecurityGroup};
 use crate::subnet::Subnet;
 use crate::traffic::Traffic;
+use crate::uplink::Uplink;
 
 pub use saved::BadVpc;
 
@@ -57,6 +61,15 @@ pub struct Vpc {
     route_tables: BTreeMap<Name, RouteTable>,
     groups: BTreeMap<Name, SecurityGroup>,
     ports: BTreeMap<Id<OfPort>, Port>,
+    /// The cable to the host, once there was a reason for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uplink: Option<Uplink>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    internet_gateway: Option<Id<OfInternetGateway>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    nat_gateways: BTreeMap<Name, NatGateway>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    public_addresses: BTreeMap<Ipv4Addr, PublicAddress>,
 }
 
 impl Vpc {
@@ -85,6 +98,10 @@ impl Vpc {
             route_tables: BTreeMap::from([(main, table)]),
             groups: BTreeMap::from([(default, group)]),
             ports: BTreeMap::new(),
+            uplink: None,
+            internet_gateway: None,
+            nat_gateways: BTreeMap::new(),
+            public_addresses: BTreeMap::new(),
         })
     }
 
@@ -156,11 +173,14 @@ impl Vpc {
     /// Takes a subnet away.
     ///
     /// # Errors
-    /// There is none, or it has ports.
+    /// There is none, or it has ports or a NAT gateway.
     pub fn remove_subnet(&mut self, name: &Name) -> Result<(), Refused> {
         known("subnet", &self.subnets, name)?;
         let user = self.ports.values().find(|port| port.subnet == *name);
         unused("subnet", name, user.map(by))?;
+        let mut gateways = self.nat_gateways.iter();
+        let user = gateways.find(|(_, gateway)| gateway.subnet == *name);
+        unused("subnet", name, user.map(|(name, _)| by_gateway(name)))?;
         self.subnets.remove(name);
         Ok(())
     }
@@ -215,7 +235,7 @@ impl Vpc {
     /// A new route.
     ///
     /// # Errors
-    /// There is no such table or port, the table leads there already, or the
+    /// There is no such table or target, the table leads there already, or the
     /// network's own addresses are meant.
     pub fn add_route(
         &mut self,
@@ -227,8 +247,13 @@ impl Vpc {
         if self.cidr.covers(destination) {
             return Err(Refused::Local(destination));
         }
-        if let Target::Port(port) = target {
-            self.port(port)?;
+        match target {
+            Target::Port(port) => drop(self.port(port)?),
+            Target::InternetGateway(_) => drop(self.internet_gateway()?),
+            Target::NatGateway(id) if self.nat_gateway(id).is_none() => {
+                return Err(Refused::UnknownNatGateway(id));
+            }
+            Target::NatGateway(_) | Target::Blackhole => {}
         }
         let name = table;
         let Some(table) = self.route_tables.get_mut(name) else {
@@ -386,16 +411,20 @@ impl Vpc {
             groups,
             source_check: true,
             owner: wish.owner,
+            published: Vec::new(),
         };
         Ok(self.ports.entry(id).or_insert(port))
     }
 
-    /// Takes a port away. Routes to it then lead nowhere.
+    /// Takes a port away. Routes to it then lead nowhere, and a public address that
+    /// it has is associated with nothing.
     ///
     /// # Errors
     /// There is none.
     pub fn remove_port(&mut self, id: Id<OfPort>) -> Result<Port, Refused> {
-        self.ports.remove(&id).ok_or(Refused::UnknownPort(id))
+        let port = self.ports.remove(&id).ok_or(Refused::UnknownPort(id))?;
+        self.free_addresses_of(id);
+        Ok(port)
     }
 
     /// Gives a port other security groups.
@@ -423,9 +452,7 @@ impl Vpc {
         let name = subnet;
         let subnet = &self.subnets[name];
         let Some(address) = wish else {
-            let taken = self.ports.values().map(|port| port.address).collect();
-            let free = subnet.free(&taken);
-            return free.ok_or_else(|| Refused::Exhausted(name.clone()));
+            return self.free_address(name);
         };
         if !subnet.offers(address) {
             return Err(Refused::BadAddress {
@@ -434,13 +461,29 @@ impl Vpc {
                 cidr: subnet.cidr,
             });
         }
-        match self.ports.values().find(|port| port.address == address) {
-            Some(port) => Err(Refused::AddressTaken {
-                address,
-                by: by(port),
-            }),
+        match self.owner_of(address) {
+            Some(by) => Err(Refused::AddressTaken { address, by }),
             None => Ok(address),
         }
+    }
+
+    /// The first address of a subnet that nobody has.
+    fn free_address(&self, subnet: &Name) -> Result<Ipv4Addr, Refused> {
+        let ports = self.ports.values().map(|port| port.address);
+        let gateways = self.nat_gateways.values().map(|gateway| gateway.address);
+        let free = self.subnets[subnet].free(&ports.chain(gateways).collect());
+        free.ok_or_else(|| Refused::Exhausted(subnet.clone()))
+    }
+
+    /// Who has `address` in the network.
+    fn owner_of(&self, address: Ipv4Addr) -> Option<String> {
+        let mut ports = self.ports.values();
+        let port = ports.find(|port| port.address == address).map(by);
+        let mut gateways = self.nat_gateways.iter();
+        port.or_else(|| {
+            let gateway = gateways.find(|(_, gateway)| gateway.address == address);
+            gateway.map(|(name, _)| by_gateway(name))
+        })
     }
 
     fn choose_mac(&self, id: Id<OfPort>, wish: Option<Mac>) -> Result<Mac, Refused> {
@@ -469,16 +512,24 @@ fn by(port: &Port) -> String {
     format!("{} of '{}'", port.id, port.owner)
 }
 
+fn by_gateway(name: &Name) -> String {
+    format!("NAT gateway '{name}'")
+}
+
 /// Whether `cidr` can be a network's.
 fn check_cidr(cidr: Cidr) -> Result<(), Refused> {
     check_size(cidr)?;
-    for (range, whose) in SPECIAL {
+    special(cidr).map_or(Ok(()), |whose| Err(Refused::Special(cidr, whose)))
+}
+
+/// Whose `cidr` is, if not all of it can be a network's.
+fn special(cidr: Cidr) -> Option<&'static str> {
+    let mut ranges = SPECIAL.into_iter();
+    let found = ranges.find(|(range, _)| {
         let range: Cidr = range.parse().expect("these are ranges");
-        if range.overlaps(cidr) {
-            return Err(Refused::Special(cidr, whose));
-        }
-    }
-    Ok(())
+        range.overlaps(cidr)
+    });
+    found.map(|(_, whose)| whose)
 }
 
 fn check_size(cidr: Cidr) -> Result<(), Refused> {

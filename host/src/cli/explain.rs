@@ -22,13 +22,14 @@ use super::output::{Format, Output, print, print_json};
 /// Say whether a packet would pass, and which rule, table or missing route decides
 ///
 /// The packet is the first of a connection: answers pass where it does. Either end
-/// is an address or the name of a machine. Exits with status 1 if the packet would
-/// not pass.
+/// is an address or the name of a machine; one that is of no machine is outside, and
+/// so is this host. Exits with status 1 if the packet would not pass.
 ///
 /// Examples:
 ///   plinth explain shop/web db 5432
 ///   plinth explain shop/10.0.1.4 192.0.2.1 udp:53
 ///   plinth explain shop/web 10.0.1.5 icmp
+///   plinth explain shop/198.51.100.7 203.0.113.7 443
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Explain {
@@ -50,7 +51,7 @@ pub(super) struct Explain {
 
 /// One end of a connection.
 #[derive(Clone, Debug)]
-enum End {
+pub(super) enum End {
     Address(Ipv4Addr),
     Machine(String),
 }
@@ -85,7 +86,7 @@ impl FromStr for Sender {
 }
 
 impl End {
-    fn address(&self, vpc: &Vpc) -> Result<Ipv4Addr, Error> {
+    pub(super) fn address(&self, vpc: &Vpc) -> Result<Ipv4Addr, Error> {
         let owner = match self {
             Self::Address(address) => return Ok(*address),
             Self::Machine(owner) => owner,

@@ -3,12 +3,14 @@
 //! One file for each subcommand. Errors end here, as one message on standard
 //! error and an exit status.
 
+mod address;
 mod completions;
-
 mod doctor;
 mod explain;
+mod internet_gateway;
 mod limits;
 mod load_blocks;
+mod nat_gateway;
 mod output;
 mod route;
 mod run;
@@ -52,6 +54,9 @@ enum Command {
     Subnet(subnet::Subnet),
     Route(route::Route),
     SecurityGroup(security_group::SecurityGroup),
+    InternetGateway(internet_gateway::InternetGateway),
+    NatGateway(nat_gateway::NatGateway),
+    Address(address::Address),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
@@ -78,6 +83,9 @@ pub fn main() -> ExitCode {
         Command::Subnet(subnet) => subnet.execute(),
         Command::Route(route) => route.execute(),
         Command::SecurityGroup(group) => group.execute(),
+        Command::InternetGateway(gateway) => gateway.execute(),
+        Command::NatGateway(gateway) => gateway.execute(),
+        Command::Address(address) => address.execute(),
         Command::Explain(explain) => explain.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(&mut Cli::command()),

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use ::metadata::name::DnsName;
 use clap::Args;
+use network::publication::Publication;
 use vmm::{CommandLine, Identity, MemoryConfig, MemoryLayout};
 
 use crate::error::Error;
@@ -144,17 +145,17 @@ pub(super) struct Run {
     transport: TransportOption,
 
     /// Network interface, plugged into a network:
-    /// NAME[/SUBNET][,ip=ADDRESS][,security-group=A+B][,source-check=off], into a
-    /// bridge: NAME[,private-vlan=PART][,guard=on|off], on an existing tap:
-    /// tap=NAME[,mtu=N], or without any privilege: user; and for all
+    /// NAME[/SUBNET][,ip=ADDRESS][,public=ADDRESS][,security-group=A+B]
+    /// [,source-check=off], into a bridge: NAME[,private-vlan=PART][,guard=on|off], on
+    /// an existing tap: tap=NAME[,mtu=N], or without any privilege: user; and for all
     /// [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
     ///
     /// May be repeated. NAME is a network that was made with plinth vpc create, and
     /// SUBNET one of its subnets, if it has several. Without `ip` it is given the
     /// first address that is free; without `security-group` it has the group
     /// 'default'. With source-check=off it may send from other addresses than its
-    /// own, as a machine that routes does. The machine is plugged in for as long as
-    /// it runs.
+    /// own, as a machine that routes does. `public` is an address that plinth address
+    /// allocate gave the network. The machine is plugged in for as long as it runs.
     ///
     /// Or NAME is a bridge that was made with plinth switch create. The machine
     /// sends from its MAC address only. PART says whom it talks to: `promiscuous`,
@@ -177,6 +178,17 @@ pub(super) struct Run {
     /// the guest receives, with tx- for what it sends, such as tx-bandwidth=10M.
     #[arg(long = "net", value_name = "NET")]
     nets: Vec<NetOption>,
+
+    /// Port of this host that leads to one of the guest:
+    /// [HOSTADDRESS:]HOSTPORT:GUESTPORT[/udp]
+    ///
+    /// May be repeated. It leads to the first interface on a virtual network, for as
+    /// long as the machine runs. It takes no gateway and no public address, and is a
+    /// permission of its own: whatever the security groups say, it answers. The guest
+    /// sees who asks, but for this host itself at 127.0.0.1. What this host lets in
+    /// and forwards otherwise is for its firewall to say.
+    #[arg(long = "publish", value_name = "PORTS")]
+    published: Vec<Publication>,
 
     /// Streams to programs of the guest, without a network: cid=N,socket=PATH
     ///
@@ -253,10 +265,11 @@ pub(super) struct Run {
 
 impl Run {
     /// In the foreground, returns only if the machine was not started.
-    pub(super) fn execute(self, asked: Instant) -> Outcome {
+    pub(super) fn execute(mut self, asked: Instant) -> Outcome {
         let program = process::program()?;
         self.check_console()?;
         self.check_outputs()?;
+        self.publish()?;
         let (name, detach) = (self.chosen_name()?, self.detach);
         let mut launch = launch::prepare(self.specification(name.as_ref()))?;
         let record = Record::now(detach, mem::take(&mut launch.disks));
@@ -282,6 +295,26 @@ impl Run {
         let name = VmName::generate();
         let name = name.map_err(|error| Error::unexpected("no name is to be had").because(error));
         name.map(Some)
+    }
+
+    /// Has the first port of a network publish what is to be published.
+    fn publish(&mut self) -> Result<(), Error> {
+        let Some(first) = self.published.first() else {
+            return Ok(());
+        };
+        let mut ports = self.nets.iter_mut().filter_map(|net| match &mut net.end {
+            NetEnd::Port(port) => Some(&mut port.published),
+            NetEnd::User(published) => Some(published),
+            NetEnd::Tap { .. } => None,
+        });
+        let Some(published) = ports.next() else {
+            return Err(Error::configuration(format!(
+                "{first} cannot be published: the machine is on no virtual network"
+            ))
+            .remedy("--net user; or --net NAME, with a network that plinth vpc list lists"));
+        };
+        *published = mem::take(&mut self.published);
+        Ok(())
     }
 
     fn check_console(&self) -> Result<(), Error> {

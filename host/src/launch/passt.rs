@@ -9,6 +9,8 @@ use std::process::{Command, Output, Stdio};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use network::publication::{Protocol, Publication};
+
 use crate::error::Error;
 
 /// The program, of the distribution's package of the same name.
@@ -17,11 +19,12 @@ const PROGRAM: &str = "passt";
 /// What it says of its log, if there is no daemon to take that.
 const NOISE: &str = "Failed to send ";
 
-/// Starts a network stack, and returns the cable that leads to it.
+/// Starts a network stack that takes what comes to the `published` ports of this
+/// host, and returns the cable that leads to it.
 ///
 /// # Errors
 /// There is no passt, or it cannot start here, for a reason that it tells.
-pub fn start() -> Result<OwnedFd, Error> {
+pub fn start(published: &[Publication]) -> Result<OwnedFd, Error> {
     let cannot = |error: io::Error| {
         Error::host(format!("{PROGRAM} cannot be started for --net user")).because(error)
     };
@@ -36,6 +39,7 @@ pub fn start() -> Result<OwnedFd, Error> {
     // When it is ready it goes on in the background, and what was started ends.
     let started = Command::new(PROGRAM)
         .args(["--quiet", "--fd", &far.as_raw_fd().to_string()])
+        .args(published.iter().flat_map(arguments))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -51,6 +55,24 @@ pub fn start() -> Result<OwnedFd, Error> {
     }
 }
 
+/// How passt is told of a port (passt(1), `--tcp-ports`).
+fn arguments(publication: &Publication) -> [String; 2] {
+    let option = match publication.protocol {
+        Protocol::Tcp => "--tcp-ports",
+        Protocol::Udp => "--udp-ports",
+    };
+    let Publication {
+        host_port,
+        guest_port,
+        ..
+    } = publication;
+    let address = publication
+        .host_address
+        .map(|address| format!("{address}/"));
+    let address = address.unwrap_or_default();
+    [option.into(), format!("{address}{host_port}:{guest_port}")]
+}
+
 fn refused(output: &Output) -> Error {
     let said = String::from_utf8_lossy(&output.stderr);
     let told = said.lines().filter(|line| !line.starts_with(NOISE));
@@ -64,6 +86,13 @@ mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
+
+    #[test]
+    fn ports_are_told_as_it_understands_them() {
+        let told = |text: &str| arguments(&text.parse().unwrap()).join(" ");
+        assert_eq!(told("8080:80"), "--tcp-ports 8080:80");
+        assert_eq!(told("127.0.0.1:53:53/udp"), "--udp-ports 127.0.0.1/53:53");
+    }
 
     #[test]
     fn what_it_says_last_is_why() {

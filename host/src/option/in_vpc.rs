@@ -1,5 +1,6 @@
 //! Something in a network, as commands name it: `VPC/NAME`.
 
+use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,16 +8,16 @@ use network::name::Name;
 
 use super::Invalid;
 
-/// A part of a network.
+/// A part of a network: by a name, or by what else tells it from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InVpc {
+pub struct InVpc<T = Name> {
     /// Which network.
     pub vpc: Name,
     /// What it is called there.
-    pub name: Name,
+    pub name: T,
 }
 
-impl FromStr for InVpc {
+impl<T: FromStr<Err: Error>> FromStr for InVpc<T> {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
@@ -30,7 +31,7 @@ impl FromStr for InVpc {
     }
 }
 
-impl fmt::Display for InVpc {
+impl<T: fmt::Display> fmt::Display for InVpc<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.vpc, self.name)
     }

@@ -1,7 +1,7 @@
 //! A network interface: `NAME[/SUBNET]` of a virtual switch, with
-//! `[,ip=ADDRESS][,security-group=A+B][,source-check=off]` if that is a network and
-//! `[,private-vlan=PART][,guard=on|off]` if it is a bridge, or `tap=NAME[,mtu=N]`, or
-//! `user`; and for all `[,mac=MAC][,queues=N][,id=NAME]` and its
+//! `[,ip=ADDRESS][,public=ADDRESS][,security-group=A+B][,source-check=off]` if that is
+//! a network and `[,private-vlan=PART][,guard=on|off]` if it is a bridge, or
+//! `tap=NAME[,mtu=N]`, or `user`; and for all `[,mac=MAC][,queues=N][,id=NAME]` and its
 //! [limits](super::limits), those of what the guest receives after `rx-`, of what it
 //! sends after `tx-`.
 
@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use network::bridge::private_vlan::PrivateVlan;
 use network::name::Name;
+use network::publication::Publication;
 use vmm::{DeviceName, Limits, MacAddress, Mtu, QueueCount};
 
 use super::Invalid;
@@ -51,8 +52,9 @@ pub enum NetEnd {
     },
     /// A port of a switch.
     Port(PortOption),
-    /// A network stack in a process of this user's, which needs no privilege.
-    User,
+    /// A network stack in a process of this user's, which needs no privilege, and
+    /// the ports of the host that lead to the guest.
+    User(Vec<Publication>),
 }
 
 /// A port of a switch as the user asked for it.
@@ -64,6 +66,8 @@ pub struct PortOption {
     pub subnet: Option<Name>,
     /// Its address; one that is free if not given.
     pub address: Option<Ipv4Addr>,
+    /// The address of the network by which it is known outside; none if not given.
+    pub public: Option<Ipv4Addr>,
     /// Its security groups; the default one if none are given.
     pub groups: Vec<Name>,
     /// Whether it may send from its own address only.
@@ -73,6 +77,8 @@ pub struct PortOption {
     /// On a bridge, whether it is kept from playing the router and the DHCP server;
     /// if not given, what is usual for its private VLAN.
     pub guard: Option<bool>,
+    /// Ports of the host that lead to it.
+    pub published: Vec<Publication>,
 }
 
 impl FromStr for NetOption {
@@ -87,7 +93,7 @@ impl FromStr for NetOption {
             (false, _) => OptionList::parse(text)?,
         };
         let end = match on_switch {
-            true if first == USER => NetEnd::User,
+            true if first == USER => NetEnd::User(Vec::new()),
             true => NetEnd::Port(port(&first, &mut list)?),
             false => tap(&mut list)?,
         };
@@ -101,17 +107,17 @@ impl FromStr for NetOption {
         };
         let own = match net.end {
             NetEnd::Port(_) => {
-                "ip=ADDRESS, security-group=A+B, source-check=off, private-vlan=PART, \
-                 guard=on|off, "
+                "ip=ADDRESS, public=ADDRESS, security-group=A+B, source-check=off, \
+                 private-vlan=PART, guard=on|off, "
             }
             NetEnd::Tap { .. } => "tap=NAME, mtu=N, ",
-            NetEnd::User => "",
+            NetEnd::User(_) => "",
         };
         list.finish(&format!(
             "{own}mac=MAC, queues=N, id=NAME, and with rx- or tx- before each iops=N, \
              iops-burst=N, bandwidth=SIZE and bandwidth-burst=SIZE"
         ))?;
-        if net.end == NetEnd::User && net.queues.get() > 1 {
+        if matches!(net.end, NetEnd::User(_)) && net.queues.get() > 1 {
             return Err(Invalid::new("--net user has one queue"));
         }
         Ok(net)
@@ -137,12 +143,14 @@ fn port(name: &str, list: &mut OptionList) -> Result<PortOption, Invalid> {
         switch: switch.parse().map_err(Invalid::because)?,
         subnet: parsed(subnet.map(String::from))?,
         address: parsed(list.value("ip")?)?,
+        public: parsed(list.value("public")?)?,
         groups: groups
             .map(|group| group.parse().map_err(Invalid::because))
             .collect::<Result<_, _>>()?,
         source_check: on_or_off(list, "source-check")?.unwrap_or(true),
         private_vlan: parsed(list.value("private-vlan")?)?,
         guard: on_or_off(list, "guard")?,
+        published: Vec::new(),
     })
 }
 
@@ -212,7 +220,10 @@ mod tests {
         let port = port_of("shop");
         assert_eq!((port.switch.as_str(), &port.subnet), ("shop", &None));
         assert!(port.source_check && port.groups.is_empty() && port.address.is_none());
-        let port = port_of("shop/front,ip=10.0.1.9,security-group=web+db,source-check=off");
+        let text =
+            "shop/front,ip=10.0.1.9,public=203.0.113.7,security-group=web+db,source-check=off";
+        let port = port_of(text);
+        assert_eq!(port.public, Some(Ipv4Addr::new(203, 0, 113, 7)));
         assert_eq!(port.subnet.unwrap().as_str(), "front");
         assert_eq!(port.address, Some(Ipv4Addr::new(10, 0, 1, 9)));
         let groups: Vec<_> = port.groups.iter().map(Name::as_str).collect();
@@ -230,7 +241,7 @@ mod tests {
     #[test]
     fn a_network_of_the_user_takes_one_word() {
         let net: NetOption = "user".parse().unwrap();
-        assert_eq!(net.end, NetEnd::User);
+        assert_eq!(net.end, NetEnd::User(Vec::new()));
         let net: NetOption = "user,mac=02:00:00:00:00:01,id=out".parse().unwrap();
         assert!(net.mac.is_some() && net.id.is_some());
         assert!(error("user,queues=2").contains("has one queue"));

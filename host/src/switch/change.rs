@@ -138,7 +138,9 @@ fn replace(switch: &mut Switch, new: Kind) -> Result<(), Error> {
     if let Err(error) = side::change(&old, &switch.record.kind) {
         // Why it could not be made is what counts. What is not put right here is by
         // the next.
-        let restored = store(switch, old).and_then(|()| side::make(&switch.record.kind));
+        let restored = side::abandon(&switch.record.kind, &old)
+            .and_then(|()| store(switch, old))
+            .and_then(|()| side::make(&switch.record.kind));
         if restored.is_ok() {
             switch.finish();
         }
@@ -263,6 +265,6 @@ fn store(switch: &mut Switch, kind: Kind) -> Result<(), Error> {
     Ok(())
 }
 
-fn refused(error: Refused) -> Error {
+pub(super) fn refused(error: Refused) -> Error {
     Error::configuration(error.to_string())
 }

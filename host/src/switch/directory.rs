@@ -166,6 +166,19 @@ impl Switches {
         Ok(switch)
     }
 
+    /// Keeps others from claiming anything that no two switches can have, until what
+    /// is returned is dropped. Who holds this may wait for a switch; who holds a
+    /// switch must not wait for this.
+    ///
+    /// # Errors
+    /// The directory cannot be locked, or is open to other users.
+    pub(super) fn lock_claims(&self) -> Result<File, Error> {
+        root::prepare(&self.root)?;
+        lock(&self.root).map_err(|error| {
+            Error::host(format!("'{}' cannot be locked", self.root.display())).because(error)
+        })
+    }
+
     /// Locks the directory that has the name when it is locked.
     fn lock(&self, name: &Name) -> io::Result<File> {
         let directory = self.root.join(name.as_str());

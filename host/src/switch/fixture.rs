@@ -27,6 +27,7 @@ use super::kernel::tap::{self, NewTap};
 use super::kernel::{Namespace, Netlink, Route, Target};
 use super::plug::{Machine, plug};
 use super::side;
+use crate::error::Error;
 use crate::option::net::{NetEnd, NetOption};
 
 /// What does not come would have come by then.
@@ -112,17 +113,38 @@ impl Host {
         options: &str,
         instance: Option<&InstanceRecord>,
     ) -> Guest {
+        self.plugged(vpc, options, &[], instance).unwrap()
+    }
+
+    /// The same, to which these ports of the host lead; or why it is not.
+    pub(super) fn publishing(
+        &self,
+        vpc: &Name,
+        options: &str,
+        published: &[&str],
+    ) -> Result<Guest, Error> {
+        self.plugged(vpc, options, published, None)
+    }
+
+    fn plugged(
+        &self,
+        vpc: &Name,
+        options: &str,
+        published: &[&str],
+        instance: Option<&InstanceRecord>,
+    ) -> Result<Guest, Error> {
         let owner = self.unique("guest");
-        let option: NetOption = format!("{vpc}/{options}").parse().unwrap();
-        let NetEnd::Port(port) = &option.end else {
+        let mut option: NetOption = format!("{vpc}/{options}").parse().unwrap();
+        let NetEnd::Port(port) = &mut option.end else {
             panic!("it is on a switch");
         };
+        port.published = published.iter().map(|one| one.parse().unwrap()).collect();
         let queues = QueueCount::default();
         let machine = Machine {
             owner: &owner,
             instance,
         };
-        let plugged = plug(&self.switches, port, option.mac, queues, &machine).unwrap();
+        let plugged = plug(&self.switches, port, option.mac, queues, &machine)?;
         let stored = self.switches.read(vpc).unwrap();
         let stored = stored.vpc(vpc).unwrap();
         let mut ports = stored.ports().values();
@@ -131,13 +153,13 @@ impl Host {
         let namespace = Namespace::open(&self.namespace(vpc)).unwrap();
         let net = Netlink::in_namespace(&namespace).unwrap();
         let other_mac = net.link(&port.tap()).unwrap().unwrap().mac.unwrap();
-        Guest::new(
+        Ok(Guest::new(
             &owner,
             (port.address, router),
             (plugged.mac, other_mac),
             plugged.taps,
             plugged.mtu,
-        )
+        ))
     }
 
     /// Lets `traffic` in, or out, at a group.

@@ -18,12 +18,14 @@ use vmm::{MacAddress, Mtu, QueueCount};
 
 use crate::error::Error;
 
+use super::kernel::flows::End;
 use super::kernel::sysctl::{self, LinkSetting, Links, Sysctl};
 use super::kernel::tap::{self, NewTap};
 use super::kernel::{
     Family, KernelError, Link, LinkKind, Namespace, Neighbour, Netlink, Route, Rule, Target, flows,
     nft,
 };
+use super::outside::Outside;
 use super::rules_compared;
 
 /// What the names of namespaces begin with.
@@ -105,10 +107,14 @@ impl Live {
     /// # Errors
     /// The privilege is missing.
     pub(super) fn remove(vpc: &Vpc) -> Result<(), Error> {
-        let removed = Namespace::delete(&model(vpc));
-        removed
-            .and_then(|()| Namespace::delete(&namespace(vpc)))
-            .map_err(failed)
+        let remove = || {
+            if let Some(outside) = Outside::of(vpc)? {
+                outside.remove(vpc)?;
+            }
+            Namespace::delete(&model(vpc))?;
+            Namespace::delete(&namespace(vpc))
+        };
+        remove().map_err(failed)
     }
 
     /// Has the kernel have all that `vpc` needs, and nothing else.
@@ -116,12 +122,38 @@ impl Live {
     /// # Errors
     /// It refuses.
     pub(super) fn make(&self, vpc: &Vpc) -> Result<(), Error> {
-        self.rules(vpc).map_err(failed)?;
-        self.arrange(vpc).map_err(failed)
+        let make = || {
+            let outside = Outside::of(vpc)?;
+            self.disconnect(vpc, outside.as_ref())?;
+            nft::apply(&self.namespace, &replacement(&Ruleset::of(vpc)))?;
+            if let Some(outside) = outside {
+                nft::apply(&outside.namespace, &replacement(&Ruleset::of_host(vpc)))?;
+            }
+            self.arrange(vpc)
+        };
+        make().map_err(failed)
     }
 
-    fn rules(&self, vpc: &Vpc) -> Result<(), KernelError> {
-        nft::apply(&self.namespace, &replacement(&Ruleset::of(vpc)))
+    /// Takes away what `new` has on the host and `old` does not know of, which is to
+    /// be again.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(super) fn abandon(&self, new: &Vpc, old: &Vpc) -> Result<(), Error> {
+        if old.uplink().is_some() {
+            return Ok(());
+        }
+        let outside = Outside::of(new).map_err(failed)?;
+        let removed = outside.map_or(Ok(()), |outside| outside.remove(new));
+        removed.map_err(failed)
+    }
+
+    /// Nothing is to leave while the rules about it go.
+    fn disconnect(&self, vpc: &Vpc, outside: Option<&Outside>) -> Result<(), KernelError> {
+        match outside.filter(|_| vpc.uplink().is_none()) {
+            Some(outside) => outside.disconnect(vpc),
+            None => Ok(()),
+        }
     }
 
     /// Takes the kernel from `old` to `new`: first what may pass, then where it
@@ -130,31 +162,40 @@ impl Live {
     /// # Errors
     /// It refuses; some of it may be done then.
     pub(super) fn change(&self, old: &Vpc, new: &Vpc) -> Result<(), Error> {
-        if let Some(change) = transaction(&Ruleset::of(old), &Ruleset::of(new)) {
-            match nft::apply(&self.namespace, &change) {
-                // The kernel is not in the state that was stored.
-                Err(KernelError::Refused { .. }) => self.rules(new),
-                applied => applied,
+        let change = || {
+            let outside = Outside::of(new)?;
+            self.disconnect(new, outside.as_ref())?;
+            change_rules(&self.namespace, &Ruleset::of(old), &Ruleset::of(new))?;
+            if let Some(outside) = outside {
+                let (old_rules, new_rules) = (Ruleset::of_host(old), Ruleset::of_host(new));
+                change_rules(&outside.namespace, &old_rules, &new_rules)?;
+                outside.forget(old, new)?;
             }
-            .map_err(failed)?;
-        }
-        // Most changes are of rules alone.
-        if Plan::of(old) != Plan::of(new) {
-            self.arrange(new).map_err(failed)?;
-        }
-        self.forget(old, new).map_err(failed)
+            // Most changes are of rules alone.
+            if Plan::of(old) != Plan::of(new) {
+                self.arrange(new)?;
+            }
+            self.forget(old, new)
+        };
+        change().map_err(failed)
     }
 
-    /// Forgets the flows of ports that are gone, before others have their addresses.
+    /// Forgets the flows of ports that are gone, before others have their addresses,
+    /// and those of public addresses that are something else's.
     fn forget(&self, old: &Vpc, new: &Vpc) -> Result<(), KernelError> {
         let gone = old
             .ports()
             .iter()
             .filter(|(id, _)| !new.ports().contains_key(*id));
-        let addresses: BTreeSet<Ipv4Addr> = gone.map(|(_, port)| port.address).collect();
-        match addresses.is_empty() {
+        let private = gone.map(|(_, port)| port.address);
+        let changed = old
+            .associations()
+            .filter(|(_, holder)| new.public_address_of(holder) != old.public_address_of(holder));
+        let public = changed.map(|(address, _)| address);
+        let ends: BTreeSet<End> = private.chain(public).map(End::from).collect();
+        match ends.is_empty() {
             true => Ok(()),
-            false => flows::forget(&self.namespace, &addresses),
+            false => flows::forget(&self.namespace, &ends),
         }
     }
 
@@ -163,6 +204,12 @@ impl Live {
         let settings: Vec<_> = settings().collect();
         sysctl::set(&self.namespace, &settings)?;
         let plan = Plan::of(vpc);
+        if let Some(uplink) = plan.uplink {
+            let outside = Outside::current()?;
+            outside.connect(vpc, uplink, &self.net)?;
+            outside.arrange(vpc, &plan, uplink)?;
+            Outside::introduce(&plan, uplink, &self.net)?;
+        }
         let links = self.net.links()?;
         self.arrange_addresses(&plan, &links)?;
         self.arrange_tables(&plan)?;
@@ -333,7 +380,13 @@ impl Live {
                 found.push(format!("{setting} is {there}, not {value}"));
             }
         }
-        found.extend(self.compare_rules(vpc)?);
+        let model = model(vpc);
+        let ruleset = Ruleset::of(vpc);
+        found.extend(rules_compared::compare(&self.namespace, &model, &ruleset)?);
+        if let Some(outside) = Outside::of(vpc)? {
+            let of_host = rules_compared::expected(&model, &Ruleset::of_host(vpc))?;
+            found.extend(outside.compare(vpc, &plan, &self.net, &of_host)?);
+        }
         Ok(found)
     }
 
@@ -360,9 +413,17 @@ impl Live {
         }
         Ok(found)
     }
+}
 
-    fn compare_rules(&self, vpc: &Vpc) -> Result<Vec<String>, KernelError> {
-        rules_compared::compare(&self.namespace, &model(vpc), &Ruleset::of(vpc))
+/// Takes the rules of `namespace` from `old` to `new`.
+fn change_rules(namespace: &Namespace, old: &Ruleset, new: &Ruleset) -> Result<(), KernelError> {
+    let Some(change) = transaction(old, new) else {
+        return Ok(());
+    };
+    match nft::apply(namespace, &change) {
+        // The kernel is not in the state that was stored.
+        Err(KernelError::Refused { .. }) => nft::apply(namespace, &replacement(new)),
+        applied => applied,
     }
 }
 

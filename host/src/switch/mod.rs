@@ -10,11 +10,13 @@
 
 pub mod change;
 pub mod directory;
+pub mod gateway;
 pub mod instance;
 pub mod kernel;
 pub mod live;
 mod live_bridge;
 mod open_vswitch;
+mod outside;
 pub mod plug;
 pub mod record;
 mod rules_compared;
@@ -30,6 +32,8 @@ mod bridge_tests;
 mod fixture;
 #[cfg(test)]
 mod guard_tests;
+#[cfg(test)]
+mod internet;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

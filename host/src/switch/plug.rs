@@ -17,6 +17,7 @@ use crate::option::net::PortOption;
 
 use super::change::{commit, commit_bridge, up_to_date};
 use super::directory::{Switch, Switches};
+use super::gateway::{self, Others};
 use super::instance::{self, InstanceRecord};
 use super::live::MTU;
 use super::record::Kind;
@@ -53,9 +54,9 @@ impl<'a> Machine<'a> {
 /// Plugs `machine` in as asked.
 ///
 /// # Errors
-/// There is no such switch, subnet or group; an address is taken or there is none;
-/// something is asked for that this kind of switch has not; or the host cannot.
-/// Nothing has changed then.
+/// There is no such switch, subnet or group; an address is taken or there is none,
+/// or a port of the host is; something is asked for that this kind of switch has not;
+/// or the host cannot. Nothing has changed then.
 pub fn plug(
     switches: &Switches,
     option: &PortOption,
@@ -63,6 +64,12 @@ pub fn plug(
     queues: QueueCount,
     machine: &Machine<'_>,
 ) -> Result<Plugged, Error> {
+    // What is published is nobody else's, which is looked up first and held.
+    let others = match option.published.is_empty() {
+        true => None,
+        false => Some(gateway::others(switches, &option.switch)?),
+    };
+    option.published.iter().try_for_each(gateway::vet)?;
     let mut switch = switches.open(&option.switch)?;
     vet(&switch.record.kind, option)?;
     up_to_date(&mut switch)?;
@@ -72,7 +79,7 @@ pub fn plug(
             .expect("what is an address to one is to the other")
     });
     let (id, mac, mtu) = match &switch.record.kind {
-        Kind::Vpc(_) => add_to_vpc(&mut switch, option, mac, machine)?,
+        Kind::Vpc(_) => add_to_vpc(&mut switch, option, mac, machine, others.as_ref())?,
         Kind::Bridge(_) => add_to_bridge(&mut switch, option, mac, machine)?,
     };
     let plugged = tell(switches, &switch, id, machine)
@@ -118,6 +125,7 @@ fn add_to_vpc(
     option: &PortOption,
     mac: Option<Mac>,
     machine: &Machine<'_>,
+    others: Option<&Others>,
 ) -> Result<Added, Error> {
     let subnet = subnet(switch.record.vpc(&switch.name)?, option)?;
     let wish = PortWish {
@@ -130,6 +138,13 @@ fn add_to_vpc(
         let port = vpc.add_port(subnet, wish)?;
         let (id, mac) = (port.id, port.mac);
         vpc.set_source_check(id, option.source_check)?;
+        if let Some(public) = option.public {
+            vpc.associate_address(public, id)?;
+        }
+        for (publication, others) in option.published.iter().zip(others.iter().cycle()) {
+            others.claims.check(*publication)?;
+            vpc.publish(id, *publication, others.claims.uplink(vpc)?)?;
+        }
         Ok((id, mac, MTU))
     })
 }
@@ -166,7 +181,9 @@ fn vet(kind: &Kind, option: &PortOption) -> Result<(), Error> {
         ("/SUBNET", option.subnet.is_some()),
         ("ip", option.address.is_some()),
         ("security-group", !option.groups.is_empty()),
+        ("public", option.public.is_some()),
         ("source-check", !option.source_check),
+        ("--publish", !option.published.is_empty()),
     ];
     let of_bridge = [
         ("private-vlan", option.private_vlan.is_some()),

@@ -7,23 +7,30 @@ use serde_json::Value;
 
 use super::kernel::{KernelError, Namespace, nft};
 
-/// Where the rules of `namespace` are not `rules`, a line each. What the kernel
-/// makes of the rules that there should be, in a namespace that is called `model`
-/// for that moment, is what there should be.
+/// Where the rules of `namespace` are not `rules`, a line each; `model` as for
+/// [`expected`].
 pub(super) fn compare(
     namespace: &Namespace,
     model: &str,
     rules: &Ruleset,
 ) -> Result<Vec<String>, KernelError> {
-    let expected = Namespace::create(model)?;
-    let listed = nft::apply(&expected, &replacement(rules)).and_then(|()| nft::ruleset(&expected));
+    let expected = expected(model, rules)?;
+    Ok(differences(&expected, &nft::ruleset(namespace)?))
+}
+
+/// What there should be: what the kernel makes of `rules`, in a namespace that is
+/// called `model` for that moment.
+pub(super) fn expected(model: &str, rules: &Ruleset) -> Result<Value, KernelError> {
+    let namespace = Namespace::create(model)?;
+    let listed =
+        nft::apply(&namespace, &replacement(rules)).and_then(|()| nft::ruleset(&namespace));
     Namespace::delete(model)?;
-    Ok(differences(&listed?, &nft::ruleset(namespace)?))
+    listed
 }
 
 /// Where `there` is not as `expected`, both as `nft -j list ruleset` prints them:
 /// a line each.
-fn differences(expected: &Value, there: &Value) -> Vec<String> {
+pub(super) fn differences(expected: &Value, there: &Value) -> Vec<String> {
     let (expected, there) = (parts(expected), parts(there));
     let mut found = Vec::new();
     for (name, part) in &expected {

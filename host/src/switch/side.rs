@@ -47,6 +47,19 @@ pub(super) fn change(old: &Kind, new: &Kind) -> Result<(), Error> {
     }
 }
 
+/// Takes away what `new` has outside its namespace and `old` does not know of, which
+/// is to be again.
+///
+/// # Errors
+/// The kernel refuses.
+pub(super) fn abandon(new: &Kind, old: &Kind) -> Result<(), Error> {
+    match (new, old) {
+        (Kind::Vpc(new), Kind::Vpc(old)) => Live::bring_up(old)?.abandon(new, old),
+        // A bridge has the same uplink as long as it is there.
+        _ => Ok(()),
+    }
+}
+
 /// Takes it out of the kernel.
 ///
 /// # Errors

@@ -190,9 +190,13 @@ fn nobody_sends_as_somebody_else() {
 }
 
 /// Packets that were dropped by the rules of a chain.
-fn dropped(host: &Host, vpc: &Name, chain: &str) -> u64 {
-    let namespace = Namespace::open(&host.namespace(vpc)).unwrap();
-    let listing = nft::ruleset(&namespace).unwrap();
+pub(super) fn dropped(host: &Host, vpc: &Name, chain: &str) -> u64 {
+    dropped_in(&Namespace::open(&host.namespace(vpc)).unwrap(), chain)
+}
+
+/// The same, of all chains of that name in `namespace`.
+pub(super) fn dropped_in(namespace: &Namespace, chain: &str) -> u64 {
+    let listing = nft::ruleset(namespace).unwrap();
     let mut count = 0;
     for entry in listing["nftables"].as_array().unwrap() {
         let rule = &entry["rule"];

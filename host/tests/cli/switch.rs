@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use host::switch::kernel::{Namespace, Netlink};
+use host::switch::kernel::{Namespace, Netlink, nft};
 
 use crate::machine::{DATA, Machines};
 use crate::plinth::{Run, plinth_in};
@@ -276,6 +276,191 @@ fn what_a_killed_process_leaves_of_a_bridge_is_completed_or_removed() {
         .unwrap();
     Namespace::delete(&name).unwrap();
     result.unwrap_or_else(|panic| resume_unwind(panic));
+}
+
+/// Does `work` where the host's own network is the test's.
+fn on_a_host_of_its_own(work: impl FnOnce(&Namespace) + Send) {
+    let name = format!("test-cli-{}", std::process::id());
+    let host = Namespace::create(&name).unwrap();
+    let done = host.within(|| work(&host));
+    Namespace::delete(&name).unwrap();
+    done.unwrap();
+}
+
+/// Whether nothing of a network is on `host`.
+fn is_untouched(host: &Namespace) -> bool {
+    let rules = nft::ruleset(host).unwrap();
+    let links = Netlink::in_namespace(host).unwrap().links().unwrap();
+    rules["nftables"].as_array().unwrap().len() == 1
+        && links.iter().all(|link| !link.name.starts_with("plinth"))
+}
+
+#[test]
+fn gateways_and_public_addresses_are_made_and_shown() {
+    on_a_host_of_its_own(|host| {
+        let machines = Machines::new();
+        let done = |words: &str| done(&machines, words);
+        done("vpc create shop");
+        done("subnet create shop/front --cidr 10.0.1.0/24");
+        done("subnet create shop/back --cidr 10.0.2.0/24");
+        assert!(is_untouched(host));
+        assert!(done("internet-gateway attach shop").starts_with("igw-"));
+        done("route add shop/main 0.0.0.0/0 internet-gateway");
+        assert_eq!(done("address allocate shop"), "198.19.0.1\n");
+        let given = done("address allocate shop --address 203.0.113.7");
+        assert_eq!(given, "203.0.113.7\n");
+        let made = done("nat-gateway create shop/egress --subnet front --address 203.0.113.7");
+        assert!(made.starts_with("nat-"), "{made}");
+        done("route create-table shop/private");
+        done("route add shop/private 0.0.0.0/0 nat:egress");
+        done("route associate shop/back private");
+        let routes = done("route list shop");
+        assert!(routes.contains("internet-gateway") && routes.contains("nat:egress"));
+        let gateways = done("nat-gateway list shop");
+        assert!(gateways.contains("10.0.1.4") && gateways.contains("203.0.113.7"));
+        let addresses = done("address list");
+        assert!(addresses.contains("NAT gateway 'egress'"), "{addresses}");
+        let shown = done("vpc show shop");
+        assert!(shown.contains("internet gateway  igw-"), "{shown}");
+        assert!(shown.contains("198.19.0.1"), "{shown}");
+        assert_eq!(done("switch check"), "");
+
+        let refused = |words: &str, part: &str| refused(&machines, words, &[part]);
+        refused(
+            "internet-gateway attach shop",
+            "an internet gateway already",
+        );
+        refused(
+            "internet-gateway detach shop",
+            "in use by NAT gateway 'egress'",
+        );
+        refused("address release shop/203.0.113.7", "in use by NAT gateway");
+        refused(
+            "address disassociate shop/203.0.113.7",
+            "as long as there is that",
+        );
+        refused("address associate shop/198.19.0.1 web", "no machine 'web'");
+        refused(
+            "address associate shop/198.19.0.1 10.0.1.9",
+            "no port has 10.0.1.9",
+        );
+        refused("subnet delete shop/front", "in use by NAT gateway 'egress'");
+        refused("nat-gateway create shop/egress --subnet back", "already");
+        done("vpc create bank");
+        refused(
+            "address allocate bank --address 203.0.113.7",
+            "taken by network 'shop'",
+        );
+        refused("address allocate bank --address 127.0.0.1", "127.0.0.1");
+        done("nat-gateway delete shop/egress");
+        assert!(done("route list shop").contains("blackhole (nat-"));
+        done("address release shop/203.0.113.7");
+        done("internet-gateway detach shop");
+        assert!(is_untouched(host));
+        assert!(done("route list shop").contains("blackhole (igw-"));
+        done("internet-gateway attach bank");
+        for vpc in ["shop", "bank"] {
+            done(&format!("vpc delete {vpc}"));
+        }
+        assert!(is_untouched(host));
+    });
+}
+
+#[test]
+fn ways_out_that_cannot_be_are_refused() {
+    on_a_host_of_its_own(|host| {
+        let machines = Machines::new();
+        done(&machines, "vpc create shop");
+        done(&machines, "subnet create shop/front --cidr 10.0.1.0/24");
+        let before = done(&machines, "vpc show shop --output json");
+        let run = "run --kernel /dev/null --publish";
+        for (words, part) in [
+            ("internet-gateway attach bank", "no switch 'bank'"),
+            ("internet-gateway detach shop", "no internet gateway"),
+            (
+                "route add shop/main 0.0.0.0/0 internet-gateway",
+                "no internet gateway",
+            ),
+            (
+                "route add shop/main 0.0.0.0/0 nat:egress",
+                "no NAT gateway 'egress'",
+            ),
+            (
+                "route add shop/main 0.0.0.0/0 igw",
+                "a target is internet-gateway, nat:NAME",
+            ),
+            ("route add shop/main 0.0.0.0/0 nat:", "a name has 1 to 63"),
+            (
+                "nat-gateway create shop/egress --subnet back",
+                "no subnet 'back'",
+            ),
+            (
+                "nat-gateway create shop/egress --subnet front",
+                "no internet gateway",
+            ),
+            ("nat-gateway create egress --subnet front", "VPC/NAME"),
+            ("nat-gateway delete shop/egress", "no NAT gateway 'egress'"),
+            (
+                "address allocate shop --address 10.0.3.3",
+                "of the network itself",
+            ),
+            (
+                "address allocate shop --address 224.0.0.1",
+                "groups of hosts",
+            ),
+            ("address allocate shop --address 1.2.3", "invalid"),
+            (
+                "address release shop/203.0.113.7",
+                "no public address 203.0.113.7",
+            ),
+            (
+                "address disassociate shop/203.0.113.7",
+                "no public address 203.0.113.7",
+            ),
+            (
+                "address associate 203.0.113.7 web",
+                "with its network before it",
+            ),
+            ("address list bank", "no switch 'bank'"),
+            (&format!("{run} 8080"), "HOSTPORT:GUESTPORT"),
+            (
+                &format!("{run} 8080:80"),
+                "the machine is on no virtual network",
+            ),
+            (
+                &format!("{run} 8080:80 --net tap=tap0"),
+                "on no virtual network",
+            ),
+        ] {
+            refused(&machines, words, &[part]);
+        }
+        assert_eq!(done(&machines, "vpc show shop --output json"), before);
+        done(&machines, "vpc delete shop");
+        assert!(is_untouched(host));
+    });
+}
+
+#[test]
+fn what_a_killed_process_leaves_of_a_way_out_is_completed_or_removed() {
+    on_a_host_of_its_own(|host| {
+        let machines = Machines::new();
+        for (round, steps) in [0, 2, 4, 8, 12, 16, 24, 32, 48, 64].into_iter().enumerate() {
+            let moment = Duration::from_millis(steps);
+            done(&machines, "vpc create shop");
+            killed_after(&machines, moment, "internet-gateway attach shop");
+            killed_after(&machines, moment, "address allocate shop");
+            done(&machines, "switch up");
+            assert_eq!(done(&machines, "switch check"), "", "round {round}");
+            killed_after(&machines, moment, "internet-gateway detach shop");
+            done(&machines, "switch up");
+            assert_eq!(done(&machines, "switch check"), "", "round {round}");
+            killed_after(&machines, moment, "vpc delete shop");
+            if run(&machines, "vpc show shop").code == 0 {
+                done(&machines, "vpc delete shop");
+            }
+            assert!(is_untouched(host), "round {round}");
+        }
+    });
 }
 
 /// Has `plinth` begin with what `words` say, and kills it after a `moment`.

@@ -20,7 +20,7 @@ use super::json::{
     vmap,
 };
 use super::rules::Rules;
-use super::{Chain, Family, Ruleset, Set, Table};
+use super::{Chain, Family, Ruleset, Set, TABLE, Table};
 use crate::bridge::Bridge;
 use crate::bridge::port::Port;
 use crate::bridge::private_vlan::PrivateVlan;
@@ -54,7 +54,8 @@ impl Ruleset {
     /// The rules of `bridge`.
     pub fn of_bridge(bridge: &Bridge) -> Self {
         let tables = [(Family::Bridge, table(bridge))].into();
-        Self { tables }
+        let name = TABLE.into();
+        Self { name, tables }
     }
 }
 

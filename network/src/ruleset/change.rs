@@ -4,18 +4,20 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Chain, Family, Ruleset, Set, TABLE, Table};
+use super::{Chain, Family, Ruleset, Set, Table};
 
 /// Makes everything as `new` says, whatever there was.
 pub fn replacement(new: &Ruleset) -> Value {
     let mut commands = Commands::default();
     for (family, table) in &new.tables {
-        let at = At(*family);
+        let at = At(*family, &new.name);
         // Only what is there can be deleted.
         commands.add("table", at.table());
         commands.delete("table", at.table());
-        commands.add("table", at.table());
-        commands.change(at, &Table::default(), table);
+        if !table.is_empty() {
+            commands.add("table", at.table());
+            commands.change(at, &Table::default(), table);
+        }
     }
     commands.whole()
 }
@@ -26,7 +28,17 @@ pub fn transaction(old: &Ruleset, new: &Ruleset) -> Option<Value> {
     let none = Table::default();
     for (family, table) in &new.tables {
         let old = old.tables.get(family).unwrap_or(&none);
-        commands.change(At(*family), old, table);
+        let at = At(*family, &new.name);
+        match (old.is_empty(), table.is_empty()) {
+            (true, true) => {}
+            (false, true) => commands.delete("table", at.table()),
+            (true, false) => {
+                // One that is left of somebody who was killed is in the way.
+                commands.push("create", "table", at.table());
+                commands.change(at, old, table);
+            }
+            (false, false) => commands.change(at, old, table),
+        }
     }
     (!commands.0.is_empty()).then(|| commands.whole())
 }
@@ -37,7 +49,7 @@ struct Commands(Vec<Value>);
 
 /// Which table something is in.
 #[derive(Clone, Copy)]
-struct At(Family);
+struct At<'a>(Family, &'a str);
 
 impl Commands {
     fn whole(self) -> Value {
@@ -59,7 +71,7 @@ impl Commands {
     /// In such an order that nothing refers to what is not there: sets and
     /// chains first come and last go, and elements that lead to a chain are gone
     /// before it.
-    fn change(&mut self, at: At, old: &Table, new: &Table) {
+    fn change(&mut self, at: At<'_>, old: &Table, new: &Table) {
         for (name, chain) in &new.chains {
             if !old.chains.contains_key(name) {
                 self.add("chain", at.chain(name, chain));
@@ -98,7 +110,7 @@ impl Commands {
         }
     }
 
-    fn elements(&mut self, at: At, name: &str, old: Option<&Set>, new: &Set) {
+    fn elements(&mut self, at: At<'_>, name: &str, old: Option<&Set>, new: &Set) {
         let same = |other: Option<&Set>, key: &String, element: &Value| {
             let there = other.and_then(|set| set.elements.get(key));
             there == Some(element)
@@ -132,14 +144,14 @@ impl Set {
     }
 }
 
-impl At {
+impl At<'_> {
     fn table(self) -> Value {
-        json!({"family": self.0.name(), "name": TABLE})
+        json!({"family": self.0.name(), "name": self.1})
     }
 
     fn in_table(self) -> Map<String, Value> {
         let family = ("family".into(), json!(self.0.name()));
-        let table = ("table".into(), json!(TABLE));
+        let table = ("table".into(), json!(self.1));
         [family, table].into_iter().collect()
     }
 
@@ -152,7 +164,7 @@ impl At {
     fn chain(self, name: &str, chain: &Chain) -> Value {
         let mut object = self.named(name);
         if let Some(hook) = chain.hook {
-            object["type"] = json!("filter");
+            object["type"] = json!(hook.kind);
             object["hook"] = json!(hook.name);
             object["prio"] = json!(hook.priority);
             object["policy"] = json!(hook.policy);

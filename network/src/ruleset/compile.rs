@@ -1,6 +1,5 @@
 //! From a network's state to its rules.
 
-use std::hash::Hash;
 use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
@@ -10,7 +9,7 @@ use super::json::{
     original, payload, prefix, vmap,
 };
 use super::rules::{Addresses, Rules, members_of};
-use super::{Chain, Family, Hook, Ruleset, Set, Table};
+use super::{Chain, Family, Hook, Ruleset, Set, TABLE, Table, gateway};
 use crate::cidr::Cidr;
 use crate::id::{Id, OfGroup};
 use crate::port::{Port, TAP_PREFIX};
@@ -31,9 +30,6 @@ const TABLES: &str = "tables";
 const OUTBOUND: &str = "outbound-of";
 const INBOUND: &str = "inbound-of";
 
-/// The seal: a set with one element, a digest of all the rest.
-const SEAL: &str = "seal";
-
 /// The ports of DHCP (RFC 2131 §4.1).
 const DHCP_CLIENT: u16 = 68;
 const DHCP_SERVER: u16 = 67;
@@ -41,30 +37,18 @@ const DHCP_SERVER: u16 = 67;
 /// Before fragments are put together (netfilter's NF_IP_PRI_RAW_BEFORE_DEFRAG),
 /// which does not ask by which interface each came, and before connections are
 /// tracked: what is forged leaves no trace.
-const FIRST: i32 = -450;
+pub(super) const FIRST: i32 = -450;
 /// Before routing decides (NF_IP_PRI_MANGLE).
-const MANGLE: i32 = -150;
+pub(super) const MANGLE: i32 = -150;
 /// Senders' rules come before receivers'.
-const FILTER: i32 = 0;
+pub(super) const FILTER: i32 = 0;
 const LATER: i32 = 10;
 
 impl Ruleset {
     /// The rules of `vpc`.
     pub fn of(vpc: &Vpc) -> Self {
         let tables = [(Family::Arp, arp(vpc)), (Family::Inet, inet(vpc))];
-        let tables = tables.into();
-        Self { tables }.sealed()
-    }
-
-    fn sealed(mut self) -> Self {
-        let mut digest = crc32fast::Hasher::new();
-        self.hash(&mut digest);
-        let mut seal = Set::of(&["mark"]);
-        seal.insert(&[json!(digest.finalize())], None);
-        if let Some(table) = self.tables.get_mut(&Family::Inet) {
-            table.sets.insert(SEAL.into(), seal);
-        }
-        self
+        Self::sealed(TABLE.into(), tables)
     }
 }
 
@@ -142,6 +126,9 @@ fn inet(vpc: &Vpc) -> Table {
                 members.insert(&[json!(port.address)], None);
             }
         }
+    }
+    if let Some(uplink) = vpc.uplink() {
+        gateway::extend(&mut table, vpc, uplink);
     }
     table
 }
@@ -327,7 +314,23 @@ impl Chain {
         policy: &'static str,
         rules: Vec<Value>,
     ) -> Self {
+        Self::of_kind("filter", hook, priority, policy, rules)
+    }
+
+    /// One that translates addresses.
+    pub(super) fn nat(hook: &'static str, priority: i32, rules: Vec<Value>) -> Self {
+        Self::of_kind("nat", hook, priority, "accept", rules)
+    }
+
+    fn of_kind(
+        kind: &'static str,
+        hook: &'static str,
+        priority: i32,
+        policy: &'static str,
+        rules: Vec<Value>,
+    ) -> Self {
         let hook = Hook {
+            kind,
             name: hook,
             priority,
             policy,

@@ -75,12 +75,39 @@ pub(super) fn vmap(key: Value, name: &str) -> Value {
     json!({"vmap": {"key": key, "data": format!("@{name}")}})
 }
 
+/// What the map `name` says of `key`.
+pub(super) fn found(key: Value, name: &str) -> Value {
+    json!({"map": {"key": key, "data": format!("@{name}")}})
+}
+
+/// Puts `value` in the place of `key`.
+pub(super) fn set(key: Value, value: impl Into<Value>) -> Value {
+    json!({"mangle": {"key": key, "value": value.into()}})
+}
+
 /// Marks the packet with what the map `name` says.
 pub(super) fn mark_by(key: Value, name: &str) -> Value {
-    json!({"mangle": {
-        "key": {"meta": {"key": "mark"}},
-        "value": {"map": {"key": key, "data": format!("@{name}")}},
-    }})
+    set(meta("mark"), found(key, name))
+}
+
+/// The router that the packet goes to next.
+pub(super) fn next_hop() -> Value {
+    json!({"rt": {"key": "nexthop", "family": "ip"}})
+}
+
+/// The flow is for `address`.
+pub(super) fn dnat(address: Value) -> Value {
+    json!({"dnat": {"family": "ip", "addr": address}})
+}
+
+/// The flow is for `port` of `address`.
+pub(super) fn dnat_to_port(address: Value, port: Value) -> Value {
+    json!({"dnat": {"family": "ip", "addr": address, "port": port}})
+}
+
+/// The flow is from `address`.
+pub(super) fn snat(address: Value) -> Value {
+    json!({"snat": {"family": "ip", "addr": address}})
 }
 
 /// Counts what comes this far.

@@ -3,6 +3,7 @@
 //! is a kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -11,7 +12,9 @@ use super::*;
 use crate::cidr::Cidr;
 use crate::name::Name;
 use crate::port::PortWish;
+use crate::public_address::Holder;
 use crate::security_group::{Direction, Peer, Rule};
+use crate::uplink::Uplink;
 use crate::vpc::Vpc;
 
 fn name(text: &str) -> Name {
@@ -162,6 +165,7 @@ fn who_may_send_as_others_keeps_the_own_mac_address() {
 /// referred to is there, what is deleted is not referred to.
 #[derive(Debug, Default, PartialEq)]
 struct Kernel {
+    tables: BTreeSet<(String, String)>,
     /// By family and name: the rules of chains, the elements of sets.
     chains: BTreeMap<(String, String), Vec<String>>,
     sets: BTreeMap<(String, String), BTreeSet<String>>,
@@ -182,12 +186,15 @@ impl Kernel {
         };
         let name = named("name");
         match (verb, what) {
-            ("add", "table") => {}
+            ("add", "table") => drop(self.tables.insert(name)),
+            ("create", "table") => assert!(self.tables.insert(name)),
             ("delete", "table") => {
+                assert!(self.tables.remove(&name));
                 self.chains.retain(|(of, _), _| *of != family);
                 self.sets.retain(|(of, _), _| *of != family);
             }
             ("add", "chain") => {
+                assert!(self.tables.contains(&named("table")));
                 assert!(self.chains.insert(name, Vec::new()).is_none());
             }
             ("flush", "chain") => self.chains.get_mut(&name).expect("it is there").clear(),
@@ -267,6 +274,15 @@ enum Change {
     RemovePort(usize),
     SetGroups(usize, Vec<u8>),
     SetSourceCheck(usize, bool),
+    AttachInternetGateway,
+    DetachInternetGateway,
+    Allocate(u8),
+    Release(u8),
+    Associate(u8, usize),
+    Disassociate(u8),
+    AddNatGateway(u8),
+    RemoveNatGateway(u8),
+    Publish(usize, u8),
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -282,6 +298,24 @@ fn change() -> impl Strategy<Value = Change> {
         (0usize..8).prop_map(Change::RemovePort),
         (0usize..8, groups()).prop_map(|(port, groups)| Change::SetGroups(port, groups)),
         (0usize..8, any::<bool>()).prop_map(|(port, on)| Change::SetSourceCheck(port, on)),
+        outside(),
+        outside(),
+    ]
+}
+
+/// A change to the ways out.
+fn outside() -> impl Strategy<Value = Change> {
+    let address = || 0u8..4;
+    prop_oneof![
+        Just(Change::AttachInternetGateway),
+        Just(Change::DetachInternetGateway),
+        address().prop_map(Change::Allocate),
+        address().prop_map(Change::Release),
+        (address(), 0usize..8).prop_map(|(address, port)| Change::Associate(address, port)),
+        address().prop_map(Change::Disassociate),
+        address().prop_map(Change::AddNatGateway),
+        address().prop_map(Change::RemoveNatGateway),
+        (0usize..8, 0u8..4).prop_map(|(port, number)| Change::Publish(port, number)),
     ]
 }
 
@@ -303,6 +337,14 @@ impl Change {
                 traffic,
                 peer.map_or_else(range, |peer| Peer::Group(group(peer))),
             )
+        };
+        let uplink = || Uplink::try_from(7).unwrap();
+        let address = |number: u8| Ipv4Addr::new(198, [18, 19][usize::from(number % 2)], 0, number);
+        let gateway = |number: u8| name(&format!("nat{number}"));
+        let publication = |number: u8| {
+            ["80:80", "1.2.3.4:81:80", "80:80/udp", "5.6.7.8:81:9"][usize::from(number)]
+                .parse()
+                .unwrap()
         };
         let port = |vpc: &Vpc, number: usize| vpc.ports().keys().nth(number).copied();
         // What is refused changes nothing, which others test.
@@ -334,6 +376,23 @@ impl Change {
                 Some(id) => vpc.set_source_check(id, on),
                 None => Ok(()),
             },
+            Self::AttachInternetGateway => vpc.attach_internet_gateway(uplink()).map(drop),
+            Self::DetachInternetGateway => vpc.detach_internet_gateway(),
+            Self::Allocate(number) => vpc.allocate(address(number)).map(drop),
+            Self::Release(number) => vpc.release(address(number)),
+            Self::Associate(number, to) => match port(vpc, to) {
+                Some(id) => vpc.associate_address(address(number), id),
+                None => Ok(()),
+            },
+            Self::Disassociate(number) => vpc.disassociate_address(address(number)),
+            Self::AddNatGateway(number) => vpc
+                .add_nat_gateway(gateway(number), name("front"), address(number))
+                .map(drop),
+            Self::RemoveNatGateway(number) => vpc.remove_nat_gateway(&gateway(number)),
+            Self::Publish(number, what) => match port(vpc, number) {
+                Some(id) => vpc.publish(id, publication(what), uplink()),
+                None => Ok(()),
+            },
         };
     }
 }
@@ -344,25 +403,78 @@ proptest! {
     /// However one gets there, by steps or at once, the kernel has the same.
     #[test]
     fn transactions_lead_from_any_state_to_any_other(
-        changes in prop::collection::vec(change(), 1..40),
+        changes in prop::collection::vec(change(), 1..60),
         step in 1usize..12,
     ) {
+        let both = |vpc: &Vpc| [Ruleset::of(vpc), Ruleset::of_host(vpc)];
+        let whole = |kernel: &mut Kernel, rulesets: &[Ruleset; 2]| {
+            rulesets.iter().for_each(|ruleset| kernel.apply(&replacement(ruleset)));
+        };
         let mut vpc = vpc();
         let mut kernel = Kernel::default();
-        let mut told = Ruleset::of(&vpc);
-        kernel.apply(&replacement(&told));
+        let mut told = both(&vpc);
+        whole(&mut kernel, &told);
         for changes in changes.chunks(step) {
             changes.iter().cloned().for_each(|change| change.make(&mut vpc));
-            let now = Ruleset::of(&vpc);
-            if let Some(change) = transaction(&told, &now) {
-                kernel.apply(&change);
+            let now = both(&vpc);
+            for (old, new) in told.iter().zip(&now) {
+                if let Some(change) = transaction(old, new) {
+                    kernel.apply(&change);
+                }
             }
             told = now;
         }
         let mut anew = Kernel::default();
-        anew.apply(&replacement(&told));
+        whole(&mut anew, &told);
         prop_assert_eq!(&kernel, &anew);
-        kernel.apply(&replacement(&told));
+        whole(&mut kernel, &told);
         prop_assert_eq!(&kernel, &anew, "it takes the place of what there was");
+        // What was stored is read as it is.
+        let stored = serde_json::to_string(&vpc).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Vpc>(&stored).unwrap(), vpc);
     }
+}
+
+#[test]
+fn an_address_that_is_associated_is_an_element_more_and_no_rule_changes() {
+    let mut vpc = vpc();
+    let public = Ipv4Addr::new(203, 0, 113, 7);
+    vpc.attach_internet_gateway(Uplink::try_from(7).unwrap())
+        .unwrap();
+    vpc.allocate(public).unwrap();
+    let id = *vpc.ports().keys().next().unwrap();
+    let before = (Ruleset::of(&vpc), Ruleset::of_host(&vpc));
+    vpc.associate_address(public, id).unwrap();
+    assert_eq!(vpc.public_address_of(&Holder::Port(id)), Some(public));
+    let change = transaction(&before.0, &Ruleset::of(&vpc)).unwrap();
+    let private = vpc.port(id).unwrap().address;
+    let told: BTreeSet<_> = changes(&change)
+        .into_iter()
+        .map(|(verb, what, object)| {
+            assert_eq!((verb, what), ("add", "element"));
+            (object["name"].as_str().unwrap(), object["elem"].to_string())
+        })
+        .collect();
+    let expected = [
+        ("leaving-as", json!([public]).to_string()),
+        ("private-of", json!([[public, private]]).to_string()),
+        ("public-of", json!([[private, public]]).to_string()),
+    ];
+    assert_eq!(told, expected.into());
+    // The host sends all of the network's addresses there already.
+    assert_eq!(transaction(&before.1, &Ruleset::of_host(&vpc)), None);
+}
+
+#[test]
+fn without_an_uplink_the_host_has_nothing() {
+    let mut vpc = vpc();
+    assert!(Ruleset::of_host(&vpc).is_empty());
+    vpc.attach_internet_gateway(Uplink::try_from(7).unwrap())
+        .unwrap();
+    assert!(!Ruleset::of_host(&vpc).is_empty());
+    let with = Ruleset::of_host(&vpc);
+    vpc.detach_internet_gateway().unwrap();
+    let change = transaction(&with, &Ruleset::of_host(&vpc)).unwrap();
+    let table = json!({"family": "ip", "name": format!("plinth-{}", vpc.id)});
+    assert_eq!(commands(&change), [("delete", "table", &table)]);
 }

@@ -3,18 +3,23 @@
 //! with the reason.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use serde::Deserialize;
 
 use super::{FIRST_TABLE, MOST_GROUPS_OF_A_PORT, Vpc, check_cidr, check_size};
 use crate::cidr::Cidr;
-use crate::id::{Id, OfPort, OfVpc};
+use crate::id::{Id, OfInternetGateway, OfPort, OfVpc};
 use crate::name::Name;
+use crate::nat_gateway::NatGateway;
 use crate::port::Port;
+use crate::public_address::{Holder, PublicAddress};
+use crate::publication::Published;
 use crate::refused::Refused;
 use crate::route_table::{MAIN, RouteTable};
 use crate::security_group::{self, Direction, MOST_RULES, Peer, SecurityGroup};
 use crate::subnet::Subnet;
+use crate::uplink::Uplink;
 
 /// The largest number of a route table: the kernel's marks and tables have 32
 /// bits, and no network has as many tables.
@@ -30,6 +35,12 @@ pub(super) struct Saved {
     route_tables: BTreeMap<Name, RouteTable>,
     groups: BTreeMap<Name, SecurityGroup>,
     ports: BTreeMap<Id<OfPort>, Port>,
+    uplink: Option<Uplink>,
+    internet_gateway: Option<Id<OfInternetGateway>>,
+    #[serde(default)]
+    nat_gateways: BTreeMap<Name, NatGateway>,
+    #[serde(default)]
+    public_addresses: BTreeMap<Ipv4Addr, PublicAddress>,
 }
 
 /// Why what a file says is no network.
@@ -66,6 +77,18 @@ pub enum BadVpc {
     /// Too many rules.
     #[error("security group '{0}' has too many rules")]
     Rules(Name),
+    /// A NAT gateway has an address that is another's, or no public one.
+    #[error("NAT gateway '{0}' has addresses that it cannot have")]
+    NatGateway(Name),
+    /// A public address is none, or has a holder that is not there or has another.
+    #[error("public address {0} is what, or has what, it cannot")]
+    PublicAddress(Ipv4Addr),
+    /// Two ports are published under the same number.
+    #[error("port {0} has publications that it cannot have")]
+    Publications(Id<OfPort>),
+    /// Something needs an uplink or an internet gateway that is not there.
+    #[error("it leads outside without a way there")]
+    NoWay,
 }
 
 impl TryFrom<Saved> for Vpc {
@@ -79,6 +102,10 @@ impl TryFrom<Saved> for Vpc {
             route_tables,
             groups,
             ports,
+            uplink,
+            internet_gateway,
+            nat_gateways,
+            public_addresses,
         } = saved;
         let vpc = Self {
             id,
@@ -87,12 +114,18 @@ impl TryFrom<Saved> for Vpc {
             route_tables,
             groups,
             ports,
+            uplink,
+            internet_gateway,
+            nat_gateways,
+            public_addresses,
         };
         check_cidr(vpc.cidr)?;
         vpc.vet_groups()?;
         vpc.vet_route_tables()?;
         vpc.vet_subnets()?;
         vpc.vet_ports()?;
+        vpc.vet_gateways()?;
+        vpc.vet_publications()?;
         Ok(vpc)
     }
 }
@@ -179,6 +212,58 @@ impl Vpc {
         }
         Ok(())
     }
+
+    fn vet_gateways(&self) -> Result<(), BadVpc> {
+        let mut private: BTreeSet<Ipv4Addr> = self.ports.values().map(|p| p.address).collect();
+        for (name, gateway) in &self.nat_gateways {
+            let user = format!("NAT gateway '{name}'");
+            named(&user, "subnet", &self.subnets, &gateway.subnet)?;
+            let valid = self.subnets[&gateway.subnet].offers(gateway.address);
+            let holder = Holder::NatGateway(name.clone());
+            let known = self.public_address_of(&holder).is_some();
+            if !valid || !known || !private.insert(gateway.address) {
+                return Err(BadVpc::NatGateway(name.clone()));
+            }
+        }
+        let mut holders = BTreeSet::new();
+        for (address, public) in &self.public_addresses {
+            let is_there = |holder: &Holder| match holder {
+                Holder::Port(port) => self.ports.contains_key(port),
+                Holder::NatGateway(name) => self.nat_gateways.contains_key(name),
+            };
+            let mut holder = public.holder.iter();
+            let held = holder.all(|holder| is_there(holder) && holders.insert(holder));
+            if !held || self.check_public(*address).is_err() {
+                return Err(BadVpc::PublicAddress(*address));
+            }
+        }
+        match holders.is_empty() || self.internet_gateway.is_some() {
+            true => Ok(()),
+            false => Err(BadVpc::NoWay),
+        }
+    }
+
+    fn vet_publications(&self) -> Result<(), BadVpc> {
+        let mut all: Vec<&Published> = Vec::new();
+        for port in self.ports.values() {
+            for own in &port.published {
+                let (publication, relay) = (&own.publication, own.relay);
+                let meets = |other: &&Published| {
+                    let same = publication.protocol == other.publication.protocol;
+                    publication.overlaps(&other.publication) || (same && relay == other.relay)
+                };
+                if relay == 0 || all.iter().any(meets) {
+                    return Err(BadVpc::Publications(port.id));
+                }
+                all.push(own);
+            }
+        }
+        let leads_out = self.internet_gateway.is_some() || !all.is_empty();
+        match leads_out && self.uplink.is_none() {
+            true => Err(BadVpc::NoWay),
+            false => Ok(()),
+        }
+    }
 }
 
 fn named<T>(
@@ -198,114 +283,4 @@ fn named<T>(
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use crate::name::Name;
-    use crate::port::PortWish;
-    use crate::vpc::Vpc;
-
-    fn saved() -> Value {
-        let mut vpc = Vpc::new("10.0.0.0/16".parse().unwrap()).unwrap();
-        let front: Name = "front".parse().unwrap();
-        vpc.add_subnet(front.clone(), "10.0.1.0/24".parse().unwrap())
-            .unwrap();
-        vpc.add_port(front, PortWish::default()).unwrap();
-        serde_json::to_value(&vpc).unwrap()
-    }
-
-    fn refusal(saved: Value) -> String {
-        let refused = serde_json::from_value::<Vpc>(saved).unwrap_err();
-        refused.to_string()
-    }
-
-    #[test]
-    fn what_a_network_cannot_be_is_refused() {
-        let port = saved()["ports"].as_object().unwrap().keys().next().cloned();
-        let port = format!("/ports/{}", port.unwrap());
-        let of_port = |field: &str| format!("{port}/{field}");
-        let cases = [
-            ("/cidr".into(), json!("10.0.0.0/8"), "from /16 to /28"),
-            ("/cidr".into(), json!("10.1.0.0/16"), "is not within"),
-            (
-                "/subnets/front/cidr".into(),
-                json!("10.0.2.0/24"),
-                "that it cannot have",
-            ),
-            (
-                "/subnets/front/route_table".into(),
-                json!("x"),
-                "route table 'x'",
-            ),
-            (
-                "/route_tables/main/number".into(),
-                json!(254),
-                "'main' has a number",
-            ),
-            (
-                "/route_tables/main/routes".into(),
-                json!({"10.0.1.0/24": "blackhole"}),
-                "a route",
-            ),
-            (
-                "/route_tables".into(),
-                json!({}),
-                "the network has route table 'main'",
-            ),
-            (
-                "/groups".into(),
-                json!({}),
-                "the network has security group 'default'",
-            ),
-            (
-                of_port("subnet"),
-                json!("y"),
-                "subnet 'y', which there is not",
-            ),
-            (of_port("address"), json!("10.0.1.3"), "an address"),
-            (of_port("groups"), json!([]), "security groups"),
-            (
-                of_port("groups"),
-                json!(["nobody"]),
-                "security group 'nobody'",
-            ),
-            (
-                of_port("mac"),
-                json!("01:00:00:00:00:00"),
-                "the MAC address of",
-            ),
-            (of_port("id"), json!("eni-00000000000000000"), "an id"),
-            (
-                "/id".into(),
-                json!("sg-00000000000000000"),
-                "an id is 'vpc-'",
-            ),
-        ];
-        for (place, value, part) in cases {
-            let mut saved = saved();
-            let ports = saved["ports"].as_object().unwrap().keys().next().cloned();
-            // Ids are different each time.
-            let place = match place.strip_prefix(&port) {
-                Some(field) => format!("/ports/{}{field}", ports.unwrap()),
-                None => place,
-            };
-            *saved.pointer_mut(&place).expect(&place) = value;
-            let error = refusal(saved);
-            assert!(error.contains(part), "{place}: {error}");
-        }
-    }
-
-    #[test]
-    fn two_subnets_or_ports_with_the_same_are_refused() {
-        let mut twice = saved();
-        twice["subnets"]["back"] = twice["subnets"]["front"].clone();
-        assert!(refusal(twice).contains("overlaps another"));
-        let mut twice = saved();
-        let (_, port) = twice["ports"].as_object().unwrap().iter().next().unwrap();
-        let mut other = port.clone();
-        let id = "eni-0123456789abcdef0";
-        other["id"] = json!(id);
-        twice["ports"][id] = other;
-        assert!(refusal(twice).contains("that it cannot have"));
-    }
-}
+mod tests;

@@ -251,3 +251,175 @@ fn a_network_is_read_as_it_was_written() {
     let text = serde_json::to_string(&vpc).unwrap();
     assert_eq!(serde_json::from_str::<Vpc>(&text).unwrap(), vpc);
 }
+
+fn address(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
+}
+
+fn uplink(number: u16) -> Uplink {
+    Uplink::try_from(number).unwrap()
+}
+
+#[test]
+fn a_network_has_one_internet_gateway_and_keeps_it_while_it_is_used() {
+    let mut vpc = vpc();
+    let port = vpc.add_port(name("front"), wish("web")).unwrap().id;
+    let public = address("203.0.113.7");
+    vpc.allocate(public).unwrap();
+    let error = refusal(&mut vpc, |vpc| vpc.associate_address(public, port));
+    assert_eq!(error, "the network has no internet gateway");
+    let error = refusal(&mut vpc, |vpc| {
+        vpc.add_nat_gateway(name("egress"), name("front"), public)
+            .map(drop)
+    });
+    assert_eq!(error, "the network has no internet gateway");
+    assert_eq!(vpc.uplink(), None);
+    let gateway = vpc.attach_internet_gateway(uplink(1)).unwrap();
+    assert_eq!(vpc.uplink(), Some(uplink(1)));
+    let error = refusal(&mut vpc, |vpc| {
+        vpc.attach_internet_gateway(uplink(2)).map(drop)
+    });
+    assert!(error.ends_with(&format!("already, {gateway}")), "{error}");
+    vpc.associate_address(public, port).unwrap();
+    let error = refusal(&mut vpc, Vpc::detach_internet_gateway);
+    assert_eq!(
+        error,
+        format!(
+            "the internet gateway is in use by {port} of 'web', which has the public address \
+             203.0.113.7"
+        )
+    );
+    // Whoever has it is gone.
+    vpc.remove_port(port).unwrap();
+    vpc.detach_internet_gateway().unwrap();
+    assert_eq!((vpc.uplink(), vpc.last_uplink()), (None, Some(uplink(1))));
+    let error = refusal(&mut vpc, Vpc::detach_internet_gateway);
+    assert_eq!(error, "the network has no internet gateway");
+    let main = name("main");
+    let error = refusal(&mut vpc, |vpc| {
+        vpc.add_route(&main, Cidr::ALL, Target::InternetGateway(gateway))
+    });
+    assert_eq!(error, "the network has no internet gateway");
+}
+
+#[test]
+fn public_addresses_are_given_back_when_nothing_has_them() {
+    let mut vpc = vpc();
+    vpc.attach_internet_gateway(uplink(1)).unwrap();
+    let one = vpc.add_port(name("front"), wish("one")).unwrap().id;
+    let other = vpc.add_port(name("front"), wish("other")).unwrap().id;
+    for (bad, part) in [
+        ("10.0.200.1", "it is of the network itself, 10.0.0.0/16"),
+        ("127.0.0.1", "it is of each host itself"),
+        ("169.254.169.254", "metadata service"),
+        ("224.0.0.9", "groups of hosts"),
+    ] {
+        let error = refusal(&mut vpc, |vpc| vpc.allocate(address(bad)).map(drop));
+        assert!(error.contains(part), "{error}");
+    }
+    let (first, second) = (address("203.0.113.1"), address("203.0.113.2"));
+    vpc.allocate(first).unwrap();
+    vpc.allocate(second).unwrap();
+    let error = refusal(&mut vpc, |vpc| vpc.allocate(first).map(drop));
+    assert_eq!(
+        error,
+        "the network has the public address 203.0.113.1 already"
+    );
+    vpc.associate_address(first, one).unwrap();
+    let error = refusal(&mut vpc, |vpc| vpc.associate_address(first, other));
+    assert!(error.contains(&format!("203.0.113.1 is in use by {one} of 'one'")));
+    let error = refusal(&mut vpc, |vpc| vpc.associate_address(second, one));
+    assert!(
+        error.ends_with("has a public address already, 203.0.113.1"),
+        "{error}"
+    );
+    let error = refusal(&mut vpc, |vpc| vpc.release(first));
+    assert!(error.contains("is in use by"), "{error}");
+    let error = refusal(&mut vpc, |vpc| vpc.disassociate_address(second));
+    assert!(error.ends_with("is associated with nothing"), "{error}");
+    vpc.disassociate_address(first).unwrap();
+    vpc.release(first).unwrap();
+    let error = refusal(&mut vpc, |vpc| vpc.release(first));
+    assert_eq!(error, "the network has no public address 203.0.113.1");
+    vpc.associate_address(second, one).unwrap();
+    vpc.remove_port(one).unwrap();
+    vpc.release(second).unwrap();
+}
+
+#[test]
+fn a_nat_gateway_has_two_addresses_that_are_nobody_elses() {
+    let mut vpc = vpc();
+    vpc.attach_internet_gateway(uplink(1)).unwrap();
+    let public = address("203.0.113.1");
+    vpc.allocate(public).unwrap();
+    let egress = name("egress");
+    let gateway = vpc.add_nat_gateway(egress.clone(), name("back"), public);
+    let gateway = gateway.unwrap().clone();
+    assert_eq!(gateway.address, address("10.0.2.4"));
+    let mut refused = |owner: &str, wanted: &str| {
+        let mut wish = wish(owner);
+        wish.address = Some(address(wanted));
+        refusal(&mut vpc, |vpc| vpc.add_port(name("back"), wish).map(drop))
+    };
+    assert_eq!(
+        refused("vm", "10.0.2.4"),
+        "10.0.2.4 is taken by NAT gateway 'egress'"
+    );
+    let port = vpc.add_port(name("back"), wish("vm")).unwrap();
+    assert_eq!(port.address, address("10.0.2.5"));
+    let error = refusal(&mut vpc, |vpc| {
+        vpc.add_nat_gateway(egress.clone(), name("back"), public)
+            .map(drop)
+    });
+    assert_eq!(error, "there is a NAT gateway 'egress' already");
+    let error = refusal(&mut vpc, |vpc| {
+        vpc.add_nat_gateway(name("x"), name("back"), public)
+            .map(drop)
+    });
+    assert!(error.contains("203.0.113.1 is in use by NAT gateway 'egress'"));
+    let error = refusal(&mut vpc, |vpc| vpc.disassociate_address(public));
+    assert!(error.contains("of NAT gateway 'egress' as long as there is that"));
+    let port = vpc.port_at(address("10.0.2.5")).unwrap().id;
+    vpc.remove_port(port).unwrap();
+    let error = refusal(&mut vpc, |vpc| vpc.remove_subnet(&name("back")));
+    assert_eq!(error, "subnet 'back' is in use by NAT gateway 'egress'");
+    vpc.add_route(&name("main"), Cidr::ALL, Target::NatGateway(gateway.id))
+        .unwrap();
+    vpc.remove_nat_gateway(&egress).unwrap();
+    let error = refusal(&mut vpc, |vpc| vpc.remove_nat_gateway(&egress));
+    assert_eq!(error, "there is no NAT gateway 'egress'");
+    let error = refusal(&mut vpc, |vpc| {
+        let somewhere = cidr("192.0.2.0/24");
+        vpc.add_route(&name("main"), somewhere, Target::NatGateway(gateway.id))
+    });
+    assert!(error.starts_with("there is no NAT gateway nat-"), "{error}");
+    vpc.release(public).unwrap();
+}
+
+#[test]
+fn a_port_of_the_host_is_published_once_and_goes_with_its_guest() {
+    let mut vpc = vpc();
+    let one = vpc.add_port(name("front"), wish("one")).unwrap().id;
+    let other = vpc.add_port(name("front"), wish("other")).unwrap().id;
+    let publish = |vpc: &mut Vpc, id, text: &str| vpc.publish(id, text.parse().unwrap(), uplink(4));
+    publish(&mut vpc, one, "127.0.0.1:80:8080").unwrap();
+    assert_eq!(vpc.uplink(), Some(uplink(4)));
+    publish(&mut vpc, other, "192.0.2.1:80:9090").unwrap();
+    publish(&mut vpc, other, "80:53/udp").unwrap();
+    let error = refusal(&mut vpc, |vpc| publish(vpc, other, "127.0.0.1:80:1"));
+    assert_eq!(
+        error,
+        format!("127.0.0.1:80:1 cannot be published: {one} of 'one' has 127.0.0.1:80:8080")
+    );
+    let relays: BTreeSet<u16> = vpc.ports()[&other]
+        .published
+        .iter()
+        .filter(|one| one.publication.protocol.name() == "tcp")
+        .chain(&vpc.ports()[&one].published)
+        .map(|one| one.relay)
+        .collect();
+    assert_eq!(relays.len(), 2, "on the uplink they are told apart");
+    vpc.remove_port(one).unwrap();
+    vpc.remove_port(other).unwrap();
+    assert_eq!((vpc.uplink(), vpc.published().count()), (None, 0));
+}

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use network::cidr::Cidr;
+use network::name::Name;
 use network::refused::Refused;
 use network::route_table::Target;
 use network::vpc::Vpc;
@@ -19,11 +20,15 @@ use super::super::Outcome;
 
 /// Add a route to a route table
 ///
-/// Its target is the address of a machine that routes, which needs its source
-/// check off (plinth run --net shop/front,source-check=off), or 'blackhole'.
+/// Its target is 'internet-gateway', by which those leave that have a public
+/// address; nat:NAME, by which all others can; the address of a machine that routes,
+/// which needs its source check off (plinth run --net shop/front,source-check=off);
+/// or 'blackhole'.
 ///
 /// Examples:
-///   plinth route add shop/main 0.0.0.0/0 10.0.2.4
+///   plinth route add shop/main 0.0.0.0/0 internet-gateway
+///   plinth route add shop/private 0.0.0.0/0 nat:egress
+///   plinth route add shop/inspected 0.0.0.0/0 10.0.2.4
 ///   plinth route add shop/main 192.0.2.0/24 blackhole
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -36,15 +41,23 @@ pub(super) struct Add {
     #[arg(value_name = "RANGE")]
     destination: Cidr,
 
-    /// Who takes the packets: a machine's address, or blackhole
+    /// Who takes the packets: internet-gateway, nat:NAME, a machine's address, or
+    /// blackhole
     #[arg(value_name = "TARGET")]
     target: Wanted,
 }
 
+/// What the internet gateway is called as a target.
+pub(super) const INTERNET_GATEWAY: &str = "internet-gateway";
+/// What is before a NAT gateway's name.
+pub(super) const NAT: &str = "nat:";
+
 /// A target as the user names it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Wanted {
     Address(Ipv4Addr),
+    InternetGateway,
+    NatGateway(Name),
     Blackhole,
 }
 
@@ -52,18 +65,28 @@ impl FromStr for Wanted {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        if text == "blackhole" {
-            return Ok(Self::Blackhole);
+        if let Some(name) = text.strip_prefix(NAT) {
+            return name.parse().map(Self::NatGateway).map_err(Invalid::because);
         }
-        let address = text.parse().map(Self::Address);
-        address.map_err(|_| Invalid::new("a target is the address of a machine, or blackhole"))
+        match text {
+            "blackhole" => Ok(Self::Blackhole),
+            INTERNET_GATEWAY => Ok(Self::InternetGateway),
+            address => address.parse().map(Self::Address).map_err(|_| {
+                Invalid::new(
+                    "a target is internet-gateway, nat:NAME, the address of a machine, or \
+                     blackhole",
+                )
+            }),
+        }
     }
 }
 
 impl Wanted {
-    fn find(self, vpc: &Vpc) -> Result<Target, Refused> {
+    fn find(&self, vpc: &Vpc) -> Result<Target, Refused> {
         match self {
-            Self::Address(address) => vpc.port_at(address).map(|port| Target::Port(port.id)),
+            Self::Address(address) => vpc.port_at(*address).map(|port| Target::Port(port.id)),
+            Self::InternetGateway => vpc.internet_gateway().map(Target::InternetGateway),
+            Self::NatGateway(name) => vpc.nat_gateway_named(name).map(Target::NatGateway),
             Self::Blackhole => Ok(Target::Blackhole),
         }
     }

@@ -1,5 +1,7 @@
 //! `plinth route list`: the routes of a network.
 
+use std::fmt::Display;
+
 use clap::Args;
 use network::name::Name;
 use network::route_table::Target;
@@ -12,6 +14,7 @@ use crate::switch::directory::Switches;
 use super::super::Outcome;
 use super::super::output::{Format, Output, print, print_json};
 use super::super::table::aligned;
+use super::add::{INTERNET_GATEWAY, NAT};
 
 /// List the routes of a network, table by table
 ///
@@ -49,12 +52,19 @@ impl List {
 }
 
 fn target_name(vpc: &Vpc, target: Target) -> String {
+    // EC2's word for a route whose target is gone.
+    let gone = |id: &dyn Display| format!("blackhole ({id})");
     match target {
-        Target::Port(id) => match vpc.port(id) {
-            Ok(port) => port.address.to_string(),
-            // EC2's word for a route whose target is gone.
-            Err(_) => format!("blackhole ({id})"),
+        Target::Port(id) => vpc
+            .port(id)
+            .map_or_else(|_| gone(&id), |port| port.address.to_string()),
+        Target::InternetGateway(id) => match vpc.internet_gateway() {
+            Ok(there) if there == id => INTERNET_GATEWAY.into(),
+            _ => gone(&id),
         },
+        Target::NatGateway(id) => vpc
+            .nat_gateway(id)
+            .map_or_else(|| gone(&id), |(name, _)| format!("{NAT}{name}")),
         Target::Blackhole => "blackhole".into(),
     }
 }

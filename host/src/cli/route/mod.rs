@@ -19,10 +19,14 @@ use super::Outcome;
 /// is associated. The longest prefix wins, and what no route leads to is dropped.
 /// The route to the network itself is always there and always holds.
 ///
-///   plinth route create-table shop/inspected
-///   plinth route add shop/inspected 0.0.0.0/0 10.0.2.4
-///   plinth route associate shop/front inspected
+///   plinth route add shop/main 0.0.0.0/0 internet-gateway
+///   plinth route create-table shop/private
+///   plinth route add shop/private 0.0.0.0/0 nat:egress
+///   plinth route associate shop/back private
 ///   plinth route list shop
+///
+/// plinth internet-gateway and plinth nat-gateway make the ways out. A route to what
+/// is gone since is a black hole.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = exit::HELP)]
 pub(super) struct Route {

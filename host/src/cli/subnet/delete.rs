@@ -11,7 +11,7 @@ use super::super::Outcome;
 
 /// Delete a subnet
 ///
-/// One that machines are plugged into is not deleted.
+/// One that machines are plugged into, or that has a NAT gateway, is not deleted.
 ///
 /// Examples:
 ///   plinth subnet delete shop/front

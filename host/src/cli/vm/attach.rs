@@ -55,10 +55,10 @@ pub(super) struct Attach {
     #[arg(long)]
     volume: Option<VolumeOption>,
 
-    /// Network interface, on a network: NAME[/SUBNET][,ip=ADDRESS]
+    /// Network interface, on a network: NAME[/SUBNET][,ip=ADDRESS][,public=ADDRESS]
     /// [,security-group=A+B][,source-check=off]; on a bridge:
-    /// NAME[,private-vlan=PART][,guard=on|off]; on a tap: tap=NAME[,mtu=N]; and for
-    /// all [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
+    /// NAME[,private-vlan=PART][,guard=on|off]; on a tap: tap=NAME[,mtu=N]; or user;
+    /// and for all [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
     #[arg(long)]
     net: Option<NetOption>,
 }

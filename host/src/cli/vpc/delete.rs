@@ -9,7 +9,8 @@ use crate::switch::directory::Switches;
 
 use super::super::Outcome;
 
-/// Delete a virtual private network with its subnets and groups
+/// Delete a virtual private network with its subnets, groups, gateways and public
+/// addresses
 ///
 /// One that machines are plugged into is not deleted.
 ///

@@ -12,7 +12,8 @@ use super::super::Outcome;
 use super::super::output::{Format, Output, print, print_json};
 use super::super::table::aligned;
 
-/// Show a virtual private network: its subnets, and who is plugged into them
+/// Show a virtual private network: its subnets, who is plugged into them, and its ways
+/// out
 ///
 /// Examples:
 ///   plinth vpc show shop
@@ -41,16 +42,48 @@ impl Show {
                 "route_tables": vpc.route_tables(),
                 "security_groups": vpc.groups(),
                 "ports": vpc.ports().values().collect::<Vec<_>>(),
+                "internet_gateway": vpc.internet_gateway().ok(),
+                "nat_gateways": vpc.nat_gateways(),
+                "public_addresses": vpc.public_addresses(),
             }));
         }
-        let own = vec![
+        let mut own = vec![
             vec!["name".into(), self.vpc.to_string()],
             vec!["id".into(), vpc.id.to_string()],
             vec!["addresses".into(), vpc.cidr.to_string()],
         ];
-        let parts = [aligned(&own), subnets(vpc), ports(vpc)];
+        if let Ok(gateway) = vpc.internet_gateway() {
+            own.push(vec!["internet gateway".into(), gateway.to_string()]);
+        }
+        let mut parts = vec![aligned(&own), subnets(vpc), ports(vpc)];
+        let others = [public_addresses(vpc), published(vpc)];
+        parts.extend(others.into_iter().flatten());
         print(&parts.join("\n"))
     }
+}
+
+/// Those that the network has, if any.
+fn public_addresses(vpc: &Vpc) -> Option<String> {
+    let mut rows = vec![vec!["PUBLIC ADDRESS".into(), "OF".into()]];
+    for (address, public) in vpc.public_addresses() {
+        let holder = public.holder.as_ref().map(|holder| vpc.called(holder));
+        rows.push(vec![address.to_string(), holder.unwrap_or_default()]);
+    }
+    (rows.len() > 1).then(|| aligned(&rows))
+}
+
+/// The host's ports that lead to guests, if any.
+fn published(vpc: &Vpc) -> Option<String> {
+    let titles = ["PUBLISHED", "MACHINE", "ADDRESS"];
+    let mut rows = vec![titles.map(String::from).to_vec()];
+    for (port, published) in vpc.published() {
+        rows.push(vec![
+            published.publication.to_string(),
+            port.owner.clone(),
+            port.address.to_string(),
+        ]);
+    }
+    (rows.len() > 1).then(|| aligned(&rows))
 }
 
 fn subnets(vpc: &Vpc) -> String {
@@ -58,7 +91,9 @@ fn subnets(vpc: &Vpc) -> String {
     let mut rows = vec![titles.map(String::from).to_vec()];
     for (name, subnet) in vpc.subnets() {
         let taken = vpc.ports().values().filter(|port| port.subnet == *name);
-        let free = subnet.capacity() - taken.count() as u64;
+        let gateways = vpc.nat_gateways().values();
+        let theirs = gateways.filter(|gateway| gateway.subnet == *name);
+        let free = subnet.capacity() - (taken.count() + theirs.count()) as u64;
         rows.push(vec![
             name.to_string(),
             subnet.cidr.to_string(),

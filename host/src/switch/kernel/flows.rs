@@ -29,11 +29,15 @@ const SUBHEADER: usize = 4;
 const GET: u16 = 1 << 8 | 1;
 const DELETE: u16 = 1 << 8 | 2;
 
-/// Attributes of a flow: its two directions, and in each the addresses.
+/// Attributes of a flow: its two directions, and in each the addresses, the protocol
+/// and the ports.
 const TUPLES: [u16; 2] = [1, 2];
 const ORIGINAL: u16 = TUPLES[0];
 const ADDRESSES: u16 = 1;
 const IPV4: [u16; 2] = [1, 2];
+const PROTOCOL: u16 = 2;
+const NUMBER: u16 = 1;
+const PORTS: [u16; 2] = [2, 3];
 
 /// Attributes have flags in these bits of their types.
 const FLAGS: u16 = 0xc000;
@@ -45,16 +49,32 @@ const INET: u8 = 2;
 /// As often flows are looked for that came while others were forgotten.
 const ROUNDS: u32 = 4;
 
-/// Forgets the flows of `namespace` that one of `addresses` has a part in.
+/// Who has a part in flows: an address, in all of its flows, or in those of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct End {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// The number of a protocol, and its port.
+    pub port: Option<(u8, u16)>,
+}
+
+impl From<Ipv4Addr> for End {
+    fn from(address: Ipv4Addr) -> Self {
+        let port = None;
+        Self { address, port }
+    }
+}
+
+/// Forgets the flows of `namespace` that one of `ends` has a part in.
 ///
 /// # Errors
 /// The privilege is missing, or the kernel does not track.
-pub fn forget(namespace: &Namespace, addresses: &BTreeSet<Ipv4Addr>) -> Result<(), KernelError> {
+pub fn forget(namespace: &Namespace, ends: &BTreeSet<End>) -> Result<(), KernelError> {
     let task = || format!("{namespace}: flows cannot be forgotten");
     let failed = |error: io::Error| Refusal::from(error).at(task());
     let mut socket = namespace.within(open)?.map_err(failed)?;
     for _ in 0..ROUNDS {
-        let found = find(&mut socket, addresses).map_err(failed)?;
+        let found = find(&mut socket, ends).map_err(failed)?;
         if found.is_empty() {
             break;
         }
@@ -73,8 +93,8 @@ fn open() -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The original directions of the flows with one of `addresses`: their names.
-fn find(socket: &mut Socket, addresses: &BTreeSet<Ipv4Addr>) -> io::Result<Vec<Vec<u8>>> {
+/// The original directions of the flows with one of `ends`: their names.
+fn find(socket: &mut Socket, ends: &BTreeSet<End>) -> io::Result<Vec<Vec<u8>>> {
     socket.send(&message(GET, REQUEST | DUMP, &[]), 0)?;
     let mut found = Vec::new();
     loop {
@@ -83,7 +103,7 @@ fn find(socket: &mut Socket, addresses: &BTreeSet<Ipv4Addr>) -> io::Result<Vec<V
             match kind {
                 DONE => return Ok(found),
                 ERROR => outcome(payload)?,
-                _ => found.extend(payload.get(SUBHEADER..).and_then(|f| name(f, addresses))),
+                _ => found.extend(payload.get(SUBHEADER..).and_then(|f| name(f, ends))),
             }
         }
     }
@@ -115,29 +135,36 @@ fn outcome(payload: &[u8]) -> io::Result<()> {
     }
 }
 
-/// The attribute that names the flow in `attributes`, if one of `addresses` has a
-/// part in it.
-fn name(attributes: &[u8], addresses: &BTreeSet<Ipv4Addr>) -> Option<Vec<u8>> {
-    let (mut original, mut is_theirs) = (None, false);
-    for tuple in NlasIterator::new(attributes).map_while(Result::ok) {
-        let kind = tuple.kind() & !FLAGS;
-        if kind == ORIGINAL {
-            original = Some(attribute(ORIGINAL | NESTED, tuple.value()));
-        }
-        is_theirs |= TUPLES.contains(&kind) && has(tuple.value(), addresses);
-    }
-    original.filter(|_| is_theirs)
+/// The attribute that names the flow in `attributes`, if one of `ends` has a part in
+/// it.
+fn name(attributes: &[u8], ends: &BTreeSet<End>) -> Option<Vec<u8>> {
+    let [original, reply] = TUPLES.map(|tuple| value(attributes, tuple));
+    let original = original?;
+    let is_theirs = has(&original, ends) || reply.is_some_and(|reply| has(&reply, ends));
+    is_theirs.then(|| attribute(ORIGINAL | NESTED, &original))
 }
 
-fn has(tuple: &[u8], addresses: &BTreeSet<Ipv4Addr>) -> bool {
-    let of_tuple = NlasIterator::new(tuple).map_while(Result::ok);
-    let mut lists = of_tuple.filter(|part| part.kind() & !FLAGS == ADDRESSES);
-    lists.any(|list| {
-        let ends = NlasIterator::new(list.value()).map_while(Result::ok);
-        ends.filter(|end| IPV4.contains(&(end.kind() & !FLAGS)))
-            .filter_map(|end| <[u8; 4]>::try_from(end.value()).ok())
-            .any(|end| addresses.contains(&end.into()))
+/// Whether one of `ends` is one of the two of a direction.
+fn has(tuple: &[u8], ends: &BTreeSet<End>) -> bool {
+    let addresses = value(tuple, ADDRESSES).unwrap_or_default();
+    let of_protocol = value(tuple, PROTOCOL).unwrap_or_default();
+    let protocol = value(&of_protocol, NUMBER).and_then(|number| number.first().copied());
+    IPV4.into_iter().zip(PORTS).any(|(address, port)| {
+        let address = value(&addresses, address).and_then(|bytes| bytes.try_into().ok());
+        let port = value(&of_protocol, port).and_then(|bytes| bytes.try_into().ok());
+        address.is_some_and(|address: [u8; 4]| {
+            let whole = End::from(Ipv4Addr::from(address));
+            let port = protocol.zip(port.map(u16::from_be_bytes));
+            ends.contains(&whole) || ends.contains(&End { port, ..whole })
+        })
     })
+}
+
+/// The value of the attribute of type `kind`.
+fn value(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
+    let mut all = NlasIterator::new(attributes).map_while(Result::ok);
+    let found = all.find(|one| one.kind() & !FLAGS == kind);
+    found.map(|one| one.value().to_vec())
 }
 
 /// An attribute as the kernel reads it, aligned.
@@ -183,9 +210,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_is_too_much(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let addresses = BTreeSet::from([Ipv4Addr::LOCALHOST]);
+            let ends = BTreeSet::from([End::from(Ipv4Addr::LOCALHOST)]);
             for (_, payload) in messages(&bytes) {
-                let _ = (outcome(payload), name(payload, &addresses));
+                let _ = (outcome(payload), name(payload, &ends));
             }
         }
     }

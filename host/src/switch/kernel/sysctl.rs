@@ -53,6 +53,10 @@ pub enum LinkSetting {
     SendRedirects,
     /// `accept_redirects` of IPv4: 0 believes nobody about routes.
     AcceptRedirects,
+    /// `forwarding` of IPv4: 1 routes packets that come by this link.
+    Forwarding,
+    /// `route_localnet`: 1 lets packets for 127.0.0.0/8 come and go by this link.
+    RouteLocalnet,
     /// `accept_ra`: 0 takes no addresses or routes from IPv6 routers.
     AcceptRa,
     /// `disable_ipv6`: 1 has no IPv6 on the link.
@@ -70,6 +74,8 @@ impl LinkSetting {
             Self::ArpAnnounce => ("ipv4/conf", "arp_announce"),
             Self::SendRedirects => ("ipv4/conf", "send_redirects"),
             Self::AcceptRedirects => ("ipv4/conf", "accept_redirects"),
+            Self::Forwarding => ("ipv4/conf", "forwarding"),
+            Self::RouteLocalnet => ("ipv4/conf", "route_localnet"),
             Self::AcceptRa => ("ipv6/conf", "accept_ra"),
             Self::DisableIpv6 => ("ipv6/conf", "disable_ipv6"),
         }
@@ -164,6 +170,8 @@ mod tests {
             Sysctl::Of(Links::One("a.b"), LinkSetting::ArpAnnounce),
             Sysctl::Of(Links::One("a.b"), LinkSetting::SendRedirects),
             Sysctl::Of(Links::One("a.b"), LinkSetting::AcceptRedirects),
+            Sysctl::Of(Links::One("a.b"), LinkSetting::Forwarding),
+            Sysctl::Of(Links::One("a.b"), LinkSetting::RouteLocalnet),
             Sysctl::Of(Links::One("a.b"), LinkSetting::AcceptRa),
             Sysctl::Of(Links::All, LinkSetting::RpFilter),
             Sysctl::Of(Links::New, LinkSetting::DisableIpv6),

@@ -17,6 +17,7 @@ use metadata::{Instance, Options};
 use network::cidr::Cidr;
 use network::id::{Id, OfPort};
 use network::port::Port;
+use network::public_address::Holder;
 use network::vpc::Vpc;
 use sha2::{Digest, Sha256};
 
@@ -179,7 +180,7 @@ fn interface(vpc: &Vpc, port: &Port, record: &InstanceRecord) -> Interface {
         mac: Mac(port.mac.octets()),
         device_number: record.device_number,
         addresses: vec![port.address],
-        public_address: None,
+        public_address: vpc.public_address_of(&Holder::Port(port.id)),
         subnet: Subnet {
             id: line(subnet.id),
             cidr: net(subnet.cidr),
