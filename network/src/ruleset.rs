@@ -12,8 +12,8 @@
 //! ARP                 arp input       guard      sender's MAC and address are its port's
 //! ```
 //!
-//! Where there is an [uplink](crate::uplink), [`gateway`] adds what becomes of packets
-//! there, and [`host`] says what the host has for them in its own namespace.
+//! Where there is an [uplink](crate::uplink), `gateway` adds what becomes of packets
+//! there, and `host` says what the host has for them in its own namespace.
 //!
 //! Chains and sets are named by what they are for, and each is a function of a
 //! part of the state: a change is a transaction that replaces the chains that

@@ -56,7 +56,7 @@ pub(super) fn extend(table: &mut Table, vpc: &Vpc, uplink: Uplink) {
     for (name, chain) in [
         ("arrivals", arrivals(uplink)),
         ("departures", departures()),
-        ("leaving", leaving()),
+        ("leaving", leaving(uplink)),
         ("segments", segments()),
     ] {
         table.chains.insert(name.into(), chain);
@@ -200,10 +200,13 @@ fn departures() -> Chain {
 }
 
 /// Nothing leaves under a private address, not even of a flow that began when it
-/// went elsewhere.
-fn leaving() -> Chain {
+/// went elsewhere. A NAT gateway sends no answers on: nobody came by it.
+fn leaving(uplink: Uplink) -> Chain {
     let known = is_in(payload("ip", "saddr"), LEAVING);
+    let answers = is(ct("direction"), "reply");
+    let elsewhere = is_not(next_hop(), uplink.host().to_string());
     let rules = vec![
+        json!([goes(), answers, elsewhere, counter(), drop()]),
         json!([goes(), known, accept()]),
         json!([goes(), counter(), drop()]),
     ];

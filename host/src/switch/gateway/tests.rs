@@ -212,6 +212,12 @@ fn many_leave_by_a_nat_gateway_and_nobody_comes() {
         told_and_true(&host, &vpc, from, FAR, Some(PUBLIC));
     }
     told_and_true(&host, &vpc, (NEAR, &internet.namespace), PUBLIC, None);
+    // Nor do they where the answers would go by it: it knows nothing of whom it did
+    // not let out.
+    allocate(&host.switches, &vpc, Some(OTHER_PUBLIC)).unwrap();
+    associate(&host, &vpc, OTHER_PUBLIC, &one);
+    let near = (NEAR, &internet.namespace);
+    told_and_true(&host, &vpc, near, OTHER_PUBLIC, None);
     // In its own subnet it is of no use to who has no public address.
     let third = host.guest(&vpc, "front");
     let from = (third.address, &third.namespace);
