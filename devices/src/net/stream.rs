@@ -9,7 +9,8 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::event::epoll;
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketType, recv, send, sockopt};
 
 use super::header::{self, LARGEST_FRAME};
@@ -98,8 +99,19 @@ impl Stream {
     }
 
     fn wait_for_room(&self) -> io::Result<()> {
-        let events = epoll::EventFlags::OUT | epoll::EventFlags::ONESHOT;
         let data = epoll::EventData::new_u64(0);
+        let mut told = [epoll::Event {
+            flags: epoll::EventFlags::empty(),
+            data,
+        }];
+        // What was told before and not taken would not be told again, if there is
+        // room by now.
+        let now = Timespec::default();
+        match epoll::wait(&self.room, &mut told[..], Some(&now)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let events = epoll::EventFlags::OUT | epoll::EventFlags::ONESHOT;
         Ok(epoll::modify(&self.room, &self.socket, data, events)?)
     }
 
@@ -273,6 +285,26 @@ mod tests {
         };
         assert_eq!(came, frame);
         writer.join().unwrap();
+    }
+
+    #[test]
+    fn that_there_is_room_is_told_each_time() {
+        let (stream, _other) = cable();
+        let waker = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let data = epoll::EventData::new_u64(7);
+        let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&waker, &stream.room, data, edges).unwrap();
+        let told = || {
+            let mut events = [epoll::Event { flags: edges, data }; 2];
+            epoll::wait(&waker, &mut events[..], Some(&Timespec::default())).unwrap()
+        };
+        assert_eq!(told(), 0, "nobody asked");
+        for _ in 0..3 {
+            // It has room at this moment.
+            stream.wait_for_room().unwrap();
+            assert_eq!(told(), 1);
+            assert_eq!(told(), 0, "an edge is told once");
+        }
     }
 
     #[test]
