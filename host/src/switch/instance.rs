@@ -25,6 +25,9 @@ use crate::durable;
 /// The directory.
 const DIRECTORY: &str = "instances";
 
+/// What follows the port's id in a file's name.
+const SUFFIX: &str = ".json";
+
 /// No file is longer, in bytes.
 const MOST: u64 = 1 << 20;
 
@@ -123,6 +126,20 @@ pub(super) fn prepare(directory: &Path) -> io::Result<PathBuf> {
     }
 }
 
+/// The ports of whose guests anything is stored.
+///
+/// # Errors
+/// The file system refuses.
+pub fn ports(directory: &Path) -> io::Result<Vec<Id<OfPort>>> {
+    let mut ports = Vec::new();
+    for entry in fs::read_dir(self::directory(directory))? {
+        let name = entry?.file_name();
+        let name = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
+        ports.extend(name.and_then(|name| name.parse::<Id<OfPort>>().ok()));
+    }
+    Ok(ports)
+}
+
 /// Forgets what the guest at `port` was told.
 ///
 /// # Errors
@@ -144,7 +161,7 @@ fn path(directory: &Path, port: Id<OfPort>) -> PathBuf {
 }
 
 fn file_name(port: Id<OfPort>) -> String {
-    format!("{port}.json")
+    format!("{port}{SUFFIX}")
 }
 
 impl From<InstanceRecord> for Saved {
@@ -235,6 +252,7 @@ pub(super) mod tests {
         assert!(read(directory.path(), port).unwrap().is_none());
         write(directory.path(), port, &record()).unwrap();
         assert_eq!(read(directory.path(), port).unwrap(), Some(record()));
+        assert_eq!(ports(directory.path()).unwrap(), [port]);
         remove(directory.path(), port).unwrap();
         remove(directory.path(), port).unwrap();
         assert!(read(directory.path(), port).unwrap().is_none());

@@ -22,6 +22,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use super::super::change;
 use super::super::directory::Switches;
 use super::super::instance;
 use super::super::kernel::Namespace;
@@ -178,19 +179,21 @@ impl Service {
         Ok(())
     }
 
-    /// Learns what is stored, and which taps there are.
+    /// Learns what is stored, and which taps there are. The port of a machine that
+    /// has ended goes now: what led to it leads nowhere, rather than elsewhere.
     fn renew(&mut self) -> Result<(), Error> {
         if !self.switches.names()?.contains(&self.name) {
             self.forget_ports(|_| false);
             return Ok(());
         }
-        let record = self.switches.read(&self.name)?;
+        let record = change::current(&self.switches, &self.name)?;
         let vpc = record.vpc(&self.name)?;
         let links = super::super::kernel::Netlink::in_namespace(&self.namespace)
             .and_then(|net| net.links())
             .map_err(live::failed)?;
         let guests = guests::guests(vpc, &self.records(vpc));
         self.zone = guests::zone(vpc, &guests);
+        self.forget_told(vpc)?;
         let plugged = |guest: &Guest| links.iter().any(|link| link.up && link.name == guest.tap);
         let there: BTreeMap<_, _> = guests.into_iter().filter(|(_, one)| plugged(one)).collect();
         self.forget_ports(|id| there.contains_key(id));
@@ -212,6 +215,21 @@ impl Service {
             }
         }
         records
+    }
+
+    /// Has what was told to guests that are gone be nowhere: there are secrets in it.
+    fn forget_told(&self, vpc: &Vpc) -> Result<(), Error> {
+        let directory = self.switches.directory(&self.name);
+        let told = instance::ports(&directory).map_err(unexpected)?;
+        if told.iter().all(|id| vpc.ports().contains_key(id)) {
+            return Ok(());
+        }
+        // Nobody is being plugged in while this is held.
+        let switch = self.switches.open(&self.name)?;
+        let there = switch.record.vpc(&self.name)?.ports();
+        let mut gone = told.into_iter().filter(|id| !there.contains_key(id));
+        let removed = gone.try_for_each(|id| instance::remove(&directory, id));
+        removed.map_err(unexpected)
     }
 
     fn forget_ports(&mut self, stays: impl Fn(&Id<OfPort>) -> bool) {

@@ -13,12 +13,15 @@ use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode, OptionCode};
 use dhcproto::{Decodable, Encodable};
 use hickory_proto::op::{Message as Question, MessageType as Kind, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
+use network::cidr::Cidr;
 use network::name::Name;
+use network::route_table::Target;
 use socket2::{Domain, Socket, Type};
 
-use super::super::fixture::{BOUND, Guest, Host, Packet, SILENCE, soon};
-use super::super::instance::InstanceRecord;
+use super::super::change;
+use super::super::fixture::{BOUND, Guest, Host, Packet, SILENCE, name, soon};
 use super::super::instance::tests::record;
+use super::super::instance::{self, InstanceRecord};
 use super::run::Service;
 
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
@@ -56,7 +59,7 @@ impl Running {
 /// Where nobody resolves names.
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
-fn instance(digit: char) -> InstanceRecord {
+fn of_instance(digit: char) -> InstanceRecord {
     InstanceRecord {
         id: format!("i-{}", digit.to_string().repeat(17))
             .parse()
@@ -96,10 +99,10 @@ fn with(token: &str) -> String {
 fn a_guest_is_told_of_itself_and_of_no_other() {
     let host = Host::new();
     let vpc = host.vpc("meta");
-    let first = host.instance(&vpc, "front", Some(&instance('a')));
+    let first = host.instance(&vpc, "front", Some(&of_instance('a')));
     let running = Running::start(&host, &vpc, NOBODY);
     // Plugged in when the service is there already.
-    let second = host.instance(&vpc, "front", Some(&instance('b')));
+    let second = host.instance(&vpc, "front", Some(&of_instance('b')));
     assert!(soon(|| asked(&second, "GET /", "").is_some()));
 
     let path = "GET /latest/meta-data/instance-id";
@@ -127,7 +130,7 @@ print('role', InstanceMetadataFetcher(**bounds).retrieve_iam_role_credentials())
 fn boto_learns_its_region_and_that_it_has_no_role() {
     let host = Host::new();
     let vpc = host.vpc("boto");
-    let guest = host.instance(&vpc, "front", Some(&instance('a')));
+    let guest = host.instance(&vpc, "front", Some(&of_instance('a')));
     let running = Running::start(&host, &vpc, NOBODY);
     let python = || Command::new("/usr/bin/python3").args(["-c", BOTO]).output();
     let output = guest.within(python).unwrap();
@@ -141,8 +144,8 @@ fn boto_learns_its_region_and_that_it_has_no_role() {
 fn two_networks_with_the_same_addresses_tell_their_own() {
     let host = Host::new();
     let (one, other) = (host.vpc("one"), host.vpc("other"));
-    let first = host.instance(&one, "front", Some(&instance('a')));
-    let second = host.instance(&other, "front", Some(&instance('b')));
+    let first = host.instance(&one, "front", Some(&of_instance('a')));
+    let second = host.instance(&other, "front", Some(&of_instance('b')));
     assert_eq!(first.address, second.address);
     let running = [&one, &other].map(|vpc| Running::start(&host, vpc, NOBODY));
     for (guest, id) in [(&first, "i-aaaa"), (&second, "i-bbbb")] {
@@ -162,8 +165,8 @@ fn two_networks_with_the_same_addresses_tell_their_own() {
 fn who_sends_nothing_is_left_behind_and_holds_nobody_up() {
     let host = Host::new();
     let vpc = host.vpc("slow");
-    let slow = host.instance(&vpc, "front", Some(&instance('a')));
-    let quick = host.instance(&vpc, "front", Some(&instance('b')));
+    let slow = host.instance(&vpc, "front", Some(&of_instance('a')));
+    let quick = host.instance(&vpc, "front", Some(&of_instance('b')));
     let running = Running::start(&host, &vpc, NOBODY);
     let address = SocketAddr::from((METADATA, 80));
     let connect = || slow.within(|| TcpStream::connect_timeout(&address, BOUND));
@@ -177,6 +180,33 @@ fn who_sends_nothing_is_left_behind_and_holds_nobody_up() {
     assert!(soon(
         || asked(&slow, "GET /", "").is_some_and(|answer| !answer.is_empty())
     ));
+    running.end(&host, &vpc);
+}
+
+#[test]
+fn the_port_of_a_machine_that_ends_goes_with_it() {
+    let host = Host::new();
+    let vpc = host.vpc("goes");
+    let stays = host.guest(&vpc, "front");
+    let ends = host.instance(&vpc, "front,source-check=off", Some(&of_instance('a')));
+    host.change(&vpc, |vpc| {
+        let router = vpc.port_at(ends.address)?.id;
+        let everywhere = Cidr::ALL;
+        vpc.add_route(&name("main"), everywhere, Target::Port(router))
+    });
+    let running = Running::start(&host, &vpc, NOBODY);
+    drop(ends);
+    let ports = || {
+        let stored = host.switches.read(&vpc).unwrap();
+        let ports = stored.vpc(&vpc).unwrap().ports().values();
+        ports.map(|port| port.address).collect::<Vec<_>>()
+    };
+    assert!(soon(|| ports() == [stays.address]));
+    let told = || instance::ports(&host.directory(&vpc)).unwrap();
+    assert!(soon(|| told().is_empty()), "it has secrets");
+    assert!(soon(|| change::check(&host.switches, &vpc)
+        .unwrap()
+        .is_empty()));
     running.end(&host, &vpc);
 }
 
@@ -381,7 +411,7 @@ fn names_of_the_network_are_known_and_others_are_asked_of_the_host() {
     let vpc = host.vpc("names");
     let own = InstanceRecord {
         hostname: Some("web".parse().unwrap()),
-        ..instance('a')
+        ..of_instance('a')
     };
     let guest = host.instance(&vpc, "front", Some(&own));
     let running = Running::start(&host, &vpc, resolver());
