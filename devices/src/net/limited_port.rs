@@ -55,6 +55,10 @@ impl<C: AlarmClock> Port for LimitedPort<C> {
         wakers
     }
 
+    fn go_on(&mut self) {
+        self.inner.go_on();
+    }
+
     fn set_in_use(&mut self, in_use: bool) -> io::Result<()> {
         self.inner.set_in_use(in_use)
     }
