@@ -2,6 +2,8 @@
 //! `instances/PORT.json` in the switch's directory. It has secrets of users, so
 //! nobody else may read it; it is as old as the port, and goes with it.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
@@ -132,6 +134,26 @@ pub fn remove(directory: &Path, port: Id<OfPort>) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Forgets what guests were told at others than `ports`, and what a killed process
+/// had begun to store.
+///
+/// # Errors
+/// The file system refuses.
+pub(super) fn keep(directory: &Path, ports: impl Iterator<Item = Id<OfPort>>) -> io::Result<()> {
+    let kept: BTreeSet<OsString> = ports.map(|port| file_name(port).into()).collect();
+    let entries = match fs::read_dir(self::directory(directory)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if !kept.contains(&entry.file_name()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Where those of the switch in `directory` are.
