@@ -14,7 +14,7 @@ use metadata::options::HopLimit;
 use metadata::service::Service as Metadata;
 use metadata::token::TokenKey;
 use metadata::zone::Zone;
-use network::id::{Id, OfPort};
+use network::id::{Id, OfPort, OfVpc};
 use network::name::Name;
 use network::plan::NAME_SERVER;
 use network::vpc::Vpc;
@@ -26,6 +26,7 @@ use super::super::directory::Switches;
 use super::super::instance;
 use super::super::kernel::Namespace;
 use super::super::live;
+use super::super::record::{Kind, Record};
 use super::guests::{self, Guest};
 use super::names::{self, Inquiry, Progress};
 use super::sockets::{AtPort, NameServer};
@@ -47,9 +48,6 @@ const MOST_INQUIRIES: usize = 512;
 /// The longest question, and one byte more (as in metadata::dns).
 const LONGEST: usize = 4097;
 
-/// Hops of packets that hold no token.
-const HOPS: u32 = 64;
-
 /// How often what takes too long is looked for.
 const CLOCK: Duration = Duration::from_millis(500);
 
@@ -60,6 +58,8 @@ const DNS: u16 = 53;
 pub(super) struct Service {
     switches: Switches,
     name: Name,
+    /// Another network can have the name later.
+    id: Id<OfVpc>,
     namespace: Namespace,
     sources: Sources,
     ports: BTreeMap<Id<OfPort>, Served>,
@@ -129,6 +129,7 @@ impl Service {
         let watch = Watch::new(&directory, &namespace)?;
         let mut service = Self {
             zone: guests::zone(record.vpc(&name)?, &BTreeMap::new()),
+            id: record.vpc(&name)?.id,
             switches,
             name,
             namespace,
@@ -153,6 +154,18 @@ impl Service {
     /// Whether nobody is plugged in.
     pub(super) fn is_idle(&self) -> bool {
         self.ports.is_empty()
+    }
+
+    /// Whether `record` is of the network that is served.
+    pub(super) fn serves(&self, record: &Record) -> bool {
+        matches!(&record.kind, Kind::Vpc(vpc) if vpc.id == self.id)
+    }
+
+    /// Closes everything, so that another can serve the network.
+    pub(super) fn close(&mut self) {
+        self.ports.clear();
+        self.servers.clear();
+        self.sources.all.clear();
     }
 
     /// Waits until something is ready, for a moment at most if anything has a
@@ -185,6 +198,10 @@ impl Service {
             return Ok(());
         }
         let record = self.switches.read(&self.name)?;
+        if !self.serves(&record) {
+            self.forget_ports(|_| false);
+            return Ok(());
+        }
         let vpc = record.vpc(&self.name)?;
         let links = super::super::kernel::Netlink::in_namespace(&self.namespace)
             .and_then(|net| net.links())
@@ -434,10 +451,11 @@ impl Service {
                 return Ok(Next::Write);
             }
             if let Some(answer) = connection.answer(&mut served.metadata, self.began.elapsed()) {
-                let hops = answer
-                    .hop_limit
-                    .map_or(HOPS, |limit| HopLimit::get(limit).into());
-                stream.socket.set_ttl(hops)?;
+                // It stays: what is not acknowledged is sent again, as far as what is
+                // sent then.
+                if let Some(limit) = answer.hop_limit {
+                    stream.socket.set_ttl(HopLimit::get(limit).into())?;
+                }
                 stream.send(answer.bytes, answer.close);
                 continue;
             }

@@ -4,8 +4,8 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -14,11 +14,13 @@ use dhcproto::{Decodable, Encodable};
 use hickory_proto::op::{Message as Question, MessageType as Kind, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
 use network::name::Name;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
+use super::super::change;
 use super::super::fixture::{BOUND, Guest, Host, Packet, SILENCE, soon};
 use super::super::instance::InstanceRecord;
 use super::super::instance::tests::record;
+use super::process;
 use super::run::Service;
 
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
@@ -178,6 +180,99 @@ fn who_sends_nothing_is_left_behind_and_holds_nobody_up() {
         || asked(&slow, "GET /", "").is_some_and(|answer| !answer.is_empty())
     ));
     running.end(&host, &vpc);
+}
+
+/// How far packets with data go that the metadata service sends to `raw`, until it
+/// is silent.
+fn hops(raw: &mut Socket) -> Vec<u8> {
+    let mut hops = Vec::new();
+    let mut packet = [0; 2048];
+    while let Ok(len) = raw.read(&mut packet) {
+        let packet = &packet[..len];
+        // An Internet header (RFC 791 §3.1) before one of TCP (RFC 9293 §3.1).
+        let tcp = 4 * usize::from(packet[0] & 0xf);
+        let data = tcp + 4 * usize::from(packet[tcp + 12] >> 4);
+        if packet[12..16] == METADATA.octets() && data < len {
+            hops.push(packet[8]);
+        }
+    }
+    hops
+}
+
+#[test]
+fn what_follows_a_token_goes_no_further_than_it() {
+    let host = Host::new();
+    let vpc = host.vpc("hops");
+    let guest = host.instance(&vpc, "front", Some(&instance('a')));
+    let running = Running::start(&host, &vpc, NOBODY);
+    assert!(soon(|| asked(&guest, "GET /", "").is_some()));
+    let address = SocketAddr::from((METADATA, 80));
+    let mut stream = guest
+        .within(|| TcpStream::connect_timeout(&address, BOUND))
+        .unwrap();
+    let kind = Type::from(libc::SOCK_RAW);
+    let raw = guest.within(|| Socket::new(Domain::IPV4, kind, Some(Protocol::TCP)));
+    let mut raw = raw.unwrap();
+    raw.set_read_timeout(Some(SILENCE)).unwrap();
+    // Who is not told the token asks for something else: what was not acknowledged is
+    // sent again.
+    let ttl = "X-aws-ec2-metadata-token-ttl-seconds: 60";
+    let put = format!("PUT /latest/api/token HTTP/1.1\r\nHost: x\r\n{ttl}\r\n\r\n");
+    let get = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(put.as_bytes()).unwrap();
+    stream.write_all(get.as_bytes()).unwrap();
+    let hops = hops(&mut raw);
+    assert!(hops.len() > 1, "{hops:?}");
+    assert!(hops.iter().all(|one| *one == 1), "{hops:?}");
+    running.end(&host, &vpc);
+}
+
+#[test]
+fn what_a_guest_was_told_goes_with_its_port() {
+    let host = Host::new();
+    let vpc = host.vpc("secret");
+    let guest = host.instance(&vpc, "front", Some(&instance('a')));
+    let stays = host.instance(&vpc, "front", Some(&instance('b')));
+    let told = || {
+        let files = host.directory(&vpc).join("instances");
+        std::fs::read_dir(files).unwrap().count()
+    };
+    assert_eq!(told(), 2);
+    drop(guest);
+    assert!(soon(|| {
+        host.change(&vpc, |_| Ok(()));
+        told() == 1
+    }));
+    drop(stays);
+}
+
+#[test]
+fn a_service_that_nobody_needs_when_it_begins_ends() {
+    let host = Host::new();
+    let vpc = host.vpc("over");
+    let (switches, name) = (host.switches.clone(), vpc.clone());
+    let (tell, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let turn = tempfile::tempfile().unwrap();
+        let _ = tell.send(process::run(&switches, &name, &turn).is_ok());
+    });
+    assert_eq!(ended.recv_timeout(BOUND), Ok(true));
+}
+
+#[test]
+fn a_service_does_not_go_on_for_another_network_of_the_same_name() {
+    let host = Host::new();
+    let vpc = host.vpc("same");
+    let guest = host.guest(&vpc, "front");
+    let mut service = Service::new(host.switches.clone(), vpc.clone()).unwrap();
+    drop(guest);
+    assert!(soon(|| change::delete(&host.switches, &vpc).is_ok()));
+    host.vpc("same");
+    let _guest = host.guest(&vpc, "front");
+    service.turn().unwrap();
+    assert!(service.is_idle());
+    let turn = tempfile::tempfile().unwrap();
+    assert!(process::ends(&host.switches, &vpc, &turn, &mut service).unwrap());
 }
 
 /// A DHCP client's socket at `guest`.
