@@ -26,6 +26,8 @@ pub(super) struct LimitedPort<C> {
     inner: Box<dyn Port>,
     receive: Gate<C>,
     transmit: Gate<C>,
+    /// The packet that is to be sent again has paid, and waits for the port alone.
+    admitted: bool,
 }
 
 impl<C: AlarmClock> LimitedPort<C> {
@@ -34,6 +36,7 @@ impl<C: AlarmClock> LimitedPort<C> {
             inner,
             receive,
             transmit,
+            admitted: false,
         }
     }
 }
@@ -55,6 +58,10 @@ impl<C: AlarmClock> Port for LimitedPort<C> {
         wakers
     }
 
+    fn go_on(&mut self) {
+        self.inner.go_on();
+    }
+
     fn set_in_use(&mut self, in_use: bool) -> io::Result<()> {
         self.inner.set_in_use(in_use)
     }
@@ -68,11 +75,12 @@ impl<C: AlarmClock> Port for LimitedPort<C> {
     }
 
     fn send(&mut self, packet: &Buffers) -> io::Result<Sent> {
-        if self.transmit.admits(frame(packet.len())) {
-            self.inner.send(packet)
-        } else {
-            Ok(Sent::NotYet)
+        if !self.admitted && !self.transmit.admits(frame(packet.len())) {
+            return Ok(Sent::NotYet);
         }
+        let sent = self.inner.send(packet);
+        self.admitted = matches!(sent, Ok(Sent::NotYet));
+        sent
     }
 
     fn receive(&mut self, posted: &mut Posted) -> io::Result<usize> {

@@ -18,7 +18,7 @@ use crate::virtio::buffers::Buffers;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Sent {
-    /// It is on its way.
+    /// It is on its way; the port may hold a part of it.
     Gone,
     /// It has to wait: it is to be sent again when one of the port's
     /// [`wakers`](Port::wakers) is ready, and nothing before it.
@@ -36,6 +36,10 @@ pub trait Port: Send {
     fn wakers(&self) -> Vec<RawFd> {
         Vec::new()
     }
+
+    /// Goes on with what it holds of packets that are [`Sent::Gone`]. Called when
+    /// one of its wakers is ready, since no other packet may follow.
+    fn go_on(&mut self) {}
 
     /// Whether packets are to come here: a port that is one of several gets its
     /// share of them only while it is in use, as it is at first. Packets that

@@ -156,6 +156,11 @@ impl Port for Stream {
         vec![self.room.as_raw_fd()]
     }
 
+    fn go_on(&mut self) {
+        // A stack that is gone is told of by the next packet.
+        let _ = self.flush();
+    }
+
     fn offloads(&self) -> Offloads {
         Offloads::default()
     }

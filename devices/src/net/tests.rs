@@ -3,6 +3,7 @@
 
 mod limits;
 mod pairs;
+mod stream;
 
 use std::fs::File;
 use std::io;

@@ -113,6 +113,7 @@ impl Worker for NetWorker {
             TRANSMIT_KICK => self.run_transmit(),
             CHANGE => self.follow(),
             _ => {
+                self.port.go_on();
                 self.run_receive();
                 self.run_transmit();
             }

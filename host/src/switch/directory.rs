@@ -14,6 +14,7 @@ use crate::shell::quoted;
 use crate::volume::lock::{is_named, lock};
 use crate::volume::root;
 
+use super::instance;
 use super::record::{BadRecord, FILE, Record};
 
 /// Says that what the record says may not be in the kernel yet.
@@ -228,10 +229,14 @@ impl Switch {
         self.directory.join(PENDING).exists()
     }
 
-    /// What is stored is in the kernel.
+    /// What is stored is in the kernel, and what guests were told goes with their
+    /// ports.
     pub(super) fn finish(&self) {
-        // If it stays, everything is made once more.
-        let _ = fs::remove_file(self.directory.join(PENDING));
+        let ports = self.record.kind.ports().into_iter().map(|port| port.id);
+        if instance::keep(&self.directory, ports).is_ok() {
+            // If it stays, everything is made once more.
+            let _ = fs::remove_file(self.directory.join(PENDING));
+        }
     }
 
     /// Forgets it. Nothing of it is to be in the kernel any more.

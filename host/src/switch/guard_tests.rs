@@ -37,6 +37,32 @@ fn who_is_guarded_serves_no_dhcp() {
     }
 }
 
+#[test]
+fn who_is_guarded_is_no_bridge() {
+    const SPANNING_TREE: [u8; 6] = [1, 0x80, 0xc2, 0, 0, 0];
+    const OF_CISCO: [u8; 6] = [1, 0, 0xc, 0xcc, 0xcc, 0xcd];
+    let host = Host::new();
+    let lan = host.bridge("lan");
+    let other = host.bridge_guest(&lan, "", 1);
+    let others = Inbox::new(&other, 69);
+    for (number, options, guarded) in [
+        (2, "", false),
+        (3, ",private-vlan=isolated", true),
+        (4, ",guard=on", true),
+    ] {
+        let guest = host.bridge_guest(&lan, options, number);
+        let mut heard = BTreeSet::new();
+        for to in [SPANNING_TREE, OF_CISCO, EVERYBODY] {
+            let text = format!("from {number} to {to:x?}");
+            send(&guest, to, address(255), 69, text.as_bytes());
+            if to == EVERYBODY || !guarded {
+                heard.insert(text);
+            }
+        }
+        others.gets(&heard);
+    }
+}
+
 /// An IPv6 router's advertisement of 2001:db8:0:N::/64 to all nodes (RFC 4861
 /// §4.2), with these headers before it, of which each names the next.
 fn advertisement(number: u8, headers: &[&[u8]]) -> Vec<u8> {

@@ -2,6 +2,8 @@
 //! `instances/PORT.json` in the switch's directory. It has secrets of users, so
 //! nobody else may read it; it is as old as the port, and goes with it.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
@@ -24,9 +26,6 @@ use crate::durable;
 
 /// The directory.
 const DIRECTORY: &str = "instances";
-
-/// What follows the port's id in a file's name.
-const SUFFIX: &str = ".json";
 
 /// No file is longer, in bytes.
 const MOST: u64 = 1 << 20;
@@ -126,20 +125,6 @@ pub(super) fn prepare(directory: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// The ports of whose guests anything is stored.
-///
-/// # Errors
-/// The file system refuses.
-pub fn ports(directory: &Path) -> io::Result<Vec<Id<OfPort>>> {
-    let mut ports = Vec::new();
-    for entry in fs::read_dir(self::directory(directory))? {
-        let name = entry?.file_name();
-        let name = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-        ports.extend(name.and_then(|name| name.parse::<Id<OfPort>>().ok()));
-    }
-    Ok(ports)
-}
-
 /// Forgets what the guest at `port` was told.
 ///
 /// # Errors
@@ -149,6 +134,26 @@ pub fn remove(directory: &Path, port: Id<OfPort>) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Forgets what guests were told at others than `ports`, and what a killed process
+/// had begun to store.
+///
+/// # Errors
+/// The file system refuses.
+pub(super) fn keep(directory: &Path, ports: impl Iterator<Item = Id<OfPort>>) -> io::Result<()> {
+    let kept: BTreeSet<OsString> = ports.map(|port| file_name(port).into()).collect();
+    let entries = match fs::read_dir(self::directory(directory)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if !kept.contains(&entry.file_name()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Where those of the switch in `directory` are.
@@ -161,7 +166,7 @@ fn path(directory: &Path, port: Id<OfPort>) -> PathBuf {
 }
 
 fn file_name(port: Id<OfPort>) -> String {
-    format!("{port}{SUFFIX}")
+    format!("{port}.json")
 }
 
 impl From<InstanceRecord> for Saved {
@@ -252,7 +257,6 @@ pub(super) mod tests {
         assert!(read(directory.path(), port).unwrap().is_none());
         write(directory.path(), port, &record()).unwrap();
         assert_eq!(read(directory.path(), port).unwrap(), Some(record()));
-        assert_eq!(ports(directory.path()).unwrap(), [port]);
         remove(directory.path(), port).unwrap();
         remove(directory.path(), port).unwrap();
         assert!(read(directory.path(), port).unwrap().is_none());

@@ -1,8 +1,8 @@
 //! From a bridge's state to its rules.
 //!
 //! ```text
-//! a frame    prerouting    guard        is nothing that only a router or a DHCP
-//!                                       server says, if its port is guarded
+//! a frame    prerouting    guard        is nothing that only a router, a bridge or a
+//!                                       DHCP server says, if its port is guarded
 //!                          senders      sender's MAC address is its port's
 //!            forward       private      its port's private VLAN has the way out
 //! ```
@@ -162,6 +162,16 @@ fn guard() -> Vec<Value> {
         // A frame for a VLAN is not looked into.
         json!([
             one_of(payload("ether", "type"), json!(["8021q", "8021ad"])),
+            counter(),
+            drop()
+        ]),
+        // To other bridges, which would take it for one (IEEE 802.1Q §8.6.3, and what
+        // Cisco's have for each VLAN).
+        json!([
+            one_of(
+                payload("ether", "daddr"),
+                json!(["01:80:c2:00:00:00", "01:00:0c:cc:cc:cd"])
+            ),
             counter(),
             drop()
         ]),

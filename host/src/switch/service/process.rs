@@ -36,7 +36,9 @@ pub const COMMAND: &str = "serve-network";
 /// # Errors
 /// It cannot be started.
 pub fn start(switches: &Switches, name: &Name) -> Result<(), Error> {
-    if !matches!(switches.read(name)?.kind, Kind::Vpc(_)) {
+    // Who looks whether it is there holds the switch, too.
+    let switch = switches.open(name)?;
+    if !matches!(switch.record.kind, Kind::Vpc(_)) {
         return Ok(());
     }
     let failed = |error: io::Error| {
@@ -66,8 +68,9 @@ pub fn start(switches: &Switches, name: &Name) -> Result<(), Error> {
 /// # Errors
 /// There is no such switch, or the host does not tell.
 pub fn is_missing(switches: &Switches, name: &Name) -> Result<bool, Error> {
-    let kind = switches.read(name)?.kind;
-    if !matches!(kind, Kind::Vpc(_)) || !is_anybody_there(&kind)? {
+    let switch = switches.open(name)?;
+    let kind = &switch.record.kind;
+    if !matches!(kind, Kind::Vpc(_)) || !is_anybody_there(kind)? {
         return Ok(false);
     }
     let free = lock(&switches.directory(name)).map_err(|error| {
@@ -110,20 +113,28 @@ fn lock(directory: &Path) -> io::Result<Option<File>> {
 /// The switch is gone or damaged, or the host cannot.
 pub fn run(switches: &Switches, name: &Name, turn: &File) -> Result<(), Error> {
     let mut service = Service::new(switches.clone(), name.clone())?;
-    loop {
+    // The machine that it was started for can be gone already.
+    while !(service.is_idle() && ends(switches, name, turn, &mut service)?) {
         service.turn()?;
-        if service.is_idle() && ends(switches, name, turn)? {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
-/// Whether nobody is plugged in, and nobody is being plugged in; it is over then.
-fn ends(switches: &Switches, name: &Name, turn: &File) -> Result<bool, Error> {
+/// Whether nobody is plugged in, and nobody is being plugged in, or the name is
+/// another network's; it is over then.
+pub(super) fn ends(
+    switches: &Switches,
+    name: &Name,
+    turn: &File,
+    service: &mut Service,
+) -> Result<bool, Error> {
     if !switches.names()?.contains(name) {
         return Ok(true);
     }
     let switch = switches.open(name)?;
+    if !service.serves(&switch.record) {
+        return Ok(true);
+    }
     if is_anybody_there(&switch.record.kind)? {
         return Ok(false);
     }
@@ -131,6 +142,8 @@ fn ends(switches: &Switches, name: &Name, turn: &File) -> Result<bool, Error> {
         // It has secrets, and nobody to be told them.
         let _ = instance::remove(&switches.directory(name), port.id);
     }
+    // Whoever is next opens the same sockets.
+    service.close();
     let unlocked = flock(turn, FlockOperation::Unlock);
     unlocked.map_err(|errno| {
         Error::unexpected("the service's turn cannot be given up").because(io::Error::from(errno))

@@ -14,7 +14,7 @@ use metadata::options::HopLimit;
 use metadata::service::Service as Metadata;
 use metadata::token::TokenKey;
 use metadata::zone::Zone;
-use network::id::{Id, OfPort};
+use network::id::{Id, OfPort, OfVpc};
 use network::name::Name;
 use network::plan::NAME_SERVER;
 use network::vpc::Vpc;
@@ -27,6 +27,7 @@ use super::super::directory::Switches;
 use super::super::instance;
 use super::super::kernel::Namespace;
 use super::super::live;
+use super::super::record::{Kind, Record};
 use super::guests::{self, Guest};
 use super::names::{self, Inquiry, Progress};
 use super::sockets::{AtPort, NameServer};
@@ -48,9 +49,6 @@ const MOST_INQUIRIES: usize = 512;
 /// The longest question, and one byte more (as in metadata::dns).
 const LONGEST: usize = 4097;
 
-/// Hops of packets that hold no token.
-const HOPS: u32 = 64;
-
 /// How often what takes too long is looked for.
 const CLOCK: Duration = Duration::from_millis(500);
 
@@ -61,6 +59,8 @@ const DNS: u16 = 53;
 pub(super) struct Service {
     switches: Switches,
     name: Name,
+    /// Another network can have the name later.
+    id: Id<OfVpc>,
     namespace: Namespace,
     sources: Sources,
     ports: BTreeMap<Id<OfPort>, Served>,
@@ -130,6 +130,7 @@ impl Service {
         let watch = Watch::new(&directory, &namespace)?;
         let mut service = Self {
             zone: guests::zone(record.vpc(&name)?, &BTreeMap::new()),
+            id: record.vpc(&name)?.id,
             switches,
             name,
             namespace,
@@ -154,6 +155,18 @@ impl Service {
     /// Whether nobody is plugged in.
     pub(super) fn is_idle(&self) -> bool {
         self.ports.is_empty()
+    }
+
+    /// Whether `record` is of the network that is served.
+    pub(super) fn serves(&self, record: &Record) -> bool {
+        matches!(&record.kind, Kind::Vpc(vpc) if vpc.id == self.id)
+    }
+
+    /// Closes everything, so that another can serve the network.
+    pub(super) fn close(&mut self) {
+        self.ports.clear();
+        self.servers.clear();
+        self.sources.all.clear();
     }
 
     /// Waits until something is ready, for a moment at most if anything has a
@@ -187,13 +200,16 @@ impl Service {
             return Ok(());
         }
         let record = change::current(&self.switches, &self.name)?;
+        if !self.serves(&record) {
+            self.forget_ports(|_| false);
+            return Ok(());
+        }
         let vpc = record.vpc(&self.name)?;
         let links = super::super::kernel::Netlink::in_namespace(&self.namespace)
             .and_then(|net| net.links())
             .map_err(live::failed)?;
         let guests = guests::guests(vpc, &self.records(vpc));
         self.zone = guests::zone(vpc, &guests);
-        self.forget_told(vpc)?;
         let plugged = |guest: &Guest| links.iter().any(|link| link.up && link.name == guest.tap);
         let there: BTreeMap<_, _> = guests.into_iter().filter(|(_, one)| plugged(one)).collect();
         self.forget_ports(|id| there.contains_key(id));
@@ -215,21 +231,6 @@ impl Service {
             }
         }
         records
-    }
-
-    /// Has what was told to guests that are gone be nowhere: there are secrets in it.
-    fn forget_told(&self, vpc: &Vpc) -> Result<(), Error> {
-        let directory = self.switches.directory(&self.name);
-        let told = instance::ports(&directory).map_err(unexpected)?;
-        if told.iter().all(|id| vpc.ports().contains_key(id)) {
-            return Ok(());
-        }
-        // Nobody is being plugged in while this is held.
-        let switch = self.switches.open(&self.name)?;
-        let there = switch.record.vpc(&self.name)?.ports();
-        let mut gone = told.into_iter().filter(|id| !there.contains_key(id));
-        let removed = gone.try_for_each(|id| instance::remove(&directory, id));
-        removed.map_err(unexpected)
     }
 
     fn forget_ports(&mut self, stays: impl Fn(&Id<OfPort>) -> bool) {
@@ -452,10 +453,11 @@ impl Service {
                 return Ok(Next::Write);
             }
             if let Some(answer) = connection.answer(&mut served.metadata, self.began.elapsed()) {
-                let hops = answer
-                    .hop_limit
-                    .map_or(HOPS, |limit| HopLimit::get(limit).into());
-                stream.socket.set_ttl(hops)?;
+                // It stays: what is not acknowledged is sent again, as far as what is
+                // sent then.
+                if let Some(limit) = answer.hop_limit {
+                    stream.socket.set_ttl(HopLimit::get(limit).into())?;
+                }
                 stream.send(answer.bytes, answer.close);
                 continue;
             }

@@ -4,8 +4,8 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,12 +16,13 @@ use hickory_proto::rr::{RData, RecordType};
 use network::cidr::Cidr;
 use network::name::Name;
 use network::route_table::Target;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::super::change;
 use super::super::fixture::{BOUND, Guest, Host, Packet, SILENCE, name, soon};
+use super::super::instance::InstanceRecord;
 use super::super::instance::tests::record;
-use super::super::instance::{self, InstanceRecord};
+use super::process;
 use super::run::Service;
 
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
@@ -59,7 +60,7 @@ impl Running {
 /// Where nobody resolves names.
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
-fn of_instance(digit: char) -> InstanceRecord {
+fn instance(digit: char) -> InstanceRecord {
     InstanceRecord {
         id: format!("i-{}", digit.to_string().repeat(17))
             .parse()
@@ -99,10 +100,10 @@ fn with(token: &str) -> String {
 fn a_guest_is_told_of_itself_and_of_no_other() {
     let host = Host::new();
     let vpc = host.vpc("meta");
-    let first = host.instance(&vpc, "front", Some(&of_instance('a')));
+    let first = host.instance(&vpc, "front", Some(&instance('a')));
     let running = Running::start(&host, &vpc, NOBODY);
     // Plugged in when the service is there already.
-    let second = host.instance(&vpc, "front", Some(&of_instance('b')));
+    let second = host.instance(&vpc, "front", Some(&instance('b')));
     assert!(soon(|| asked(&second, "GET /", "").is_some()));
 
     let path = "GET /latest/meta-data/instance-id";
@@ -130,7 +131,7 @@ print('role', InstanceMetadataFetcher(**bounds).retrieve_iam_role_credentials())
 fn boto_learns_its_region_and_that_it_has_no_role() {
     let host = Host::new();
     let vpc = host.vpc("boto");
-    let guest = host.instance(&vpc, "front", Some(&of_instance('a')));
+    let guest = host.instance(&vpc, "front", Some(&instance('a')));
     let running = Running::start(&host, &vpc, NOBODY);
     let python = || Command::new("/usr/bin/python3").args(["-c", BOTO]).output();
     let output = guest.within(python).unwrap();
@@ -144,8 +145,8 @@ fn boto_learns_its_region_and_that_it_has_no_role() {
 fn two_networks_with_the_same_addresses_tell_their_own() {
     let host = Host::new();
     let (one, other) = (host.vpc("one"), host.vpc("other"));
-    let first = host.instance(&one, "front", Some(&of_instance('a')));
-    let second = host.instance(&other, "front", Some(&of_instance('b')));
+    let first = host.instance(&one, "front", Some(&instance('a')));
+    let second = host.instance(&other, "front", Some(&instance('b')));
     assert_eq!(first.address, second.address);
     let running = [&one, &other].map(|vpc| Running::start(&host, vpc, NOBODY));
     for (guest, id) in [(&first, "i-aaaa"), (&second, "i-bbbb")] {
@@ -165,8 +166,8 @@ fn two_networks_with_the_same_addresses_tell_their_own() {
 fn who_sends_nothing_is_left_behind_and_holds_nobody_up() {
     let host = Host::new();
     let vpc = host.vpc("slow");
-    let slow = host.instance(&vpc, "front", Some(&of_instance('a')));
-    let quick = host.instance(&vpc, "front", Some(&of_instance('b')));
+    let slow = host.instance(&vpc, "front", Some(&instance('a')));
+    let quick = host.instance(&vpc, "front", Some(&instance('b')));
     let running = Running::start(&host, &vpc, NOBODY);
     let address = SocketAddr::from((METADATA, 80));
     let connect = || slow.within(|| TcpStream::connect_timeout(&address, BOUND));
@@ -188,7 +189,7 @@ fn the_port_of_a_machine_that_ends_goes_with_it() {
     let host = Host::new();
     let vpc = host.vpc("goes");
     let stays = host.guest(&vpc, "front");
-    let ends = host.instance(&vpc, "front,source-check=off", Some(&of_instance('a')));
+    let ends = host.instance(&vpc, "front,source-check=off", Some(&instance('a')));
     host.change(&vpc, |vpc| {
         let router = vpc.port_at(ends.address)?.id;
         let everywhere = Cidr::ALL;
@@ -202,12 +203,103 @@ fn the_port_of_a_machine_that_ends_goes_with_it() {
         ports.map(|port| port.address).collect::<Vec<_>>()
     };
     assert!(soon(|| ports() == [stays.address]));
-    let told = || instance::ports(&host.directory(&vpc)).unwrap();
-    assert!(soon(|| told().is_empty()), "it has secrets");
     assert!(soon(|| change::check(&host.switches, &vpc)
         .unwrap()
         .is_empty()));
     running.end(&host, &vpc);
+}
+
+/// How far packets with data go that the metadata service sends to `raw`, until it
+/// is silent.
+fn hops(raw: &mut Socket) -> Vec<u8> {
+    let mut hops = Vec::new();
+    let mut packet = [0; 2048];
+    while let Ok(len) = raw.read(&mut packet) {
+        let packet = &packet[..len];
+        // An Internet header (RFC 791 §3.1) before one of TCP (RFC 9293 §3.1).
+        let tcp = 4 * usize::from(packet[0] & 0xf);
+        let data = tcp + 4 * usize::from(packet[tcp + 12] >> 4);
+        if packet[12..16] == METADATA.octets() && data < len {
+            hops.push(packet[8]);
+        }
+    }
+    hops
+}
+
+#[test]
+fn what_follows_a_token_goes_no_further_than_it() {
+    let host = Host::new();
+    let vpc = host.vpc("hops");
+    let guest = host.instance(&vpc, "front", Some(&instance('a')));
+    let running = Running::start(&host, &vpc, NOBODY);
+    assert!(soon(|| asked(&guest, "GET /", "").is_some()));
+    let address = SocketAddr::from((METADATA, 80));
+    let mut stream = guest
+        .within(|| TcpStream::connect_timeout(&address, BOUND))
+        .unwrap();
+    let kind = Type::from(libc::SOCK_RAW);
+    let raw = guest.within(|| Socket::new(Domain::IPV4, kind, Some(Protocol::TCP)));
+    let mut raw = raw.unwrap();
+    raw.set_read_timeout(Some(SILENCE)).unwrap();
+    // Who is not told the token asks for something else: what was not acknowledged is
+    // sent again.
+    let ttl = "X-aws-ec2-metadata-token-ttl-seconds: 60";
+    let put = format!("PUT /latest/api/token HTTP/1.1\r\nHost: x\r\n{ttl}\r\n\r\n");
+    let get = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(put.as_bytes()).unwrap();
+    stream.write_all(get.as_bytes()).unwrap();
+    let hops = hops(&mut raw);
+    assert!(hops.len() > 1, "{hops:?}");
+    assert!(hops.iter().all(|one| *one == 1), "{hops:?}");
+    running.end(&host, &vpc);
+}
+
+#[test]
+fn what_a_guest_was_told_goes_with_its_port() {
+    let host = Host::new();
+    let vpc = host.vpc("secret");
+    let guest = host.instance(&vpc, "front", Some(&instance('a')));
+    let stays = host.instance(&vpc, "front", Some(&instance('b')));
+    let told = || {
+        let files = host.directory(&vpc).join("instances");
+        std::fs::read_dir(files).unwrap().count()
+    };
+    assert_eq!(told(), 2);
+    drop(guest);
+    assert!(soon(|| {
+        host.change(&vpc, |_| Ok(()));
+        told() == 1
+    }));
+    drop(stays);
+}
+
+#[test]
+fn a_service_that_nobody_needs_when_it_begins_ends() {
+    let host = Host::new();
+    let vpc = host.vpc("over");
+    let (switches, name) = (host.switches.clone(), vpc.clone());
+    let (tell, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let turn = tempfile::tempfile().unwrap();
+        let _ = tell.send(process::run(&switches, &name, &turn).is_ok());
+    });
+    assert_eq!(ended.recv_timeout(BOUND), Ok(true));
+}
+
+#[test]
+fn a_service_does_not_go_on_for_another_network_of_the_same_name() {
+    let host = Host::new();
+    let vpc = host.vpc("same");
+    let guest = host.guest(&vpc, "front");
+    let mut service = Service::new(host.switches.clone(), vpc.clone()).unwrap();
+    drop(guest);
+    assert!(soon(|| change::delete(&host.switches, &vpc).is_ok()));
+    host.vpc("same");
+    let _guest = host.guest(&vpc, "front");
+    service.turn().unwrap();
+    assert!(service.is_idle());
+    let turn = tempfile::tempfile().unwrap();
+    assert!(process::ends(&host.switches, &vpc, &turn, &mut service).unwrap());
 }
 
 /// A DHCP client's socket at `guest`.
@@ -411,7 +503,7 @@ fn names_of_the_network_are_known_and_others_are_asked_of_the_host() {
     let vpc = host.vpc("names");
     let own = InstanceRecord {
         hostname: Some("web".parse().unwrap()),
-        ..of_instance('a')
+        ..instance('a')
     };
     let guest = host.instance(&vpc, "front", Some(&own));
     let running = Running::start(&host, &vpc, resolver());
