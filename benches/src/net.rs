@@ -71,8 +71,10 @@ pub struct NetBench {
     pub init: PathBuf,
     /// A static busybox.
     pub busybox: PathBuf,
-    /// What networks are made with: `ip` and `nft`.
-    pub tools: Vec<PathBuf>,
+    /// What taps are made with: `ip`, of iproute2.
+    pub ip: PathBuf,
+    /// What plinth makes networks with.
+    pub nft: PathBuf,
     /// What is measured, in order.
     pub patterns: Vec<Pattern>,
     /// For how long each time, in milliseconds of the guest.
@@ -150,8 +152,9 @@ impl NetBench {
             }),
             scratch,
         })?;
-        let mut words = vec!["sh".to_owned(), "-c".to_owned(), host_script(), "sh".into()];
-        words.extend(launch.argv.iter().cloned());
+        let script = self.host_script();
+        let words = ["sh", "-c", &script, "sh"].map(str::to_owned);
+        let words: Vec<String> = words.into_iter().chain(launch.argv.clone()).collect();
         Ok(Deterministic {
             emulator: self.emulator.clone(),
             kernel: self.outer_kernel.clone(),
@@ -188,6 +191,19 @@ impl NetBench {
         )
     }
 
+    /// What the host runs: makes the tap, and serves there while what the script is
+    /// given runs.
+    fn host_script(&self) -> String {
+        let [_, other] = ADDRESSES;
+        format!(
+            "i={}; $i link set lo up && $i tuntap add {TAP} mode tap vnet_hdr && \
+             $i address add {other}/24 dev {TAP} && $i link set {TAP} up || exit; \
+             {PROGRAM} traffic serve {PORT} </dev/null >/dev/null & s=$!; \
+             \"$@\"; e=$?; kill $s; wait; exit $e",
+            self.ip.display()
+        )
+    }
+
     fn files(&self, program: &Path, launch: Launch) -> Result<Vec<(String, PathBuf)>> {
         let mut files = vec![
             (VMLINUX.to_owned(), self.kernel.vmlinux.clone()),
@@ -196,7 +212,7 @@ impl NetBench {
             (PROGRAM.to_owned(), self.init.clone()),
             (BUSYBOX.to_owned(), self.busybox.clone()),
         ];
-        for program in self.tools.iter().map(PathBuf::as_path).chain([program]) {
+        for program in [&self.ip, &self.nft, program] {
             files.push((program.display().to_string(), program.to_owned()));
             let libraries = libraries::of(program)?.into_iter();
             files.extend(libraries.map(|path| (path.display().to_string(), path)));
@@ -222,19 +238,6 @@ impl NetBench {
         );
         Ok(seen.into_iter().skip(1).step_by(2).collect())
     }
-}
-
-/// What runs in the host: makes the tap, and serves there while what it is given
-/// runs.
-fn host_script() -> String {
-    let [_, other] = ADDRESSES;
-    format!(
-        "export PATH=/usr/sbin:/sbin:/usr/bin:/bin; \
-         ip link set lo up && ip tuntap add {TAP} mode tap vnet_hdr && \
-         ip address add {other}/24 dev {TAP} && ip link set {TAP} up || exit; \
-         {PROGRAM} traffic serve {PORT} </dev/null >/dev/null & s=$!; \
-         \"$@\"; e=$?; kill $s; wait; exit $e"
-    )
 }
 
 impl Seen {
