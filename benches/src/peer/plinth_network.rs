@@ -64,3 +64,18 @@ fn quoted(words: &[String]) -> String {
     let quoted = |word: &String| format!("'{}'", word.replace('\'', "'\\''"));
     words.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_the_words_that_were_quoted() {
+        let words = ["a b", "it's", "$HOME", "x;y"].map(str::to_owned);
+        let script = format!("printf '%s|' {}", quoted(&words));
+        let said = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert_eq!(said.stdout, b"a b|it's|$HOME|x;y|");
+    }
+}
