@@ -97,7 +97,7 @@ impl BlockBench {
             peer: peer.name.to_owned(),
             version: peer::version(program),
             settings: peer.settings.to_owned(),
-            command_line: peer.disk_command_line(&self.words),
+            command_line: peer.device_command_line(&self.words),
             seen: self.read(&finished)?,
             stalls,
         })
@@ -115,7 +115,7 @@ impl BlockBench {
             vmlinux: VMLINUX,
             bzimage: BZIMAGE,
             initramfs: INITRD,
-            command_line: peer.disk_command_line(&words),
+            command_line: peer.device_command_line(&words),
             // Half of it is for files, and fio's are 100 MiB, twice at first.
             memory_mib: 512,
             disk: Some(Disk {
@@ -123,6 +123,7 @@ impl BlockBench {
                 mib: DISK_MIB,
                 busybox: &self.busybox,
             }),
+            nic: None,
             scratch,
         })?;
         let (monitor, arguments) = launch.argv.split_first().context("a command has words")?;

@@ -96,6 +96,7 @@ impl BootBench {
                 command_line: peer.command_line(words),
                 memory_mib: self.memory_mib,
                 disk: None,
+                nic: None,
                 scratch,
             })
         };

@@ -4,6 +4,7 @@
 mod block;
 mod boot;
 pub(crate) mod limits;
+mod net;
 mod report;
 mod volume;
 
@@ -29,6 +30,7 @@ enum What {
     Block(block::Block),
     Boot(boot::Boot),
     Limits(limits::Limits),
+    Net(net::Net),
     Volume(volume::Volume),
     Emulator(Emulator),
 }
@@ -53,6 +55,7 @@ impl Bench {
             What::Block(block) => block.run(),
             What::Boot(boot) => boot.run(),
             What::Limits(limits) => limits.run(),
+            What::Net(net) => net.run(),
             What::Volume(volume) => volume.run(),
             What::Emulator(Emulator {}) => {
                 packages::ensure(&[&packages::OUTER, &packages::EMULATOR])?;

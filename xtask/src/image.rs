@@ -134,7 +134,7 @@ pub(crate) fn fast_initramfs(cache: &Cache) -> Result<PathBuf> {
 }
 
 /// The guests' init, as a release: a guest unpacks it at each boot.
-fn init() -> Result<PathBuf> {
+pub(crate) fn init() -> Result<PathBuf> {
     let status = workspace::cargo(["build", "--quiet", "--release", "--package", "init"])
         .status()
         .context("running cargo")?;

@@ -54,7 +54,7 @@ fn outcome(peer: &str, figures: &[(&str, f64)]) -> Outcome {
 #[test]
 fn all_jobs_fit_into_a_kernel_s_command_line() {
     let word = run_word(&bench(&JOBS).script());
-    let longest = peer::PEERS.map(|peer| peer.disk_command_line(&word).len());
+    let longest = peer::PEERS.map(|peer| peer.device_command_line(&word).len());
     assert!(longest.iter().all(|len| *len < 1800), "{longest:?}");
 }
 

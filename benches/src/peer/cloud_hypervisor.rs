@@ -7,15 +7,18 @@ use super::{Guest, Launch, Peer, argv};
 pub(super) const PEER: Peer = Peer {
     name: "cloud-hypervisor",
     programs: &["cloud-hypervisor", "cloud-hypervisor-static"],
-    settings: "--serial tty --console off, no devices else but a disk where there is one",
+    settings: "--serial tty --console off, no devices else but a disk or a tap where there is one",
     words: "pci=off reboot=k",
-    disk_words: "reboot=k",
+    device_words: "reboot=k",
     launch,
 };
 
 fn launch(guest: &Guest<'_>) -> Result<Launch> {
     let memory = format!("size={}M", guest.memory_mib);
     let disk = guest.disk.map(|disk| format!("path={}", disk.image));
+    let net = guest
+        .nic
+        .map(|nic| format!("tap={},mac={}", nic.tap, nic.mac));
     let words = [
         guest.program,
         "--kernel",
@@ -34,8 +37,9 @@ fn launch(guest: &Guest<'_>) -> Result<Launch> {
         "off",
     ];
     let disk = disk.iter().flat_map(|disk| ["--disk", disk]);
+    let net = net.iter().flat_map(|net| ["--net", net]);
     Ok(Launch {
-        argv: argv(words.into_iter().chain(disk)),
+        argv: argv(words.into_iter().chain(disk).chain(net)),
         files: Vec::new(),
     })
 }

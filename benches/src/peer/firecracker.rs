@@ -11,9 +11,9 @@ use super::{Guest, Launch, Peer, argv};
 pub(super) const PEER: Peer = Peer {
     name: "firecracker",
     programs: &["firecracker"],
-    settings: "--no-api --config-file; no devices but the serial port, and a disk where there is one",
+    settings: "--no-api --config-file; no devices but the serial port, and a disk or a tap where there is one",
     words: "pci=off reboot=k",
-    disk_words: "pci=off reboot=k",
+    device_words: "pci=off reboot=k",
     launch,
 };
 
@@ -28,6 +28,11 @@ fn launch(guest: &Guest<'_>) -> Result<Launch> {
             })
         })
         .collect();
+    let nics: Vec<_> = guest
+        .nic
+        .iter()
+        .map(|nic| json!({ "iface_id": "net", "host_dev_name": nic.tap, "guest_mac": nic.mac }))
+        .collect();
     let config = json!({
         "boot-source": {
             "kernel_image_path": guest.vmlinux,
@@ -35,6 +40,7 @@ fn launch(guest: &Guest<'_>) -> Result<Launch> {
             "boot_args": guest.command_line,
         },
         "drives": drives,
+        "network-interfaces": nics,
         "machine-config": { "vcpu_count": 1, "mem_size_mib": guest.memory_mib },
     });
     // The boots of a run differ in their command line.

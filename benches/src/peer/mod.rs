@@ -8,24 +8,31 @@ mod cloud_hypervisor;
 mod firecracker;
 mod kvmtool;
 mod plinth;
+mod plinth_network;
 mod qemu;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
 
 /// Every peer, plinth first.
-pub const PEERS: [&Peer; 9] = [
+pub const PEERS: [&Peer; 14] = [
     &plinth::PEER,
     &plinth::MMIO,
     &plinth::VOLUME,
     &plinth::ENCRYPTED,
+    &plinth_network::PEER,
+    &plinth_network::RULES,
     &qemu::PEER,
+    &qemu::VHOST,
     &qemu::Q35,
+    &qemu::Q35_VHOST,
     &firecracker::PEER,
     &cloud_hypervisor::PEER,
     &kvmtool::PEER,
+    &kvmtool::VHOST,
 ];
 
 /// A machine monitor.
@@ -41,14 +48,15 @@ pub struct Peer {
     /// machine, which is how a boot ends, and that there is no PCI where no
     /// guest here needs it; told so, Linux neither probes for it nor complains.
     words: &'static str,
-    /// The same for a guest with a disk: it may be where PCI is.
-    disk_words: &'static str,
+    /// The same for a guest with a disk or a network interface: it may be where
+    /// PCI is.
+    device_words: &'static str,
     /// How it is started.
     launch: fn(&Guest<'_>) -> Result<Launch>,
 }
 
 /// The guest to boot: files as the deterministic machine has them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Guest<'a> {
     /// The monitor's program.
     pub program: &'a str,
@@ -64,6 +72,8 @@ pub struct Guest<'a> {
     pub memory_mib: u32,
     /// What it has for `/dev/vda`, if anything.
     pub disk: Option<Disk<'a>>,
+    /// Its `eth0`, if it has one.
+    pub nic: Option<Nic<'a>>,
     /// A directory on the host to make files in.
     pub scratch: &'a Path,
 }
@@ -76,6 +86,22 @@ pub struct Disk<'a> {
     /// Its size in MiB.
     pub mib: u64,
     /// A static busybox of the host, for who has to make a disk first.
+    pub busybox: &'a Path,
+}
+
+/// A network interface for a guest.
+#[derive(Clone, Copy, Debug)]
+pub struct Nic<'a> {
+    /// A tap of the deterministic machine, which is there and free.
+    pub tap: &'a str,
+    /// Its MAC address.
+    pub mac: &'a str,
+    /// The guest's own address, and that of the other end.
+    pub addresses: [Ipv4Addr; 2],
+    /// The kernel's command line of a guest that serves at the other end, for who
+    /// has a network of its own instead of the tap.
+    pub server: &'a str,
+    /// A static busybox of the host, for who has to make that network first.
     pub busybox: &'a Path,
 }
 
@@ -111,9 +137,9 @@ impl Peer {
         format!("console=ttyS0 quiet panic=-1 {} {words}", self.words)
     }
 
-    /// The same for a guest with a disk.
-    pub(crate) fn disk_command_line(&self, words: &str) -> String {
-        format!("console=ttyS0 quiet panic=-1 {} {words}", self.disk_words)
+    /// The same for a guest with a disk or a network interface.
+    pub(crate) fn device_command_line(&self, words: &str) -> String {
+        format!("console=ttyS0 quiet panic=-1 {} {words}", self.device_words)
     }
 }
 

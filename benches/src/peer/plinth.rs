@@ -1,5 +1,5 @@
 //! plinth itself: no settings but the guest's, the transport, and what its disk
-//! is: a file, a volume, or an encrypted one.
+//! is: a file, a volume, or an encrypted one. Its networks are in `plinth_network`.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ pub(super) const PEER: Peer = Peer {
     programs: &["plinth"],
     settings: "plinth run --on-reset stop",
     words: "reboot=k",
-    disk_words: "reboot=k",
+    device_words: "reboot=k",
     launch: |guest| Ok(launch(guest, "pci")),
 };
 
@@ -21,7 +21,7 @@ pub(super) const MMIO: Peer = Peer {
     programs: &["plinth"],
     settings: "plinth run --transport mmio --on-reset stop",
     words: "pci=off reboot=k",
-    disk_words: "pci=off reboot=k",
+    device_words: "pci=off reboot=k",
     launch: |guest| Ok(launch(guest, "mmio")),
 };
 
@@ -30,7 +30,7 @@ pub(super) const VOLUME: Peer = Peer {
     programs: &["plinth"],
     settings: "plinth run --volume --on-reset stop; a volume of the highest speed there is",
     words: "reboot=k",
-    disk_words: "reboot=k",
+    device_words: "reboot=k",
     launch: |guest| volume(guest, ""),
 };
 
@@ -39,7 +39,7 @@ pub(super) const ENCRYPTED: Peer = Peer {
     programs: &["plinth"],
     settings: "plinth run --volume --on-reset stop; the same, encrypted",
     words: "reboot=k",
-    disk_words: "reboot=k",
+    device_words: "reboot=k",
     launch: |guest| volume(guest, "--encrypted --key-file /guest/key"),
 };
 
@@ -47,11 +47,16 @@ pub(super) const ENCRYPTED: Peer = Peer {
 /// is not its limits that are measured.
 const DATA_DIR: &str = "/guest/volumes";
 const SPEED: &str = "--type provisioned --iops 256000 --throughput 4000";
-const BUSYBOX: &str = "/guest/busybox";
+pub(super) const BUSYBOX: &str = "/guest/busybox";
 
 fn launch(guest: &Guest<'_>, transport: &str) -> Launch {
     let disk = guest.disk.map(|disk| ["--disk", disk.image]);
-    let argv = run(guest, transport, disk.iter().flatten().copied());
+    let net = guest
+        .nic
+        .map(|nic| format!("tap={},mac={}", nic.tap, nic.mac));
+    let net = net.as_deref().map(|net| ["--net", net]);
+    let devices = disk.iter().chain(&net).flatten().copied();
+    let argv = run(guest, transport, devices);
     let files = vec![vmm(guest)];
     Launch { argv, files }
 }
@@ -71,10 +76,11 @@ fn volume(guest: &Guest<'_>, more: &str) -> Result<Launch> {
     Ok(Launch { argv, files })
 }
 
-fn run<'a>(
+/// `plinth run` of the guest with these devices.
+pub(super) fn run<'a>(
     guest: &Guest<'_>,
     transport: &str,
-    disk: impl IntoIterator<Item = &'a str>,
+    devices: impl IntoIterator<Item = &'a str>,
 ) -> Vec<String> {
     let memory = format!("{}M", guest.memory_mib);
     let words = [
@@ -89,12 +95,12 @@ fn run<'a>(
         ["--on-reset", "stop"],
     ];
     let mut run = argv(words.into_iter().flatten());
-    run.extend(argv(disk));
+    run.extend(argv(devices));
     run
 }
 
 /// The program that `plinth run` executes, which lies beside it.
-fn vmm(guest: &Guest<'_>) -> (String, PathBuf) {
+pub(super) fn vmm(guest: &Guest<'_>) -> (String, PathBuf) {
     let vmm = format!("{}-vmm", guest.program);
     (vmm.clone(), vmm.into())
 }

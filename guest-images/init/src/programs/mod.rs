@@ -12,6 +12,7 @@ mod report;
 mod size;
 mod stream;
 mod touch;
+mod traffic;
 mod vsock;
 mod vsock_socket;
 
@@ -30,6 +31,7 @@ const USAGE: &str = "usage: guest report
        guest discard DEVICE OFFSET BYTES
        guest zero DEVICE OFFSET BYTES
        guest net send ADDRESS:PORT BYTES SEED | receive ADDRESS:PORT | echo PORT
+       guest traffic serve PORT | PATTERN ADDRESS:PORT MILLISECONDS
        guest vsock connect PORT CONNECTIONS BYTES SEED | echo PORT CONNECTIONS
        guest garbage ROUNDS SEED [mmio=START-END | ports=START-END]...
        guest memory BYTES
@@ -45,6 +47,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         ["discard", rest @ ..] => discard::run(discard::Request::Discard, rest),
         ["zero", rest @ ..] => discard::run(discard::Request::Zero, rest),
         ["net", rest @ ..] => net::run(rest),
+        ["traffic", rest @ ..] => traffic::run(rest),
         ["vsock", rest @ ..] => vsock::run(rest),
         ["garbage", rest @ ..] => garbage::run(rest),
         ["memory", size] => memory::run(size),
