@@ -18,7 +18,7 @@ fn echoes(guest: Guest) {
         .start();
     guest.wait_for("net: listening");
     let mut stream = TcpStream::connect(("127.0.0.1", 8080)).unwrap();
-    let sent: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
+    let sent: Vec<u8> = (0..251).cycle().take(BYTES).collect();
     let mut writer = stream.try_clone().unwrap();
     let writing = thread::spawn(move || {
         writer.write_all(&sent).unwrap();
