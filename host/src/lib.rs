@@ -22,6 +22,7 @@ pub mod printable;
 pub mod private_directory;
 pub mod progress;
 pub mod registry;
+pub mod resolvers;
 pub mod shell;
 pub mod snapshot;
 pub mod switch;

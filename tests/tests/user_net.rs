@@ -8,7 +8,7 @@ fn a_guest_reaches_what_its_user_does_and_bulk_goes_unharmed() {
     let network = Network::enter_like_a_host();
     let address = network.address();
     let guest = Guest::new()
-        .net("user")
+        .net("user,host=on")
         .word(network.guest_address())
         .command(&format!(
             "guest net send {address} 16M 11 && guest net receive {address}"
@@ -20,6 +20,20 @@ fn a_guest_reaches_what_its_user_does_and_bulk_goes_unharmed() {
     assert_eq!(outcome.after("net: sent "), received.to_string());
     assert_eq!(outcome.after("net: received "), sent.to_string());
     assert!(received.to_string().starts_with("bytes 16777216 "));
+}
+
+#[test]
+fn a_guest_does_not_reach_the_host_itself_unless_it_may() {
+    let network = Network::enter_like_a_host();
+    let address = network.address();
+    let outcome = Guest::new()
+        .net("user")
+        .word(network.guest_address())
+        .command(&format!(
+            "timeout 5 guest net send {address} 1M 11 || echo refused"
+        ))
+        .run();
+    outcome.says("refused\n");
 }
 
 #[test]

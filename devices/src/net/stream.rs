@@ -83,7 +83,7 @@ impl Stream {
             match send(&self.socket, &self.outgoing[sent..], flags).map_err(io::Error::from) {
                 Ok(len) => sent += len,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if is_passing(&error) => break,
                 Err(error) => {
                     self.outgoing.clear();
                     return Err(error);
@@ -99,20 +99,25 @@ impl Stream {
     }
 
     fn wait_for_room(&self) -> io::Result<()> {
-        let data = epoll::EventData::new_u64(0);
-        let mut told = [epoll::Event {
-            flags: epoll::EventFlags::empty(),
-            data,
-        }];
         // What was told before and not taken would not be told again, if there is
         // room by now.
-        let now = Timespec::default();
-        match epoll::wait(&self.room, &mut told[..], Some(&now)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+        self.take_word_of_room()?;
         let events = epoll::EventFlags::OUT | epoll::EventFlags::ONESHOT;
+        let data = epoll::EventData::new_u64(0);
         Ok(epoll::modify(&self.room, &self.socket, data, events)?)
+    }
+
+    /// Takes word that there is room, of which there is no more then until it is
+    /// waited for again.
+    fn take_word_of_room(&self) -> io::Result<()> {
+        let mut told = [epoll::Event {
+            flags: epoll::EventFlags::empty(),
+            data: epoll::EventData::new_u64(0),
+        }];
+        match epoll::wait(&self.room, &mut told[..], Some(&Timespec::default())) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// The first frame that has come whole, if there is one.
@@ -147,6 +152,13 @@ impl Stream {
     }
 }
 
+/// Whether the rest of a frame can go later, and must: the other end would take what
+/// follows for a part of it.
+fn is_passing(error: &io::Error) -> bool {
+    let memory = [Errno::NOBUFS, Errno::NOMEM].map(|errno| Some(errno.raw_os_error()));
+    error.kind() == ErrorKind::WouldBlock || memory.contains(&error.raw_os_error())
+}
+
 impl Port for Stream {
     fn arrivals(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -157,6 +169,8 @@ impl Port for Stream {
     }
 
     fn go_on(&mut self) {
+        // If it stays, this is called in vain once more.
+        let _ = self.take_word_of_room();
         // A stack that is gone is told of by the next packet.
         let _ = self.flush();
     }

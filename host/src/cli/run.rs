@@ -165,7 +165,8 @@ pub(super) struct Run {
     /// not come from it, nor frames for VLANs.
     ///
     /// With `user` the guest has the network of this host's programs, by way of the
-    /// program passt, and no other machine reaches it.
+    /// program passt, and no other machine reaches it. With `user,host=on` it also
+    /// finds what listens on this host's own 127.0.0.1, at its router's address.
     ///
     /// On a tap and without `mac`, the address is derived from this host and the
     /// tap, the same at every start.
@@ -304,7 +305,7 @@ impl Run {
         };
         let mut ports = self.nets.iter_mut().filter_map(|net| match &mut net.end {
             NetEnd::Port(port) => Some(&mut port.published),
-            NetEnd::User(published) => Some(published),
+            NetEnd::User(user) => Some(&mut user.published),
             NetEnd::Tap { .. } => None,
         });
         let Some(published) = ports.next() else {

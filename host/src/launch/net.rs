@@ -95,13 +95,13 @@ pub fn open_one(
             let mac = option.mac.unwrap_or_else(|| derived(&host, tap));
             (open(tap, option.queues)?, mac, *mtu)
         }
-        NetEnd::User(published) => {
+        NetEnd::User(user) => {
             let host = fs::read_to_string("/etc/machine-id").unwrap_or_default();
             let mac = option
                 .mac
                 .unwrap_or_else(|| derived(&host, &format!("user {name}")));
             // The MTU is for passt to tell, by DHCP.
-            (vec![passt::start(published)?], mac, None)
+            (vec![passt::start(user)?], mac, None)
         }
         NetEnd::Port(port) => {
             let switches = Switches::of_this_user()?;

@@ -3,15 +3,17 @@
 //! guest this host's address by DHCP, answers names, and ends with the machine.
 
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Output, Stdio};
 
+use network::publication::{Protocol, Publication};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use network::publication::{Protocol, Publication};
-
 use crate::error::Error;
+use crate::option::net::UserOption;
+use crate::resolvers;
 
 /// The program, of the distribution's package of the same name.
 const PROGRAM: &str = "passt";
@@ -19,12 +21,11 @@ const PROGRAM: &str = "passt";
 /// What it says of its log, if there is no daemon to take that.
 const NOISE: &str = "Failed to send ";
 
-/// Starts a network stack that takes what comes to the `published` ports of this
-/// host, and returns the cable that leads to it.
+/// Starts a network stack as asked, and returns the cable that leads to it.
 ///
 /// # Errors
 /// There is no passt, or it cannot start here, for a reason that it tells.
-pub fn start(published: &[Publication]) -> Result<OwnedFd, Error> {
+pub fn start(user: &UserOption) -> Result<OwnedFd, Error> {
     let cannot = |error: io::Error| {
         Error::host(format!("{PROGRAM} cannot be started for --net user")).because(error)
     };
@@ -39,7 +40,8 @@ pub fn start(published: &[Publication]) -> Result<OwnedFd, Error> {
     // When it is ready it goes on in the background, and what was started ends.
     let started = Command::new(PROGRAM)
         .args(["--quiet", "--fd", &far.as_raw_fd().to_string()])
-        .args(published.iter().flat_map(arguments))
+        .args(user.published.iter().flat_map(published))
+        .args(reach(user.host, resolvers::of_others()))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -55,8 +57,21 @@ pub fn start(published: &[Publication]) -> Result<OwnedFd, Error> {
     }
 }
 
-/// How passt is told of a port (passt(1), `--tcp-ports`).
-fn arguments(publication: &Publication) -> [String; 2] {
+/// How passt is told what of the host the guest reaches: by itself it has the router
+/// be the host's loopback interface, and name servers that are there behind it.
+fn reach(host: bool, resolvers: Vec<IpAddr>) -> Vec<String> {
+    let mut arguments = Vec::new();
+    if !host {
+        arguments.push("--no-map-gw".into());
+        for resolver in resolvers {
+            arguments.extend(["--dns".into(), resolver.to_string()]);
+        }
+    }
+    arguments
+}
+
+/// How it is told of a port (passt(1), `--tcp-ports`).
+fn published(publication: &Publication) -> [String; 2] {
     let option = match publication.protocol {
         Protocol::Tcp => "--tcp-ports",
         Protocol::Udp => "--udp-ports",
@@ -89,9 +104,17 @@ mod tests {
 
     #[test]
     fn ports_are_told_as_it_understands_them() {
-        let told = |text: &str| arguments(&text.parse().unwrap()).join(" ");
+        let told = |text: &str| published(&text.parse().unwrap()).join(" ");
         assert_eq!(told("8080:80"), "--tcp-ports 8080:80");
         assert_eq!(told("127.0.0.1:53:53/udp"), "--udp-ports 127.0.0.1/53:53");
+    }
+
+    #[test]
+    fn the_host_itself_is_reached_if_asked_for() {
+        let resolvers = || vec!["192.0.2.1".parse().unwrap()];
+        let told = reach(false, resolvers()).join(" ");
+        assert_eq!(told, "--no-map-gw --dns 192.0.2.1");
+        assert!(reach(true, resolvers()).is_empty());
     }
 
     #[test]

@@ -52,9 +52,18 @@ pub enum NetEnd {
     },
     /// A port of a switch.
     Port(PortOption),
-    /// A network stack in a process of this user's, which needs no privilege, and
-    /// the ports of the host that lead to the guest.
-    User(Vec<Publication>),
+    /// A network stack in a process of this user's, which needs no privilege.
+    User(UserOption),
+}
+
+/// What leads out of a user's network, and in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserOption {
+    /// Ports of the host that lead to the guest.
+    pub published: Vec<Publication>,
+    /// Whether the guest finds what listens on the host's 127.0.0.1, at its router's
+    /// address.
+    pub host: bool,
 }
 
 /// A port of a switch as the user asked for it.
@@ -93,7 +102,7 @@ impl FromStr for NetOption {
             (false, _) => OptionList::parse(text)?,
         };
         let end = match on_switch {
-            true if first == USER => NetEnd::User(Vec::new()),
+            true if first == USER => NetEnd::User(user(&mut list)?),
             true => NetEnd::Port(port(&first, &mut list)?),
             false => tap(&mut list)?,
         };
@@ -111,7 +120,7 @@ impl FromStr for NetOption {
                  private-vlan=PART, guard=on|off, "
             }
             NetEnd::Tap { .. } => "tap=NAME, mtu=N, ",
-            NetEnd::User(_) => "",
+            NetEnd::User(_) => "host=on|off, ",
         };
         list.finish(&format!(
             "{own}mac=MAC, queues=N, id=NAME, and with rx- or tx- before each iops=N, \
@@ -130,6 +139,13 @@ fn tap(list: &mut OptionList) -> Result<NetEnd, Invalid> {
     })?;
     let mtu = parsed(list.value("mtu")?)?;
     Ok(NetEnd::Tap { name, mtu })
+}
+
+fn user(list: &mut OptionList) -> Result<UserOption, Invalid> {
+    Ok(UserOption {
+        published: Vec::new(),
+        host: on_or_off(list, "host")?.unwrap_or(false),
+    })
 }
 
 fn port(name: &str, list: &mut OptionList) -> Result<PortOption, Invalid> {
@@ -241,7 +257,11 @@ mod tests {
     #[test]
     fn a_network_of_the_user_takes_one_word() {
         let net: NetOption = "user".parse().unwrap();
-        assert_eq!(net.end, NetEnd::User(Vec::new()));
+        assert_eq!(net.end, NetEnd::User(UserOption::default()));
+        let NetEnd::User(user) = "user,host=on".parse::<NetOption>().unwrap().end else {
+            panic!("it is a user's");
+        };
+        assert!(user.host);
         let net: NetOption = "user,mac=02:00:00:00:00:01,id=out".parse().unwrap();
         assert!(net.mac.is_some() && net.id.is_some());
         assert!(error("user,queues=2").contains("has one queue"));

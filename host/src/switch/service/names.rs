@@ -4,23 +4,14 @@
 //! Each is asked from a port of its own, which the kernel chooses at random, and
 //! only its resolver can answer there (RFC 5452 §9).
 
-use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
 use super::stream::{Came, Stream};
-
-/// Who resolves names for this host (resolv.conf(5)).
-const RESOLVERS: &str = "/etc/resolv.conf";
-/// No more of them are asked (resolv.conf(5), MAXNS).
-const MOST_RESOLVERS: usize = 3;
-/// Bytes of the file that are read.
-const LONGEST: usize = 64 << 10;
 
 /// For so long one resolver is waited for: a guest asks again after five seconds.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -64,27 +55,6 @@ pub(super) enum Progress {
 pub(super) enum Transport {
     Packet,
     Stream,
-}
-
-/// The resolvers of this host, as its file says.
-pub(super) fn resolvers() -> Vec<IpAddr> {
-    let text = fs::read(Path::new(RESOLVERS)).unwrap_or_default();
-    let text = text.get(..LONGEST.min(text.len())).unwrap_or_default();
-    listed(&String::from_utf8_lossy(text))
-}
-
-fn listed(text: &str) -> Vec<IpAddr> {
-    let lines = text.lines().map(str::split_whitespace);
-    let servers = lines.filter_map(|mut words| match (words.next(), words.next()) {
-        (Some("nameserver"), Some(address)) => address.parse().ok(),
-        _ => None,
-    });
-    let found: Vec<IpAddr> = servers.take(MOST_RESOLVERS).collect();
-    match found.is_empty() {
-        // What resolv.conf(5) says holds then.
-        true => vec![Ipv4Addr::LOCALHOST.into()],
-        false => found,
-    }
 }
 
 impl Inquiry {
@@ -252,19 +222,6 @@ fn answers(message: &[u8], question: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn resolvers_are_those_that_the_file_names() {
-        let text = "# a comment\nsearch example.org\nnameserver 192.0.2.1\n\
-                    nameserver\tfd00::1\noptions edns0\nnameserver x\nnameserver 192.0.2.2\n\
-                    nameserver 192.0.2.3\n";
-        let expected = ["192.0.2.1", "fd00::1", "192.0.2.2"];
-        assert_eq!(
-            listed(text),
-            expected.map(|one| one.parse::<IpAddr>().unwrap())
-        );
-        assert_eq!(listed(""), [IpAddr::from([127, 0, 0, 1])]);
-    }
 
     #[test]
     fn messages_are_taken_off_a_stream_one_by_one() {

@@ -34,6 +34,7 @@ use super::sockets::{AtPort, NameServer};
 use super::stream::{Came, Next, Stream};
 use super::watch::Watch;
 use crate::error::Error;
+use crate::resolvers;
 
 /// Packets of one socket that are answered in a row, while others wait.
 const TURN: usize = 32;
@@ -137,7 +138,7 @@ impl Service {
             sources: Sources::new(watch).map_err(unexpected)?,
             ports: BTreeMap::new(),
             servers: BTreeMap::new(),
-            resolvers: (names::resolvers(), DNS),
+            resolvers: (resolvers::of_this_host(), DNS),
             key: TokenKey::new(&key),
             began: Instant::now(),
         };
