@@ -2,6 +2,7 @@
 //! missing route decides it. From the network's state alone: that the kernel does
 //! the same is tested where there is one.
 
+mod network_acl;
 mod outside;
 
 use std::fmt;
@@ -16,6 +17,8 @@ use crate::route_table::Target;
 use crate::security_group::{Direction, Peer, Rule};
 use crate::traffic::{ICMP, TCP, Traffic, UDP};
 use crate::vpc::Vpc;
+
+pub use network_acl::AtBorder;
 
 /// A packet, the first of its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +73,15 @@ pub enum Step {
         /// The route that was taken; `None` if none leads there.
         route: Option<(Cidr, Way)>,
     },
+    /// The packet leaves a subnet, or comes into one.
+    NetworkAcl(AtBorder),
+    /// The packet passes, and its answers are dropped.
+    Answers {
+        /// One of them.
+        answer: PacketKind,
+        /// Where.
+        border: AtBorder,
+    },
     /// It is sent to a port that takes only what is for itself.
     NotItsOwn(Ipv4Addr),
     /// The network is where it is for, and no port has the address.
@@ -113,20 +125,21 @@ pub enum Way {
     Blackhole,
 }
 
-/// What decided, up to the first that let the packet not pass.
+/// What decided, up to the first that let the packet, or its answers, not pass.
 pub fn explain(vpc: &Vpc, packet: Packet) -> Vec<Step> {
     let mut steps = Vec::new();
     for step in way(vpc, packet) {
         let ends = !step.passes();
         steps.push(step);
         if ends {
-            break;
+            return steps;
         }
     }
+    steps.extend(network_acl::answers(vpc, &steps, packet.kind));
     steps
 }
 
-/// Whether the packet arrives.
+/// Whether the packet arrives, and so do its answers.
 pub fn passes(steps: &[Step]) -> bool {
     steps.iter().all(Step::passes)
 }
@@ -143,6 +156,7 @@ fn way(vpc: &Vpc, packet: Packet) -> Vec<Step> {
     let mut steps = vec![groups(vpc, sender, Direction::Outbound, packet), route];
     let receiver = match way {
         Some(Way::InternetGateway | Way::NatGateway(_)) => {
+            steps.push(network_acl::leaving(vpc, &sender.subnet, packet));
             steps.extend(outside::outwards(vpc, sender, packet.to, way));
             // By its public address, one of the network is reached from outside.
             if let Some(Step::Translated { to: from, .. }) = steps.last()
@@ -156,6 +170,9 @@ fn way(vpc: &Vpc, packet: Packet) -> Vec<Step> {
         Some(Way::Port(router)) => port_at(router),
         _ => port_at(packet.to),
     };
+    if let Some(receiver) = receiver {
+        steps.extend(network_acl::between(vpc, sender, receiver, packet));
+    }
     steps.push(match receiver {
         Some(receiver) if receiver.source_check && receiver.address != packet.to => {
             Step::NotItsOwn(receiver.address)
@@ -234,6 +251,7 @@ impl Step {
             | Self::NatGatewayAstray(_)
             | Self::NotFromOutside(..) => false,
             Self::Translated { .. } | Self::Published { .. } => true,
+            Self::NetworkAcl(border) | Self::Answers { border, .. } => border.passes(),
             Self::Groups { by, .. } => by.is_some(),
             Self::Route { route, .. } => !matches!(route, None | Some((_, Way::Blackhole))),
         }
@@ -306,6 +324,10 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSender(address) => write!(f, "no port has {address}, so none may send as it"),
+            Self::NetworkAcl(border) => border.fmt(f),
+            Self::Answers { answer, border } => {
+                write!(f, "its answers, like {answer}, {border}")
+            }
             Self::NotItsOwn(address) => {
                 write!(
                     f,

@@ -40,6 +40,8 @@ kind! {
     OfSubnet = "subnet-";
     /// A set of rules for ports.
     OfGroup = "sg-";
+    /// A list of rules for the borders of subnets.
+    OfNetworkAcl = "acl-";
     /// A port, "elastic network interface" on EC2.
     OfPort = "eni-";
     /// A set of routes for subnets.
@@ -86,6 +88,11 @@ impl<K: Kind> Id<K> {
             number,
             kind: PhantomData,
         }
+    }
+
+    /// The one of another kind that has the same digits.
+    pub(crate) fn like<L: Kind>(other: Id<L>) -> Self {
+        Self::numbered(other.number)
     }
 
     /// The digits alone.

@@ -8,6 +8,7 @@ use crate::cidr::Cidr;
 use crate::id::{Id, OfInternetGateway, OfNatGateway, OfPort};
 use crate::mac::Mac;
 use crate::name::Name;
+use crate::network_acl::{MOST_RULES as MOST_ACL_RULES, Number};
 use crate::publication::Publication;
 use crate::security_group::{Direction, MOST_RULES};
 use crate::subnet::RESERVED;
@@ -131,6 +132,34 @@ pub enum Refused {
     TooManyRules {
         /// The group.
         group: Name,
+        /// In which direction.
+        direction: Direction,
+    },
+    /// The network ACL has a rule there.
+    #[error("network ACL '{acl}' has an {direction} rule {number} already")]
+    AclRuleExists {
+        /// The network ACL.
+        acl: Name,
+        /// In which direction.
+        direction: Direction,
+        /// The rule's number.
+        number: Number,
+    },
+    /// The network ACL has no rule there.
+    #[error("network ACL '{acl}' has no {direction} rule {number}")]
+    NoSuchAclRule {
+        /// The network ACL.
+        acl: Name,
+        /// In which direction.
+        direction: Direction,
+        /// The rule's number.
+        number: Number,
+    },
+    /// The network ACL is full.
+    #[error("network ACL '{acl}' has {MOST_ACL_RULES} {direction} rules, the most it can")]
+    TooManyAclRules {
+        /// The network ACL.
+        acl: Name,
         /// In which direction.
         direction: Direction,
     },

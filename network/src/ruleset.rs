@@ -5,7 +5,11 @@
 //! ```text
 //! a guest's packet    prerouting      guard      sender's MAC and address are its port's
 //!                                     tables     marked with its subnet's route table
-//!                     forward         outbound   a tracked flow, or a rule of a group
+//!                     forward         outbound-  the network ACL of the sender's subnet,
+//!                                     border     if the packet leaves that
+//!                                     inbound-   the same of the receiver's, if it comes
+//!                                     border     from elsewhere
+//!                                     outbound   a tracked flow, or a rule of a group
 //!                                                of the sender
 //!                                     inbound    the same of the receiver
 //! for the network     input           services   what the network itself answers
@@ -29,6 +33,7 @@ mod compile;
 mod gateway;
 mod host;
 mod json;
+mod network_acl;
 mod rules;
 
 use std::collections::BTreeMap;

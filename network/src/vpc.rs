@@ -1,8 +1,9 @@
-//! A routed network: its addresses, subnets, route tables, security groups, ports
-//! and gateways, and the changes that can be made to it. A change that is refused
-//! leaves everything as it was.
+//! A routed network: its addresses, subnets, route tables, security groups, network
+//! ACLs, ports and gateways, and the changes that can be made to it. A change that is
+//! refused leaves everything as it was.
 
 mod gateways;
+mod network_acls;
 mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use crate::id::{Id, OfInternetGateway, OfPort, OfVpc};
 use crate::mac::Mac;
 use crate::name::Name;
 use crate::nat_gateway::NatGateway;
+use crate::network_acl::{self, NetworkAcl};
 use crate::port::{Port, PortWish, free_id, own_mac};
 use crate::public_address::PublicAddress;
 use crate::refused::Refused;
@@ -60,6 +62,7 @@ pub struct Vpc {
     subnets: BTreeMap<Name, Subnet>,
     route_tables: BTreeMap<Name, RouteTable>,
     groups: BTreeMap<Name, SecurityGroup>,
+    network_acls: BTreeMap<Name, NetworkAcl>,
     ports: BTreeMap<Id<OfPort>, Port>,
     /// The cable to the host, once there was a reason for one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,8 +76,9 @@ pub struct Vpc {
 }
 
 impl Vpc {
-    /// A network with `cidr`, the main route table, and the default security
-    /// group, whose ports may talk to each other and send anything.
+    /// A network with `cidr`, the main route table, the default security group,
+    /// whose ports may talk to each other and send anything, and the default network
+    /// ACL, which lets everything pass.
     ///
     /// # Errors
     /// The addresses will not do.
@@ -91,12 +95,14 @@ impl Vpc {
             traffic: Traffic::All,
             peer: Peer::Group(default.clone()),
         });
+        let acl = NetworkAcl::open(Id::random()?);
         Ok(Self {
             id: Id::random()?,
             cidr,
             subnets: BTreeMap::new(),
             route_tables: BTreeMap::from([(main, table)]),
             groups: BTreeMap::from([(default, group)]),
+            network_acls: BTreeMap::from([(network_acl::default_name(), acl)]),
             ports: BTreeMap::new(),
             uplink: None,
             internet_gateway: None,
@@ -143,7 +149,7 @@ impl Vpc {
 
 /// Subnets.
 impl Vpc {
-    /// A new subnet, with the main route table.
+    /// A new subnet, with the main route table and the default network ACL.
     ///
     /// # Errors
     /// The name is taken, or the addresses are, or they are not the network's.
@@ -166,6 +172,7 @@ impl Vpc {
             id: Id::random()?,
             cidr,
             route_table: Name::own(MAIN),
+            network_acl: network_acl::default_name(),
         };
         Ok(self.subnets.entry(name).or_insert(subnet))
     }

@@ -11,6 +11,7 @@ mod internet_gateway;
 mod limits;
 mod load_blocks;
 mod nat_gateway;
+mod network_acl;
 mod output;
 mod route;
 mod run;
@@ -54,6 +55,7 @@ enum Command {
     Subnet(subnet::Subnet),
     Route(route::Route),
     SecurityGroup(security_group::SecurityGroup),
+    NetworkAcl(network_acl::NetworkAcl),
     InternetGateway(internet_gateway::InternetGateway),
     NatGateway(nat_gateway::NatGateway),
     Address(address::Address),
@@ -83,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Subnet(subnet) => subnet.execute(),
         Command::Route(route) => route.execute(),
         Command::SecurityGroup(group) => group.execute(),
+        Command::NetworkAcl(acl) => acl.execute(),
         Command::InternetGateway(gateway) => gateway.execute(),
         Command::NatGateway(gateway) => gateway.execute(),
         Command::Address(address) => address.execute(),

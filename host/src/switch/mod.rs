@@ -35,6 +35,8 @@ mod guard_tests;
 #[cfg(test)]
 mod internet;
 #[cfg(test)]
+mod network_acl_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod uplink_tests;

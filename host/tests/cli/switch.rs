@@ -113,6 +113,39 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
             "no route table 'private'",
         ),
         ("route delete-table shop/main", "belongs to every network"),
+        (
+            "network-acl delete shop/default",
+            "belongs to every network",
+        ),
+        (
+            "network-acl add shop/default 100 inbound deny all --cidr 0.0.0.0/0",
+            "has an inbound rule 100 already",
+        ),
+        (
+            "network-acl add shop/default 32767 inbound deny all --cidr 0.0.0.0/0",
+            "from 1 to 32766",
+        ),
+        (
+            "network-acl add shop/default 90 inbound drop all --cidr 0.0.0.0/0",
+            "neither allow nor deny",
+        ),
+        (
+            "network-acl add shop/default 90 sideways deny all --cidr 0.0.0.0/0",
+            "inbound, outbound",
+        ),
+        ("network-acl add shop/default 90 inbound deny all", "--cidr"),
+        (
+            "network-acl remove shop/default 90 outbound",
+            "has no outbound rule 90",
+        ),
+        (
+            "network-acl associate shop/front private",
+            "there is no network ACL 'private'",
+        ),
+        (
+            "network-acl show shop/private",
+            "plinth network-acl list shop",
+        ),
         ("explain shop/web 10.0.1.4 80", "no machine 'web'"),
         ("explain 10.0.1.4 10.0.1.5 80", "with its network before it"),
         ("vpc delete bank", "there is no switch 'bank'"),
@@ -123,6 +156,56 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     assert_eq!(done(&machines, "switch check"), "");
     done(&machines, "vpc delete shop");
     assert_eq!(done(&machines, "vpc list --output json"), "[]\n");
+}
+
+#[test]
+fn network_acls_are_made_filled_and_shown() {
+    let machines = Machines::new();
+    done(&machines, "vpc create shop");
+    done(&machines, "subnet create shop/front --cidr 10.0.1.0/24");
+    let id = done(&machines, "network-acl create shop/strict");
+    assert!(id.starts_with("acl-"), "{id}");
+    for rule in [
+        "100 inbound allow tcp:443 --cidr 0.0.0.0/0",
+        "90 inbound deny all --cidr 192.0.2.0/24",
+    ] {
+        done(&machines, &format!("network-acl add shop/strict {rule}"));
+    }
+    done(&machines, "network-acl associate shop/front strict");
+    let shown = done(&machines, "network-acl show shop/strict");
+    let rows: Vec<String> = shown
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            "DIRECTION NUMBER ACTION TRAFFIC PEER",
+            "inbound 90 deny all 192.0.2.0/24",
+            "inbound 100 allow tcp:443 0.0.0.0/0",
+            "inbound * deny all 0.0.0.0/0",
+            "outbound * deny all 0.0.0.0/0",
+        ]
+    );
+    let listed = done(&machines, "network-acl list shop");
+    let strict = listed.lines().find(|line| line.starts_with("strict"));
+    let strict = strict.unwrap();
+    assert!(
+        strict.contains(id.trim()) && strict.ends_with("front"),
+        "{listed}"
+    );
+    assert!(done(&machines, "vpc show shop").contains("NETWORK ACL"));
+    refused(
+        &machines,
+        "network-acl delete shop/strict",
+        &["in use by subnet 'front'"],
+    );
+    assert_eq!(done(&machines, "switch check"), "");
+    done(&machines, "network-acl remove shop/strict 90 inbound");
+    done(&machines, "network-acl associate shop/front default");
+    done(&machines, "network-acl rm shop/strict");
+    assert_eq!(done(&machines, "switch check"), "");
+    done(&machines, "vpc delete shop");
 }
 
 #[test]

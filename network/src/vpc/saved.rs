@@ -12,6 +12,7 @@ use crate::cidr::Cidr;
 use crate::id::{Id, OfInternetGateway, OfPort, OfVpc};
 use crate::name::Name;
 use crate::nat_gateway::NatGateway;
+use crate::network_acl::{self, NetworkAcl, default_name};
 use crate::port::Port;
 use crate::public_address::{Holder, PublicAddress};
 use crate::publication::Published;
@@ -34,6 +35,8 @@ pub(super) struct Saved {
     subnets: BTreeMap<Name, Subnet>,
     route_tables: BTreeMap<Name, RouteTable>,
     groups: BTreeMap<Name, SecurityGroup>,
+    /// None in records from before there were any.
+    network_acls: Option<BTreeMap<Name, NetworkAcl>>,
     ports: BTreeMap<Id<OfPort>, Port>,
     uplink: Option<Uplink>,
     internet_gateway: Option<Id<OfInternetGateway>>,
@@ -77,6 +80,9 @@ pub enum BadVpc {
     /// Too many rules.
     #[error("security group '{0}' has too many rules")]
     Rules(Name),
+    /// Too many rules, or the id of another.
+    #[error("network ACL '{0}' has too many rules, or an id that it cannot have")]
+    NetworkAcl(Name),
     /// A NAT gateway has an address that is another's, or no public one.
     #[error("NAT gateway '{0}' has addresses that it cannot have")]
     NatGateway(Name),
@@ -101,18 +107,23 @@ impl TryFrom<Saved> for Vpc {
             subnets,
             route_tables,
             groups,
+            network_acls,
             ports,
             uplink,
             internet_gateway,
             nat_gateways,
             public_addresses,
         } = saved;
+        // Whoever reads it says the same of it.
+        let open = || (default_name(), NetworkAcl::open(Id::like(id)));
+        let network_acls = network_acls.unwrap_or_else(|| [open()].into());
         let vpc = Self {
             id,
             cidr,
             subnets,
             route_tables,
             groups,
+            network_acls,
             ports,
             uplink,
             internet_gateway,
@@ -121,6 +132,7 @@ impl TryFrom<Saved> for Vpc {
         };
         check_cidr(vpc.cidr)?;
         vpc.vet_groups()?;
+        vpc.vet_network_acls()?;
         vpc.vet_route_tables()?;
         vpc.vet_subnets()?;
         vpc.vet_ports()?;
@@ -147,6 +159,23 @@ impl Vpc {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn vet_network_acls(&self) -> Result<(), BadVpc> {
+        let what = "network ACL";
+        named("the network", what, &self.network_acls, &default_name())?;
+        let mut ids = BTreeSet::new();
+        for (name, acl) in &self.network_acls {
+            let count = acl.inbound.len().max(acl.outbound.len());
+            if count > network_acl::MOST_RULES || !ids.insert(acl.id) {
+                return Err(BadVpc::NetworkAcl(name.clone()));
+            }
+        }
+        for (name, subnet) in &self.subnets {
+            let user = format!("subnet '{name}'");
+            named(&user, what, &self.network_acls, &subnet.network_acl)?;
         }
         Ok(())
     }
