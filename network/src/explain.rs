@@ -4,6 +4,7 @@
 
 mod network_acl;
 mod outside;
+mod peering;
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -82,6 +83,22 @@ pub enum Step {
         /// Where.
         border: AtBorder,
     },
+    /// The packet goes to another network, which says what becomes of it there.
+    Peered {
+        /// By which peering.
+        name: Name,
+        /// The network.
+        peer: Name,
+    },
+    /// A peering carries only what is from one of its networks to the other.
+    NotPeered {
+        /// Which.
+        name: Name,
+        /// Where the packet is for.
+        address: Ipv4Addr,
+    },
+    /// The packet came by a peering to which the route of its answers does not lead.
+    NoWayBack(Name),
     /// It is sent to a port that takes only what is for itself.
     NotItsOwn(Ipv4Addr),
     /// The network is where it is for, and no port has the address.
@@ -121,6 +138,8 @@ pub enum Way {
     InternetGateway,
     /// Outside, by way of another route table.
     NatGateway(Name),
+    /// To another network.
+    Peering(Name),
     /// Nowhere: so it was made, or its target is gone.
     Blackhole,
 }
@@ -149,7 +168,10 @@ fn way(vpc: &Vpc, packet: Packet) -> Vec<Step> {
     let Some(sender) = port_at(packet.from) else {
         return match vpc.cidr.contains(packet.from) {
             true => vec![Step::NoSender(packet.from)],
-            false => outside::inwards(vpc, packet),
+            false => match peering::comes_by(vpc, packet) {
+                Some((name, _)) => peering::inwards(vpc, packet, name),
+                None => outside::inwards(vpc, packet),
+            },
         };
     };
     let (route, way) = route(vpc, &sender.subnet, packet.to);
@@ -165,6 +187,10 @@ fn way(vpc: &Vpc, packet: Packet) -> Vec<Step> {
                 let from = *from;
                 steps.extend(outside::inwards(vpc, Packet { from, ..packet }));
             }
+            return steps;
+        }
+        Some(Way::Peering(name)) => {
+            steps.extend(peering::outwards(vpc, sender, packet, &name));
             return steps;
         }
         Some(Way::Port(router)) => port_at(router),
@@ -236,6 +262,10 @@ fn way_of(vpc: &Vpc, target: Target) -> Way {
             let gateway = vpc.nat_gateway(id);
             gateway.map_or(Way::Blackhole, |(name, _)| Way::NatGateway(name.clone()))
         }
+        Target::Peering(id) => {
+            let peering = vpc.peering(id);
+            peering.map_or(Way::Blackhole, |(name, _)| Way::Peering(name.clone()))
+        }
         Target::Blackhole => Way::Blackhole,
     }
 }
@@ -249,7 +279,10 @@ impl Step {
             | Self::NoReceiver(_)
             | Self::NoPublicAddress(_)
             | Self::NatGatewayAstray(_)
+            | Self::NotPeered { .. }
+            | Self::NoWayBack(_)
             | Self::NotFromOutside(..) => false,
+            Self::Peered { .. } => true,
             Self::Translated { .. } | Self::Published { .. } => true,
             Self::NetworkAcl(border) | Self::Answers { border, .. } => border.passes(),
             Self::Groups { by, .. } => by.is_some(),
@@ -325,6 +358,16 @@ impl fmt::Display for Step {
         match self {
             Self::NoSender(address) => write!(f, "no port has {address}, so none may send as it"),
             Self::NetworkAcl(border) => border.fmt(f),
+            Self::Peered { name, peer } => write!(f, "peering '{name}': to network '{peer}'"),
+            Self::NotPeered { name, address } => write!(
+                f,
+                "peering '{name}' goes from one network to the other only, and {address} is \
+                 further away"
+            ),
+            Self::NoWayBack(name) => write!(
+                f,
+                "the route of its answers is not by peering '{name}', by which it comes"
+            ),
             Self::Answers { answer, border } => {
                 write!(f, "its answers, like {answer}, {border}")
             }
@@ -394,6 +437,7 @@ impl fmt::Display for Way {
             Self::Port(address) => write!(f, "goes by way of {address}"),
             Self::InternetGateway => f.write_str("goes by the internet gateway"),
             Self::NatGateway(name) => write!(f, "goes by NAT gateway '{name}'"),
+            Self::Peering(name) => write!(f, "goes by peering '{name}'"),
             Self::Blackhole => f.write_str("leads nowhere"),
         }
     }

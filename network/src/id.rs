@@ -42,6 +42,8 @@ kind! {
     OfGroup = "sg-";
     /// A list of rules for the borders of subnets.
     OfNetworkAcl = "acl-";
+    /// A cable from one network to another.
+    OfPeering = "pcx-";
     /// A port, "elastic network interface" on EC2.
     OfPort = "eni-";
     /// A set of routes for subnets.

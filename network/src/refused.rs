@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::bridge::uplink::MOST_REMOTES;
 use crate::bridge::{LARGEST_MTU, MOST_PORTS, SMALLEST_MTU};
 use crate::cidr::Cidr;
-use crate::id::{Id, OfInternetGateway, OfNatGateway, OfPort};
+use crate::id::{Id, OfInternetGateway, OfNatGateway, OfPeering, OfPort};
 use crate::mac::Mac;
 use crate::name::Name;
 use crate::network_acl::{MOST_RULES as MOST_ACL_RULES, Number};
@@ -281,6 +281,29 @@ pub enum Refused {
         by: String,
         /// What they have.
         theirs: Publication,
+    },
+    /// There is no such peering.
+    #[error("there is no peering {0}")]
+    UnknownPeering(Id<OfPeering>),
+    /// One is enough.
+    #[error("the two are peered already: network '{peer}' is at the other end of peering '{by}'")]
+    Peered {
+        /// The other network.
+        peer: Name,
+        /// The peering.
+        by: Name,
+    },
+    /// Nobody could tell whose an address is.
+    #[error(
+        "networks that are peered have no address in common: {own} overlaps {theirs} of network '{peer}'"
+    )]
+    PeersOverlap {
+        /// The addresses of the one.
+        own: Cidr,
+        /// The other.
+        peer: Name,
+        /// Its addresses.
+        theirs: Cidr,
     },
     /// There are more than there can be.
     #[error("{0}: there are as many networks or publications as there can be")]

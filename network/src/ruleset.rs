@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Where there is an [uplink](crate::uplink), `gateway` adds what becomes of packets
-//! there, and `host` says what the host has for them in its own namespace.
+//! there; where there are peerings, `peering` does; and `host` says what the host has for them in its own namespace.
 //!
 //! Chains and sets are named by what they are for, and each is a function of a
 //! part of the state: a change is a transaction that replaces the chains that
@@ -34,6 +34,7 @@ mod gateway;
 mod host;
 mod json;
 mod network_acl;
+mod peering;
 mod rules;
 
 use std::collections::BTreeMap;

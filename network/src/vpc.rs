@@ -4,6 +4,7 @@
 
 mod gateways;
 mod network_acls;
+mod peerings;
 mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use crate::mac::Mac;
 use crate::name::Name;
 use crate::nat_gateway::NatGateway;
 use crate::network_acl::{self, NetworkAcl};
+use crate::peering::Peering;
 use crate::port::{Port, PortWish, free_id, own_mac};
 use crate::public_address::PublicAddress;
 use crate::refused::Refused;
@@ -26,6 +28,7 @@ use crate::subnet::Subnet;
 use crate::traffic::Traffic;
 use crate::uplink::Uplink;
 
+pub use peerings::peer;
 pub use saved::BadVpc;
 
 /// Networks and subnets have 65,536 addresses at most and 16 at least (EC2, "VPC
@@ -73,6 +76,8 @@ pub struct Vpc {
     nat_gateways: BTreeMap<Name, NatGateway>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     public_addresses: BTreeMap<Ipv4Addr, PublicAddress>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    peerings: BTreeMap<Name, Peering>,
 }
 
 impl Vpc {
@@ -108,6 +113,7 @@ impl Vpc {
             internet_gateway: None,
             nat_gateways: BTreeMap::new(),
             public_addresses: BTreeMap::new(),
+            peerings: BTreeMap::new(),
         })
     }
 
@@ -260,7 +266,10 @@ impl Vpc {
             Target::NatGateway(id) if self.nat_gateway(id).is_none() => {
                 return Err(Refused::UnknownNatGateway(id));
             }
-            Target::NatGateway(_) | Target::Blackhole => {}
+            Target::Peering(id) if self.peering(id).is_none() => {
+                return Err(Refused::UnknownPeering(id));
+            }
+            Target::NatGateway(_) | Target::Peering(_) | Target::Blackhole => {}
         }
         let name = table;
         let Some(table) = self.route_tables.get_mut(name) else {

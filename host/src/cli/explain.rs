@@ -103,11 +103,17 @@ impl End {
 
 impl Explain {
     pub(super) fn execute(self) -> Outcome {
-        let record = change::current(&Switches::of_this_user()?, &self.from.vpc)?;
+        let switches = Switches::of_this_user()?;
+        let record = change::current(&switches, &self.from.vpc)?;
         let vpc = record.vpc(&self.from.vpc)?;
         let (from, to) = (self.from.end.address(vpc)?, self.to.address(vpc)?);
         let kind = self.kind;
-        let steps = explain(vpc, Packet { from, to, kind });
+        let packet = Packet { from, to, kind };
+        let mut steps = explain(vpc, packet);
+        if let Some(Step::Peered { peer, .. }) = steps.last() {
+            let record = change::current(&switches, peer)?;
+            steps.extend(explain(record.vpc(peer)?, packet));
+        }
         let passes = passes(&steps);
         let verdict = match steps.last() {
             Some(Step::Answers { .. }) => "passes, and is not answered",

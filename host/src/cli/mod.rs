@@ -13,6 +13,7 @@ mod load_blocks;
 mod nat_gateway;
 mod network_acl;
 mod output;
+mod peering;
 mod route;
 mod run;
 mod security_group;
@@ -58,6 +59,7 @@ enum Command {
     NetworkAcl(network_acl::NetworkAcl),
     InternetGateway(internet_gateway::InternetGateway),
     NatGateway(nat_gateway::NatGateway),
+    Peering(peering::Peering),
     Address(address::Address),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
@@ -88,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::NetworkAcl(acl) => acl.execute(),
         Command::InternetGateway(gateway) => gateway.execute(),
         Command::NatGateway(gateway) => gateway.execute(),
+        Command::Peering(peering) => peering.execute(),
         Command::Address(address) => address.execute(),
         Command::Explain(explain) => explain.execute(),
         Command::Doctor(doctor) => doctor.execute(),

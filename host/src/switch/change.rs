@@ -18,7 +18,7 @@ use crate::error::Error;
 
 use super::directory::{Switch, Switches};
 use super::record::{Kind, Record};
-use super::{side, uplink};
+use super::{peering, side, uplink};
 
 /// A new routed network.
 ///
@@ -158,6 +158,7 @@ fn replace(switch: &mut Switch, new: Kind) -> Result<(), Error> {
 pub(super) fn up_to_date(switch: &mut Switch) -> Result<(), Error> {
     side::bring_up(&switch.record.kind)?;
     if switch.is_pending() {
+        peering::remove_halves(switch)?;
         side::make(&switch.record.kind)?;
         switch.finish();
     }
@@ -226,7 +227,13 @@ pub fn all(switches: &Switches) -> Result<Vec<Listed>, Error> {
 pub fn up(switches: &Switches, name: &Name) -> Result<(), Error> {
     let mut switch = switches.open(name)?;
     up_to_date(&mut switch)?;
-    side::make(&switch.record.kind)
+    side::make(&switch.record.kind)?;
+    let kind = switch.record.kind.clone();
+    drop(switch);
+    match kind {
+        Kind::Vpc(vpc) => peering::make_others(switches, &vpc),
+        Kind::Bridge(_) => Ok(()),
+    }
 }
 
 /// What in the kernel is not as it is stored, a line each.
@@ -254,11 +261,18 @@ pub fn delete(switches: &Switches, name: &Name) -> Result<(), Error> {
         ))
         .remedy(format!("ending it first: plinth vm stop {}", port.owner)));
     }
+    if let Some((peering, other)) = peering::first_whole(&switch) {
+        let other = &other.peer_name;
+        return Err(Error::configuration(format!(
+            "switch '{name}' is in use by peering '{peering}' with network '{other}'"
+        ))
+        .remedy(format!("plinth peering delete {name}/{peering}")));
+    }
     side::remove(kind)?;
     switch.forget()
 }
 
-fn store(switch: &mut Switch, kind: Kind) -> Result<(), Error> {
+pub(super) fn store(switch: &mut Switch, kind: Kind) -> Result<(), Error> {
     let record = Record { kind };
     switch.store(&record)?;
     switch.record = record;

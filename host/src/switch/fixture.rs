@@ -372,13 +372,18 @@ impl Guest {
 
     /// Whether a ping is answered (RFC 792).
     pub(super) fn pings(&self, other: &Guest) -> bool {
+        self.pings_at(other.address)
+    }
+
+    /// The same, of whoever has an address.
+    pub(super) fn pings_at(&self, address: Ipv4Addr) -> bool {
         let socket = || socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP));
         let socket = UdpSocket::from(self.within(socket).unwrap());
         socket.set_read_timeout(Some(SILENCE)).unwrap();
         let mut request = [8, 0, 0, 0, 0x12, 0x34, 0, 1];
         let sum = checksum(&request);
         request[2..4].copy_from_slice(&sum.to_be_bytes());
-        if socket.send_to(&request, (other.address, 0)).is_err() {
+        if socket.send_to(&request, (address, 0)).is_err() {
             return false;
         }
         // What comes begins with the header of IP, of 20 bytes.

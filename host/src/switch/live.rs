@@ -18,6 +18,7 @@ use vmm::{MacAddress, Mtu, QueueCount};
 
 use crate::error::Error;
 
+use super::cable;
 use super::kernel::flows::End;
 use super::kernel::sysctl::{self, LinkSetting, Links, Sysctl};
 use super::kernel::tap::{self, NewTap};
@@ -125,6 +126,7 @@ impl Live {
         let make = || {
             let outside = Outside::of(vpc)?;
             self.disconnect(vpc, outside.as_ref())?;
+            cable::disconnect(&Plan::of(vpc), &self.net)?;
             nft::apply(&self.namespace, &replacement(&Ruleset::of(vpc)))?;
             if let Some(outside) = outside {
                 nft::apply(&outside.namespace, &replacement(&Ruleset::of_host(vpc)))?;
@@ -165,6 +167,9 @@ impl Live {
         let change = || {
             let outside = Outside::of(new)?;
             self.disconnect(new, outside.as_ref())?;
+            if old.peerings() != new.peerings() {
+                cable::disconnect(&Plan::of(new), &self.net)?;
+            }
             change_rules(&self.namespace, &Ruleset::of(old), &Ruleset::of(new))?;
             if let Some(outside) = outside {
                 let (old_rules, new_rules) = (Ruleset::of_host(old), Ruleset::of_host(new));
@@ -209,6 +214,9 @@ impl Live {
             outside.connect(vpc, uplink, &self.net)?;
             outside.arrange(vpc, &plan, uplink)?;
             Outside::introduce(&plan, uplink, &self.net)?;
+        }
+        for peering in &plan.peerings {
+            cable::connect(peering, &self.net)?;
         }
         let links = self.net.links()?;
         self.arrange_addresses(&plan, &links)?;
@@ -374,6 +382,7 @@ impl Live {
             found.extend(extra.map(|route| format!("{route} is not plinth's")));
         }
         found.extend(self.compare_ways(&plan, &links)?);
+        found.extend(cable::compare(&plan, &self.net)?);
         for (setting, value) in settings() {
             let there = sysctl::get(&self.namespace, setting)?;
             if there != value {

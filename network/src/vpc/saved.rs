@@ -13,6 +13,7 @@ use crate::id::{Id, OfInternetGateway, OfPort, OfVpc};
 use crate::name::Name;
 use crate::nat_gateway::NatGateway;
 use crate::network_acl::{self, NetworkAcl, default_name};
+use crate::peering::Peering;
 use crate::port::Port;
 use crate::public_address::{Holder, PublicAddress};
 use crate::publication::Published;
@@ -44,6 +45,8 @@ pub(super) struct Saved {
     nat_gateways: BTreeMap<Name, NatGateway>,
     #[serde(default)]
     public_addresses: BTreeMap<Ipv4Addr, PublicAddress>,
+    #[serde(default)]
+    peerings: BTreeMap<Name, Peering>,
 }
 
 /// Why what a file says is no network.
@@ -92,6 +95,9 @@ pub enum BadVpc {
     /// Two ports are published under the same number.
     #[error("port {0} has publications that it cannot have")]
     Publications(Id<OfPort>),
+    /// A peering is with the network itself, or has what another has.
+    #[error("peering '{0}' has a network, addresses or a cable that it cannot have")]
+    Peering(Name),
     /// Something needs an uplink or an internet gateway that is not there.
     #[error("it leads outside without a way there")]
     NoWay,
@@ -113,6 +119,7 @@ impl TryFrom<Saved> for Vpc {
             internet_gateway,
             nat_gateways,
             public_addresses,
+            peerings,
         } = saved;
         // Whoever reads it says the same of it.
         let open = || (default_name(), NetworkAcl::open(Id::like(id)));
@@ -129,6 +136,7 @@ impl TryFrom<Saved> for Vpc {
             internet_gateway,
             nat_gateways,
             public_addresses,
+            peerings,
         };
         check_cidr(vpc.cidr)?;
         vpc.vet_groups()?;
@@ -138,6 +146,7 @@ impl TryFrom<Saved> for Vpc {
         vpc.vet_ports()?;
         vpc.vet_gateways()?;
         vpc.vet_publications()?;
+        vpc.vet_peerings()?;
         Ok(vpc)
     }
 }
@@ -292,6 +301,20 @@ impl Vpc {
             true => Err(BadVpc::NoWay),
             false => Ok(()),
         }
+    }
+
+    fn vet_peerings(&self) -> Result<(), BadVpc> {
+        let mut peers = BTreeSet::from([self.id]);
+        let (mut cables, mut links) = (BTreeSet::new(), BTreeSet::new());
+        for (name, peering) in &self.peerings {
+            let own = peers.insert(peering.peer)
+                && cables.insert(peering.cable)
+                && links.insert(peering.link());
+            if !own || peering.cidr.overlaps(self.cidr) || check_cidr(peering.cidr).is_err() {
+                return Err(BadVpc::Peering(name.clone()));
+            }
+        }
+        Ok(())
     }
 }
 

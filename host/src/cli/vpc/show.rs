@@ -45,6 +45,7 @@ impl Show {
                 "ports": vpc.ports().values().collect::<Vec<_>>(),
                 "internet_gateway": vpc.internet_gateway().ok(),
                 "nat_gateways": vpc.nat_gateways(),
+                "peerings": vpc.peerings(),
                 "public_addresses": vpc.public_addresses(),
             }));
         }
