@@ -98,8 +98,12 @@ pub fn change<T>(
 ) -> Result<T, Error> {
     let mut switch = switches.open(name)?;
     switch.record.vpc(name)?;
-    up_to_date(&mut switch)?;
-    commit(&mut switch, change)
+    let is_new = up_to_date(&mut switch)?;
+    let value = commit(&mut switch, change)?;
+    if is_new {
+        peering::make_others(switches, switch);
+    }
+    Ok(value)
 }
 
 /// Changes the network of a switch that is held, and in the kernel.
@@ -151,19 +155,20 @@ fn replace(switch: &mut Switch, new: Kind) -> Result<(), Error> {
 }
 
 /// Makes the kernel's side of a switch if it is not there, and takes the ports
-/// away whose machines are gone.
+/// away whose machines are gone. Returns whether it was not there.
 ///
 /// # Errors
 /// The host cannot.
-pub(super) fn up_to_date(switch: &mut Switch) -> Result<(), Error> {
-    side::bring_up(&switch.record.kind)?;
+pub(super) fn up_to_date(switch: &mut Switch) -> Result<bool, Error> {
+    let is_new = side::bring_up(&switch.record.kind)?;
     if switch.is_pending() {
         peering::remove_halves(switch)?;
         side::make(&switch.record.kind)?;
         switch.finish();
     }
     let plugged = side::plugged(&switch.record.kind)?;
-    clear(switch, &plugged.unwrap_or_default())
+    clear(switch, &plugged.unwrap_or_default())?;
+    Ok(is_new)
 }
 
 /// Takes away the ports whose machines are gone: those without a tap.
@@ -228,12 +233,8 @@ pub fn up(switches: &Switches, name: &Name) -> Result<(), Error> {
     let mut switch = switches.open(name)?;
     up_to_date(&mut switch)?;
     side::make(&switch.record.kind)?;
-    let kind = switch.record.kind.clone();
-    drop(switch);
-    match kind {
-        Kind::Vpc(vpc) => peering::make_others(switches, &vpc),
-        Kind::Bridge(_) => Ok(()),
-    }
+    peering::make_others(switches, switch);
+    Ok(())
 }
 
 /// What in the kernel is not as it is stored, a line each.

@@ -186,7 +186,8 @@ impl Live {
     }
 
     /// Forgets the flows of ports that are gone, before others have their addresses,
-    /// and those of public addresses that are something else's.
+    /// those of public addresses that are something else's, and those with networks
+    /// that are peers no more.
     fn forget(&self, old: &Vpc, new: &Vpc) -> Result<(), KernelError> {
         let gone = old
             .ports()
@@ -197,7 +198,11 @@ impl Live {
             .associations()
             .filter(|(_, holder)| new.public_address_of(holder) != old.public_address_of(holder));
         let public = changed.map(|(address, _)| address);
-        let ends: BTreeSet<End> = private.chain(public).map(End::from).collect();
+        let strangers = old.peerings().values();
+        let strangers = strangers.filter(|peering| new.peering(peering.id).is_none());
+        let theirs = strangers.flat_map(|one| (0..).map_while(|number| one.cidr.nth(number)));
+        let ends = private.chain(public).chain(theirs);
+        let ends: BTreeSet<End> = ends.map(End::from).collect();
         match ends.is_empty() {
             true => Ok(()),
             false => flows::forget(&self.namespace, &ends),

@@ -153,23 +153,25 @@ fn is_whole(switch: &Switch, peering: &Peering) -> bool {
     }
 }
 
-/// Has the networks that `vpc` is peered with know their ends of the cables, which it
-/// has made. Nobody may hold a switch.
-///
-/// # Errors
-/// The host cannot.
-pub(super) fn make_others(switches: &Switches, vpc: &Vpc) -> Result<(), Error> {
+/// Lets go of `switch`, which was made, and has the networks that it is peered with
+/// make their ends of the cables. What cannot be made, `plinth switch check` tells.
+pub(super) fn make_others(switches: &Switches, switch: Switch) {
+    let kind = switch.record.kind.clone();
+    // Nobody waits for one switch and holds another.
+    drop(switch);
+    let Kind::Vpc(vpc) = kind else { return };
     for peering in vpc.peerings().values() {
-        // One that is damaged, or gone, is told of elsewhere.
-        let Ok(mut other) = switches.open(&peering.peer_name) else {
-            continue;
-        };
-        if side::plugged(&other.record.kind)?.is_some() {
-            up_to_date(&mut other)?;
-            side::make(&other.record.kind)?;
-        }
+        let _ = make_other(switches, &peering.peer_name);
     }
-    Ok(())
+}
+
+fn make_other(switches: &Switches, name: &Name) -> Result<(), Error> {
+    let mut other = switches.open(name)?;
+    if side::plugged(&other.record.kind)?.is_none() {
+        return Ok(());
+    }
+    up_to_date(&mut other)?;
+    side::make(&other.record.kind)
 }
 
 #[cfg(test)]

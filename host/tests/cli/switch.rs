@@ -209,6 +209,79 @@ fn network_acls_are_made_filled_and_shown() {
 }
 
 #[test]
+fn peerings_are_made_shown_and_deleted() {
+    let machines = Machines::new();
+    done(&machines, "vpc create shop --cidr 10.0.0.0/16");
+    done(&machines, "vpc create bank --cidr 10.1.0.0/16");
+    done(&machines, "vpc create copy --cidr 10.0.0.0/16");
+    let id = done(&machines, "peering create partners shop bank");
+    assert!(id.starts_with("pcx-"), "{id}");
+    for (words, part) in [
+        ("peering create twice bank shop", "peered already"),
+        ("peering create same shop copy", "overlaps 10.0.0.0/16"),
+        ("peering create own shop shop", "with itself"),
+        ("peering create partners bank copy", "'partners' already"),
+        ("peering delete shop/x", "no peering 'x'; there is partners"),
+        ("vpc delete bank", "plinth peering delete bank/partners"),
+        (
+            "route add shop/main 10.1.0.0/16 peering:x",
+            "no peering 'x'; there is partners",
+        ),
+    ] {
+        refused(&machines, words, &[part]);
+    }
+    done(
+        &machines,
+        "route add shop/main 10.1.0.0/16 peering:partners",
+    );
+    assert!(done(&machines, "route list shop").contains("peering:partners"));
+    for (vpc, peer) in [("shop", "bank"), ("bank", "shop")] {
+        let listed = done(&machines, &format!("peering list {vpc}"));
+        assert!(
+            listed.contains(id.trim()) && listed.contains(peer),
+            "{listed}"
+        );
+    }
+    assert_eq!(done(&machines, "switch check"), "");
+    done(&machines, "peering delete bank/partners");
+    assert!(!done(&machines, "peering list shop").contains("partners"));
+    assert!(done(&machines, "route list shop").contains("blackhole (pcx-"));
+    assert_eq!(done(&machines, "switch check"), "");
+    for vpc in ["shop", "bank", "copy"] {
+        done(&machines, &format!("vpc delete {vpc}"));
+    }
+}
+
+/// Wherever a process is killed, both networks have the peering, or neither does.
+#[test]
+fn what_a_killed_process_leaves_of_a_peering_is_completed_or_removed() {
+    let machines = Machines::new();
+    done(&machines, "vpc create shop --cidr 10.0.0.0/16");
+    done(&machines, "vpc create bank --cidr 10.1.0.0/16");
+    let both_have = |round: u64| {
+        done(&machines, "switch up");
+        assert_eq!(done(&machines, "switch check"), "", "after {round} ms");
+        let have = ["shop", "bank"]
+            .map(|vpc| done(&machines, &format!("peering list {vpc}")).contains("partners"));
+        assert_eq!(have[0], have[1], "after {round} ms");
+        have[0]
+    };
+    for steps in [2, 8, 16, 24, 32, 48, 64, 96, 128] {
+        let moment = Duration::from_millis(steps);
+        killed_after(&machines, moment, "peering create partners shop bank");
+        if !both_have(steps) {
+            done(&machines, "peering create partners shop bank");
+        }
+        killed_after(&machines, moment, "peering delete shop/partners");
+        if both_have(steps) {
+            done(&machines, "peering delete shop/partners");
+        }
+    }
+    done(&machines, "vpc delete shop");
+    done(&machines, "vpc delete bank");
+}
+
+#[test]
 fn a_damaged_network_does_not_hide_the_others() {
     let machines = Machines::new();
     done(&machines, "vpc create bank");

@@ -16,7 +16,7 @@ use crate::port::PortWish;
 use crate::public_address::Holder;
 use crate::security_group::{Direction, Peer, Rule};
 use crate::uplink::Uplink;
-use crate::vpc::Vpc;
+use crate::vpc::{Vpc, peer};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -312,6 +312,8 @@ enum Change {
     AssociateAcl(bool, u8),
     AddSubnet,
     RemoveSubnet,
+    Peer(u8),
+    RemovePeering(u8),
     AddPort(bool, Vec<u8>),
     RemovePort(usize),
     SetGroups(usize, Vec<u8>),
@@ -361,6 +363,8 @@ fn border() -> impl Strategy<Value = Change> {
         (any::<bool>(), acl()).prop_map(|(back, acl)| Change::AssociateAcl(back, acl)),
         Just(Change::AddSubnet),
         Just(Change::RemoveSubnet),
+        (1u8..4).prop_map(Change::Peer),
+        (1u8..4).prop_map(Change::RemovePeering),
     ]
 }
 
@@ -441,6 +445,15 @@ impl Change {
             Self::AddSubnet => {
                 let cidr = "10.0.2.0/24".parse().unwrap();
                 vpc.add_subnet(name("back"), cidr).map(drop)
+            }
+            Self::Peer(number) => {
+                let peering = name(&format!("p{number}"));
+                let mut other = Vpc::new(format!("10.{number}.0.0/16").parse().unwrap()).unwrap();
+                let ends = ((&mut *vpc, &name("own")), (&mut other, &peering));
+                peer(&peering, ends.0, ends.1).map(drop)
+            }
+            Self::RemovePeering(number) => {
+                vpc.remove_peering(&name(&format!("p{number}"))).map(drop)
             }
             Self::RemoveSubnet => vpc.remove_subnet(&name("back")),
             Self::AddPort(back, groups) => {

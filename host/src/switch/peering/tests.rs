@@ -2,7 +2,7 @@
 //! and what becomes of a peering that was half made.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 
 use network::explain::{Packet, PacketKind, Step, explain, passes};
 use network::network_acl::{AclRule, Action};
@@ -11,7 +11,7 @@ use network::security_group::Direction;
 use network::traffic::Traffic;
 
 use super::super::change::{check, create_vpc, delete as delete_switch, up};
-use super::super::fixture::{Guest, Host, SILENCE, echoes, name, rule, soon};
+use super::super::fixture::{Guest, Host, SILENCE, name, rule, soon};
 use super::super::gateway::{allocate, attach};
 use super::super::internet::{FAR, Internet, seen, tell};
 use super::super::kernel::{Namespace, Netlink};
@@ -137,12 +137,33 @@ fn peers_reach_each_other_once_both_have_routes() {
         });
         reaches(&host, &one, &left, &right, true);
     }
-    // Gone at both ends.
+    // Gone at both ends, and forgotten.
+    let by_udp = rule("udp:7", "10.1.0.0/16");
+    host.authorize(&two, "default", Direction::Inbound, by_udp.clone());
+    right.serve_udp(7);
+    let socket = left.within(|| UdpSocket::bind((left.address, 0))).unwrap();
+    socket.set_read_timeout(Some(SILENCE)).unwrap();
+    let asks = || {
+        let sent = socket.send_to(b"ping", (right.address, 7));
+        sent.is_ok() && socket.recv_from(&mut [0; 16]).is_ok()
+    };
+    assert!(soon(asks));
+    host.change(&two, |vpc| {
+        vpc.revoke(&name("default"), Direction::Inbound, &by_udp)
+    });
+    assert!(soon(asks), "what is under way goes on");
     delete(&host.switches, &two, &name("link")).unwrap();
     reaches(&host, &one, &left, &right, false);
-    stream.set_read_timeout(Some(SILENCE)).unwrap();
-    assert!(!echoes(&mut stream));
     is_in_order(&host, &[&one, &two]);
+    peer(&host, "link", &one, &two);
+    for (vpc, range) in [(&one, "10.2.0.0/16"), (&two, "10.1.1.0/24")] {
+        host.change(vpc, |vpc| {
+            vpc.remove_route(&name("main"), range.parse().unwrap())
+        });
+        route(&host, vpc, range, "link");
+    }
+    assert!(!asks(), "that was by another peering");
+    reaches(&host, &one, &left, &right, true);
 }
 
 #[test]
@@ -274,7 +295,12 @@ fn a_peering_is_made_anew_from_what_is_stored() {
         }
         is_in_order(&host, &[&one, &two]);
     }
+    // Or with the first machine of each.
+    for vpc in [&one, &two] {
+        Namespace::delete(&host.namespace(vpc)).unwrap();
+    }
     let (left, right) = (host.guest(&one, "front"), host.guest(&two, "front"));
+    is_in_order(&host, &[&one, &two]);
     right.serve_tcp(80);
     reaches(&host, &one, &left, &right, true);
     // What somebody took away is found, and made again.

@@ -277,3 +277,40 @@ fn network_acls_that_cannot_be_are_refused() {
     twice["network_acls"]["other"] = twice["network_acls"]["default"].clone();
     assert!(refusal(twice).contains("an id that it cannot have"));
 }
+
+#[test]
+fn peerings_that_cannot_be_are_refused() {
+    let mut vpc: Vpc = serde_json::from_value(saved()).unwrap();
+    let name = |text: &str| -> Name { text.parse().unwrap() };
+    for (peering, range) in [("one", "10.1.0.0/16"), ("two", "10.2.0.0/16")] {
+        let mut other = Vpc::new(range.parse().unwrap()).unwrap();
+        let (own, other_name) = (name("own"), name(peering));
+        crate::vpc::peer(&name(peering), (&mut vpc, &own), (&mut other, &other_name)).unwrap();
+    }
+    let whole = serde_json::to_value(&vpc).unwrap();
+    assert_eq!(serde_json::from_value::<Vpc>(whole.clone()).unwrap(), vpc);
+    let of_one = |field: &str| whole["peerings"]["one"][field].clone();
+    for (place, value, part) in [
+        ("/peerings/two/peer", of_one("peer"), "peering 'two' has"),
+        ("/peerings/two/peer", json!(vpc.id), "peering 'two' has"),
+        ("/peerings/two/id", of_one("id"), "peering 'two' has"),
+        ("/peerings/two/cable", of_one("cable"), "peering 'two' has"),
+        ("/peerings/two/cable", json!(5120), "which is below 5120"),
+        (
+            "/peerings/two/cidr",
+            json!("10.0.0.0/24"),
+            "peering 'two' has",
+        ),
+        (
+            "/peerings/two/cidr",
+            json!("0.0.0.0/0"),
+            "peering 'two' has",
+        ),
+        ("/peerings/two/end", json!("middle"), "unknown variant"),
+    ] {
+        let mut saved = whole.clone();
+        *saved.pointer_mut(place).expect(place) = value;
+        let error = refusal(saved);
+        assert!(error.contains(part), "{place}: {error}");
+    }
+}
