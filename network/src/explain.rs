@@ -2,7 +2,9 @@
 //! missing route decides it. From the network's state alone: that the kernel does
 //! the same is tested where there is one.
 
+mod network_acl;
 mod outside;
+mod peering;
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -16,6 +18,8 @@ use crate::route_table::Target;
 use crate::security_group::{Direction, Peer, Rule};
 use crate::traffic::{ICMP, TCP, Traffic, UDP};
 use crate::vpc::Vpc;
+
+pub use network_acl::AtBorder;
 
 /// A packet, the first of its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +74,31 @@ pub enum Step {
         /// The route that was taken; `None` if none leads there.
         route: Option<(Cidr, Way)>,
     },
+    /// The packet leaves a subnet, or comes into one.
+    NetworkAcl(AtBorder),
+    /// The packet passes, and its answers are dropped.
+    Answers {
+        /// One of them.
+        answer: PacketKind,
+        /// Where.
+        border: AtBorder,
+    },
+    /// The packet goes to another network, which says what becomes of it there.
+    Peered {
+        /// By which peering.
+        name: Name,
+        /// The network.
+        peer: Name,
+    },
+    /// A peering carries only what is from one of its networks to the other.
+    NotPeered {
+        /// Which.
+        name: Name,
+        /// Where the packet is for.
+        address: Ipv4Addr,
+    },
+    /// The packet came by a peering to which the route of its answers does not lead.
+    NoWayBack(Name),
     /// It is sent to a port that takes only what is for itself.
     NotItsOwn(Ipv4Addr),
     /// The network is where it is for, and no port has the address.
@@ -109,24 +138,27 @@ pub enum Way {
     InternetGateway,
     /// Outside, by way of another route table.
     NatGateway(Name),
+    /// To another network.
+    Peering(Name),
     /// Nowhere: so it was made, or its target is gone.
     Blackhole,
 }
 
-/// What decided, up to the first that let the packet not pass.
+/// What decided, up to the first that let the packet, or its answers, not pass.
 pub fn explain(vpc: &Vpc, packet: Packet) -> Vec<Step> {
     let mut steps = Vec::new();
     for step in way(vpc, packet) {
         let ends = !step.passes();
         steps.push(step);
         if ends {
-            break;
+            return steps;
         }
     }
+    steps.extend(network_acl::answers(vpc, &steps, packet.kind));
     steps
 }
 
-/// Whether the packet arrives.
+/// Whether the packet arrives, and so do its answers.
 pub fn passes(steps: &[Step]) -> bool {
     steps.iter().all(Step::passes)
 }
@@ -136,13 +168,17 @@ fn way(vpc: &Vpc, packet: Packet) -> Vec<Step> {
     let Some(sender) = port_at(packet.from) else {
         return match vpc.cidr.contains(packet.from) {
             true => vec![Step::NoSender(packet.from)],
-            false => outside::inwards(vpc, packet),
+            false => match peering::comes_by(vpc, packet) {
+                Some((name, _)) => peering::inwards(vpc, packet, name),
+                None => outside::inwards(vpc, packet),
+            },
         };
     };
     let (route, way) = route(vpc, &sender.subnet, packet.to);
     let mut steps = vec![groups(vpc, sender, Direction::Outbound, packet), route];
     let receiver = match way {
         Some(Way::InternetGateway | Way::NatGateway(_)) => {
+            steps.push(network_acl::leaving(vpc, &sender.subnet, packet));
             steps.extend(outside::outwards(vpc, sender, packet.to, way));
             // By its public address, one of the network is reached from outside.
             if let Some(Step::Translated { to: from, .. }) = steps.last()
@@ -153,9 +189,16 @@ fn way(vpc: &Vpc, packet: Packet) -> Vec<Step> {
             }
             return steps;
         }
+        Some(Way::Peering(name)) => {
+            steps.extend(peering::outwards(vpc, sender, packet, &name));
+            return steps;
+        }
         Some(Way::Port(router)) => port_at(router),
         _ => port_at(packet.to),
     };
+    if let Some(receiver) = receiver {
+        steps.extend(network_acl::between(vpc, sender, receiver, packet));
+    }
     steps.push(match receiver {
         Some(receiver) if receiver.source_check && receiver.address != packet.to => {
             Step::NotItsOwn(receiver.address)
@@ -219,6 +262,10 @@ fn way_of(vpc: &Vpc, target: Target) -> Way {
             let gateway = vpc.nat_gateway(id);
             gateway.map_or(Way::Blackhole, |(name, _)| Way::NatGateway(name.clone()))
         }
+        Target::Peering(id) => {
+            let peering = vpc.peering(id);
+            peering.map_or(Way::Blackhole, |(name, _)| Way::Peering(name.clone()))
+        }
         Target::Blackhole => Way::Blackhole,
     }
 }
@@ -232,8 +279,12 @@ impl Step {
             | Self::NoReceiver(_)
             | Self::NoPublicAddress(_)
             | Self::NatGatewayAstray(_)
+            | Self::NotPeered { .. }
+            | Self::NoWayBack(_)
             | Self::NotFromOutside(..) => false,
+            Self::Peered { .. } => true,
             Self::Translated { .. } | Self::Published { .. } => true,
+            Self::NetworkAcl(border) | Self::Answers { border, .. } => border.passes(),
             Self::Groups { by, .. } => by.is_some(),
             Self::Route { route, .. } => !matches!(route, None | Some((_, Way::Blackhole))),
         }
@@ -306,6 +357,20 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSender(address) => write!(f, "no port has {address}, so none may send as it"),
+            Self::NetworkAcl(border) => border.fmt(f),
+            Self::Peered { name, peer } => write!(f, "peering '{name}': to network '{peer}'"),
+            Self::NotPeered { name, address } => write!(
+                f,
+                "peering '{name}' goes from one network to the other only, and {address} is \
+                 further away"
+            ),
+            Self::NoWayBack(name) => write!(
+                f,
+                "the route of its answers is not by peering '{name}', by which it comes"
+            ),
+            Self::Answers { answer, border } => {
+                write!(f, "its answers, like {answer}, {border}")
+            }
             Self::NotItsOwn(address) => {
                 write!(
                     f,
@@ -372,6 +437,7 @@ impl fmt::Display for Way {
             Self::Port(address) => write!(f, "goes by way of {address}"),
             Self::InternetGateway => f.write_str("goes by the internet gateway"),
             Self::NatGateway(name) => write!(f, "goes by NAT gateway '{name}'"),
+            Self::Peering(name) => write!(f, "goes by peering '{name}'"),
             Self::Blackhole => f.write_str("leads nowhere"),
         }
     }

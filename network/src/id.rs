@@ -40,6 +40,10 @@ kind! {
     OfSubnet = "subnet-";
     /// A set of rules for ports.
     OfGroup = "sg-";
+    /// A list of rules for the borders of subnets.
+    OfNetworkAcl = "acl-";
+    /// A cable from one network to another.
+    OfPeering = "pcx-";
     /// A port, "elastic network interface" on EC2.
     OfPort = "eni-";
     /// A set of routes for subnets.
@@ -86,6 +90,11 @@ impl<K: Kind> Id<K> {
             number,
             kind: PhantomData,
         }
+    }
+
+    /// The one of another kind that has the same digits.
+    pub(crate) fn like<L: Kind>(other: Id<L>) -> Self {
+        Self::numbered(other.number)
     }
 
     /// The digits alone.

@@ -29,6 +29,8 @@ pub mod id;
 pub mod mac;
 pub mod name;
 pub mod nat_gateway;
+pub mod network_acl;
+pub mod peering;
 pub mod plan;
 pub mod port;
 pub mod public_address;

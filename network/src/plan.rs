@@ -18,6 +18,7 @@ use std::net::Ipv4Addr;
 
 use crate::cidr::Cidr;
 use crate::nat_gateway::NatGateway;
+use crate::peering::Peering;
 use crate::route_table::{RouteTable, Target};
 use crate::uplink::{OUT, Uplink};
 use crate::vpc::Vpc;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub next_hops: BTreeSet<Ipv4Addr>,
     /// Addresses that the host sends there.
     pub public_addresses: BTreeSet<Ipv4Addr>,
+    /// The cables to other networks.
+    pub peerings: Vec<Peering>,
 }
 
 /// A route.
@@ -111,6 +114,7 @@ impl Plan {
                 .extend([subnet.router(), subnet.name_server()]);
         }
         plan.uplink = vpc.uplink();
+        plan.peerings = vpc.peerings().values().cloned().collect();
         plan.extend_outside(vpc);
         plan
     }
@@ -163,6 +167,13 @@ fn hop(vpc: &Vpc, target: Target) -> Hop {
         Target::InternetGateway(id) if vpc.internet_gateway().ok() == Some(id) => {
             let uplink = vpc.uplink();
             uplink.map_or(Hop::Blackhole, |uplink| out(uplink.host()))
+        }
+        Target::Peering(id) => {
+            let peering = vpc.peering(id);
+            peering.map_or(Hop::Blackhole, |(_, peering)| Hop::Gateway {
+                link: peering.link(),
+                address: peering.next_hop(),
+            })
         }
         _ => Hop::Blackhole,
     }

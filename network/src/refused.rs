@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::bridge::uplink::MOST_REMOTES;
 use crate::bridge::{LARGEST_MTU, MOST_PORTS, SMALLEST_MTU};
 use crate::cidr::Cidr;
-use crate::id::{Id, OfInternetGateway, OfNatGateway, OfPort};
+use crate::id::{Id, OfInternetGateway, OfNatGateway, OfPeering, OfPort};
 use crate::mac::Mac;
 use crate::name::Name;
+use crate::network_acl::{MOST_RULES as MOST_ACL_RULES, Number};
 use crate::publication::Publication;
 use crate::security_group::{Direction, MOST_RULES};
 use crate::subnet::RESERVED;
@@ -134,6 +135,34 @@ pub enum Refused {
         /// In which direction.
         direction: Direction,
     },
+    /// The network ACL has a rule there.
+    #[error("network ACL '{acl}' has an {direction} rule {number} already")]
+    AclRuleExists {
+        /// The network ACL.
+        acl: Name,
+        /// In which direction.
+        direction: Direction,
+        /// The rule's number.
+        number: Number,
+    },
+    /// The network ACL has no rule there.
+    #[error("network ACL '{acl}' has no {direction} rule {number}")]
+    NoSuchAclRule {
+        /// The network ACL.
+        acl: Name,
+        /// In which direction.
+        direction: Direction,
+        /// The rule's number.
+        number: Number,
+    },
+    /// The network ACL is full.
+    #[error("network ACL '{acl}' has {MOST_ACL_RULES} {direction} rules, the most it can")]
+    TooManyAclRules {
+        /// The network ACL.
+        acl: Name,
+        /// In which direction.
+        direction: Direction,
+    },
     /// The route leads to where one leads already.
     #[error("route table '{table}' has a route to {destination} already")]
     RouteExists {
@@ -252,6 +281,29 @@ pub enum Refused {
         by: String,
         /// What they have.
         theirs: Publication,
+    },
+    /// There is no such peering.
+    #[error("there is no peering {0}")]
+    UnknownPeering(Id<OfPeering>),
+    /// One is enough.
+    #[error("the two are peered already: network '{peer}' is at the other end of peering '{by}'")]
+    Peered {
+        /// The other network.
+        peer: Name,
+        /// The peering.
+        by: Name,
+    },
+    /// Nobody could tell whose an address is.
+    #[error(
+        "networks that are peered have no address in common: {own} overlaps {theirs} of network '{peer}'"
+    )]
+    PeersOverlap {
+        /// The addresses of the one.
+        own: Cidr,
+        /// The other.
+        peer: Name,
+        /// Its addresses.
+        theirs: Cidr,
     },
     /// There are more than there can be.
     #[error("{0}: there are as many networks or publications as there can be")]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cidr::Cidr;
-use crate::id::{Id, OfInternetGateway, OfNatGateway, OfPort, OfRouteTable};
+use crate::id::{Id, OfInternetGateway, OfNatGateway, OfPeering, OfPort, OfRouteTable};
 
 /// The table that every network has, and subnets that are given no other.
 pub const MAIN: &str = "main";
@@ -33,6 +33,8 @@ pub enum Target {
     InternetGateway(Id<OfInternetGateway>),
     /// Outside, under the gateway's public address.
     NatGateway(Id<OfNatGateway>),
+    /// Another network.
+    Peering(Id<OfPeering>),
     /// Nobody.
     Blackhole,
 }

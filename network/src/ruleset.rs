@@ -5,7 +5,11 @@
 //! ```text
 //! a guest's packet    prerouting      guard      sender's MAC and address are its port's
 //!                                     tables     marked with its subnet's route table
-//!                     forward         outbound   a tracked flow, or a rule of a group
+//!                     forward         outbound-  the network ACL of the sender's subnet,
+//!                                     border     if the packet leaves that
+//!                                     inbound-   the same of the receiver's, if it comes
+//!                                     border     from elsewhere
+//!                                     outbound   a tracked flow, or a rule of a group
 //!                                                of the sender
 //!                                     inbound    the same of the receiver
 //! for the network     input           services   what the network itself answers
@@ -13,7 +17,7 @@
 //! ```
 //!
 //! Where there is an [uplink](crate::uplink), `gateway` adds what becomes of packets
-//! there, and `host` says what the host has for them in its own namespace.
+//! there; where there are peerings, `peering` does; and `host` says what the host has for them in its own namespace.
 //!
 //! Chains and sets are named by what they are for, and each is a function of a
 //! part of the state: a change is a transaction that replaces the chains that
@@ -29,6 +33,8 @@ mod compile;
 mod gateway;
 mod host;
 mod json;
+mod network_acl;
+mod peering;
 mod rules;
 
 use std::collections::BTreeMap;

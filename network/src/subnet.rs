@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::cidr::Cidr;
 use crate::id::{Id, OfSubnet};
 use crate::name::Name;
+use crate::network_acl::default_name;
 
 /// Addresses at the beginning that are nobody's: the subnet's own, its router,
 /// its name server and one for later (EC2, "Subnet CIDR blocks"). So is the last.
@@ -23,6 +24,9 @@ pub struct Subnet {
     pub cidr: Cidr,
     /// The route table of its ports.
     pub route_table: Name,
+    /// The network ACL at its border.
+    #[serde(default = "default_name")]
+    pub network_acl: Name,
 }
 
 impl Subnet {
@@ -69,6 +73,7 @@ mod tests {
             id: Id::random().unwrap(),
             cidr: cidr.parse().unwrap(),
             route_table: Name::own("main"),
+            network_acl: default_name(),
         }
     }
 

@@ -1,8 +1,10 @@
-//! A routed network: its addresses, subnets, route tables, security groups, ports
-//! and gateways, and the changes that can be made to it. A change that is refused
-//! leaves everything as it was.
+//! A routed network: its addresses, subnets, route tables, security groups, network
+//! ACLs, ports and gateways, and the changes that can be made to it. A change that is
+//! refused leaves everything as it was.
 
 mod gateways;
+mod network_acls;
+mod peerings;
 mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +17,8 @@ use crate::id::{Id, OfInternetGateway, OfPort, OfVpc};
 use crate::mac::Mac;
 use crate::name::Name;
 use crate::nat_gateway::NatGateway;
+use crate::network_acl::{self, NetworkAcl};
+use crate::peering::Peering;
 use crate::port::{Port, PortWish, free_id, own_mac};
 use crate::public_address::PublicAddress;
 use crate::refused::Refused;
@@ -24,6 +28,7 @@ use crate::subnet::Subnet;
 use crate::traffic::Traffic;
 use crate::uplink::Uplink;
 
+pub use peerings::peer;
 pub use saved::BadVpc;
 
 /// Networks and subnets have 65,536 addresses at most and 16 at least (EC2, "VPC
@@ -60,6 +65,7 @@ pub struct Vpc {
     subnets: BTreeMap<Name, Subnet>,
     route_tables: BTreeMap<Name, RouteTable>,
     groups: BTreeMap<Name, SecurityGroup>,
+    network_acls: BTreeMap<Name, NetworkAcl>,
     ports: BTreeMap<Id<OfPort>, Port>,
     /// The cable to the host, once there was a reason for one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,11 +76,14 @@ pub struct Vpc {
     nat_gateways: BTreeMap<Name, NatGateway>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     public_addresses: BTreeMap<Ipv4Addr, PublicAddress>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    peerings: BTreeMap<Name, Peering>,
 }
 
 impl Vpc {
-    /// A network with `cidr`, the main route table, and the default security
-    /// group, whose ports may talk to each other and send anything.
+    /// A network with `cidr`, the main route table, the default security group,
+    /// whose ports may talk to each other and send anything, and the default network
+    /// ACL, which lets everything pass.
     ///
     /// # Errors
     /// The addresses will not do.
@@ -91,17 +100,20 @@ impl Vpc {
             traffic: Traffic::All,
             peer: Peer::Group(default.clone()),
         });
+        let acl = NetworkAcl::open(Id::random()?);
         Ok(Self {
             id: Id::random()?,
             cidr,
             subnets: BTreeMap::new(),
             route_tables: BTreeMap::from([(main, table)]),
             groups: BTreeMap::from([(default, group)]),
+            network_acls: BTreeMap::from([(network_acl::default_name(), acl)]),
             ports: BTreeMap::new(),
             uplink: None,
             internet_gateway: None,
             nat_gateways: BTreeMap::new(),
             public_addresses: BTreeMap::new(),
+            peerings: BTreeMap::new(),
         })
     }
 
@@ -143,7 +155,7 @@ impl Vpc {
 
 /// Subnets.
 impl Vpc {
-    /// A new subnet, with the main route table.
+    /// A new subnet, with the main route table and the default network ACL.
     ///
     /// # Errors
     /// The name is taken, or the addresses are, or they are not the network's.
@@ -166,6 +178,7 @@ impl Vpc {
             id: Id::random()?,
             cidr,
             route_table: Name::own(MAIN),
+            network_acl: network_acl::default_name(),
         };
         Ok(self.subnets.entry(name).or_insert(subnet))
     }
@@ -253,7 +266,10 @@ impl Vpc {
             Target::NatGateway(id) if self.nat_gateway(id).is_none() => {
                 return Err(Refused::UnknownNatGateway(id));
             }
-            Target::NatGateway(_) | Target::Blackhole => {}
+            Target::Peering(id) if self.peering(id).is_none() => {
+                return Err(Refused::UnknownPeering(id));
+            }
+            Target::NatGateway(_) | Target::Peering(_) | Target::Blackhole => {}
         }
         let name = table;
         let Some(table) = self.route_tables.get_mut(name) else {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use clap::Args;
-use network::explain::{Packet, PacketKind, explain, passes};
+use network::explain::{Packet, PacketKind, Step, explain, passes};
 use network::name::Name;
 use network::vpc::Vpc;
 use serde_json::json;
@@ -21,9 +21,10 @@ use super::output::{Format, Output, print, print_json};
 
 /// Say whether a packet would pass, and which rule, table or missing route decides
 ///
-/// The packet is the first of a connection: answers pass where it does. Either end
-/// is an address or the name of a machine; one that is of no machine is outside, and
-/// so is this host. Exits with status 1 if the packet would not pass.
+/// The packet is the first of a connection: security groups let answers pass where it
+/// does, and network ACLs are asked about them, too. Either end is an address or the
+/// name of a machine; one that is of no machine is outside, and so is this host. Exits
+/// with status 1 if the packet, or its answers, would not pass.
 ///
 /// Examples:
 ///   plinth explain shop/web db 5432
@@ -102,13 +103,23 @@ impl End {
 
 impl Explain {
     pub(super) fn execute(self) -> Outcome {
-        let record = change::current(&Switches::of_this_user()?, &self.from.vpc)?;
+        let switches = Switches::of_this_user()?;
+        let record = change::current(&switches, &self.from.vpc)?;
         let vpc = record.vpc(&self.from.vpc)?;
         let (from, to) = (self.from.end.address(vpc)?, self.to.address(vpc)?);
         let kind = self.kind;
-        let steps = explain(vpc, Packet { from, to, kind });
+        let packet = Packet { from, to, kind };
+        let mut steps = explain(vpc, packet);
+        if let Some(Step::Peered { peer, .. }) = steps.last() {
+            let record = change::current(&switches, peer)?;
+            steps.extend(explain(record.vpc(peer)?, packet));
+        }
         let passes = passes(&steps);
-        let verdict = if passes { "passes" } else { "is dropped" };
+        let verdict = match steps.last() {
+            Some(Step::Answers { .. }) => "passes, and is not answered",
+            _ if passes => "passes",
+            _ => "is dropped",
+        };
         let texts: Vec<String> = steps.iter().map(ToString::to_string).collect();
         match self.output.format {
             Format::Json => print_json(&json!({"passes": passes, "steps": texts}))?,

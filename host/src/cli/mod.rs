@@ -11,7 +11,9 @@ mod internet_gateway;
 mod limits;
 mod load_blocks;
 mod nat_gateway;
+mod network_acl;
 mod output;
+mod peering;
 mod route;
 mod run;
 mod security_group;
@@ -54,8 +56,10 @@ enum Command {
     Subnet(subnet::Subnet),
     Route(route::Route),
     SecurityGroup(security_group::SecurityGroup),
+    NetworkAcl(network_acl::NetworkAcl),
     InternetGateway(internet_gateway::InternetGateway),
     NatGateway(nat_gateway::NatGateway),
+    Peering(peering::Peering),
     Address(address::Address),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
@@ -83,8 +87,10 @@ pub fn main() -> ExitCode {
         Command::Subnet(subnet) => subnet.execute(),
         Command::Route(route) => route.execute(),
         Command::SecurityGroup(group) => group.execute(),
+        Command::NetworkAcl(acl) => acl.execute(),
         Command::InternetGateway(gateway) => gateway.execute(),
         Command::NatGateway(gateway) => gateway.execute(),
+        Command::Peering(peering) => peering.execute(),
         Command::Address(address) => address.execute(),
         Command::Explain(explain) => explain.execute(),
         Command::Doctor(doctor) => doctor.execute(),

@@ -18,7 +18,7 @@ use crate::error::Error;
 
 use super::directory::{Switch, Switches};
 use super::record::{Kind, Record};
-use super::{side, uplink};
+use super::{peering, side, uplink};
 
 /// A new routed network.
 ///
@@ -98,8 +98,12 @@ pub fn change<T>(
 ) -> Result<T, Error> {
     let mut switch = switches.open(name)?;
     switch.record.vpc(name)?;
-    up_to_date(&mut switch)?;
-    commit(&mut switch, change)
+    let is_new = up_to_date(&mut switch)?;
+    let value = commit(&mut switch, change)?;
+    if is_new {
+        peering::make_others(switches, switch);
+    }
+    Ok(value)
 }
 
 /// Changes the network of a switch that is held, and in the kernel.
@@ -151,18 +155,20 @@ fn replace(switch: &mut Switch, new: Kind) -> Result<(), Error> {
 }
 
 /// Makes the kernel's side of a switch if it is not there, and takes the ports
-/// away whose machines are gone.
+/// away whose machines are gone. Returns whether it was not there.
 ///
 /// # Errors
 /// The host cannot.
-pub(super) fn up_to_date(switch: &mut Switch) -> Result<(), Error> {
-    side::bring_up(&switch.record.kind)?;
+pub(super) fn up_to_date(switch: &mut Switch) -> Result<bool, Error> {
+    let is_new = side::bring_up(&switch.record.kind)?;
     if switch.is_pending() {
+        peering::remove_halves(switch)?;
         side::make(&switch.record.kind)?;
         switch.finish();
     }
     let plugged = side::plugged(&switch.record.kind)?;
-    clear(switch, &plugged.unwrap_or_default())
+    clear(switch, &plugged.unwrap_or_default())?;
+    Ok(is_new)
 }
 
 /// Takes away the ports whose machines are gone: those without a tap.
@@ -226,7 +232,9 @@ pub fn all(switches: &Switches) -> Result<Vec<Listed>, Error> {
 pub fn up(switches: &Switches, name: &Name) -> Result<(), Error> {
     let mut switch = switches.open(name)?;
     up_to_date(&mut switch)?;
-    side::make(&switch.record.kind)
+    side::make(&switch.record.kind)?;
+    peering::make_others(switches, switch);
+    Ok(())
 }
 
 /// What in the kernel is not as it is stored, a line each.
@@ -254,11 +262,18 @@ pub fn delete(switches: &Switches, name: &Name) -> Result<(), Error> {
         ))
         .remedy(format!("ending it first: plinth vm stop {}", port.owner)));
     }
+    if let Some((peering, other)) = peering::first_whole(&switch) {
+        let other = &other.peer_name;
+        return Err(Error::configuration(format!(
+            "switch '{name}' is in use by peering '{peering}' with network '{other}'"
+        ))
+        .remedy(format!("plinth peering delete {name}/{peering}")));
+    }
     side::remove(kind)?;
     switch.forget()
 }
 
-fn store(switch: &mut Switch, kind: Kind) -> Result<(), Error> {
+pub(super) fn store(switch: &mut Switch, kind: Kind) -> Result<(), Error> {
     let record = Record { kind };
     switch.store(&record)?;
     switch.record = record;

@@ -207,6 +207,14 @@ impl Switches {
 }
 
 impl Switch {
+    /// What another switch of the same user is at the moment, if there is one of that
+    /// name.
+    pub(super) fn other(&self, name: &Name) -> Option<Result<Record, BadRecord>> {
+        let directory = self.directory.with_file_name(name.as_str());
+        let there = directory.join(FILE).exists();
+        there.then(|| Record::read(&directory))
+    }
+
     /// Has its file say what it is now to be.
     pub(super) fn store(&self, record: &Record) -> Result<(), Error> {
         let written = record.write(&self.directory);

@@ -17,6 +17,7 @@ use network::name::Name;
 use network::security_group::{Direction, Peer, Rule};
 use network::vpc::Vpc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketType, ipproto, socket};
 use tempfile::TempDir;
 use vmm::{Mtu, QueueCount};
 
@@ -367,6 +368,27 @@ impl Guest {
         frame.extend(mac.octets());
         frame.extend(rest);
         (&self.wire).write_all(&frame).unwrap();
+    }
+
+    /// Whether a ping is answered (RFC 792).
+    pub(super) fn pings(&self, other: &Guest) -> bool {
+        self.pings_at(other.address)
+    }
+
+    /// The same, of whoever has an address.
+    pub(super) fn pings_at(&self, address: Ipv4Addr) -> bool {
+        let socket = || socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP));
+        let socket = UdpSocket::from(self.within(socket).unwrap());
+        socket.set_read_timeout(Some(SILENCE)).unwrap();
+        let mut request = [8, 0, 0, 0, 0x12, 0x34, 0, 1];
+        let sum = checksum(&request);
+        request[2..4].copy_from_slice(&sum.to_be_bytes());
+        if socket.send_to(&request, (address, 0)).is_err() {
+            return false;
+        }
+        // What comes begins with the header of IP, of 20 bytes.
+        let mut answer = [0; 64];
+        matches!(socket.recv_from(&mut answer), Ok((28, _)) if answer[20] == 0)
     }
 
     /// Whether a datagram comes and its answer comes back.

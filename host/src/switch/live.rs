@@ -18,6 +18,7 @@ use vmm::{MacAddress, Mtu, QueueCount};
 
 use crate::error::Error;
 
+use super::cable;
 use super::kernel::flows::End;
 use super::kernel::sysctl::{self, LinkSetting, Links, Sysctl};
 use super::kernel::tap::{self, NewTap};
@@ -125,6 +126,7 @@ impl Live {
         let make = || {
             let outside = Outside::of(vpc)?;
             self.disconnect(vpc, outside.as_ref())?;
+            cable::disconnect(&Plan::of(vpc), &self.net)?;
             nft::apply(&self.namespace, &replacement(&Ruleset::of(vpc)))?;
             if let Some(outside) = outside {
                 nft::apply(&outside.namespace, &replacement(&Ruleset::of_host(vpc)))?;
@@ -165,6 +167,9 @@ impl Live {
         let change = || {
             let outside = Outside::of(new)?;
             self.disconnect(new, outside.as_ref())?;
+            if old.peerings() != new.peerings() {
+                cable::disconnect(&Plan::of(new), &self.net)?;
+            }
             change_rules(&self.namespace, &Ruleset::of(old), &Ruleset::of(new))?;
             if let Some(outside) = outside {
                 let (old_rules, new_rules) = (Ruleset::of_host(old), Ruleset::of_host(new));
@@ -181,7 +186,8 @@ impl Live {
     }
 
     /// Forgets the flows of ports that are gone, before others have their addresses,
-    /// and those of public addresses that are something else's.
+    /// those of public addresses that are something else's, and those with networks
+    /// that are peers no more.
     fn forget(&self, old: &Vpc, new: &Vpc) -> Result<(), KernelError> {
         let gone = old
             .ports()
@@ -192,7 +198,11 @@ impl Live {
             .associations()
             .filter(|(_, holder)| new.public_address_of(holder) != old.public_address_of(holder));
         let public = changed.map(|(address, _)| address);
-        let ends: BTreeSet<End> = private.chain(public).map(End::from).collect();
+        let strangers = old.peerings().values();
+        let strangers = strangers.filter(|peering| new.peering(peering.id).is_none());
+        let theirs = strangers.flat_map(|one| (0..).map_while(|number| one.cidr.nth(number)));
+        let ends = private.chain(public).chain(theirs);
+        let ends: BTreeSet<End> = ends.map(End::from).collect();
         match ends.is_empty() {
             true => Ok(()),
             false => flows::forget(&self.namespace, &ends),
@@ -209,6 +219,9 @@ impl Live {
             outside.connect(vpc, uplink, &self.net)?;
             outside.arrange(vpc, &plan, uplink)?;
             Outside::introduce(&plan, uplink, &self.net)?;
+        }
+        for peering in &plan.peerings {
+            cable::connect(peering, &self.net)?;
         }
         let links = self.net.links()?;
         self.arrange_addresses(&plan, &links)?;
@@ -374,6 +387,7 @@ impl Live {
             found.extend(extra.map(|route| format!("{route} is not plinth's")));
         }
         found.extend(self.compare_ways(&plan, &links)?);
+        found.extend(cable::compare(&plan, &self.net)?);
         for (setting, value) in settings() {
             let there = sysctl::get(&self.namespace, setting)?;
             if there != value {

@@ -8,6 +8,7 @@
 //! the two: everything in the kernel can be made anew from the record. What guests
 //! ask a routed network itself is answered by its [`service`].
 
+mod cable;
 pub mod change;
 pub mod directory;
 pub mod gateway;
@@ -17,6 +18,7 @@ pub mod live;
 mod live_bridge;
 mod open_vswitch;
 mod outside;
+pub mod peering;
 pub mod plug;
 pub mod record;
 mod rules_compared;
@@ -34,6 +36,8 @@ mod fixture;
 mod guard_tests;
 #[cfg(test)]
 mod internet;
+#[cfg(test)]
+mod network_acl_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -20,6 +20,7 @@ use super::directory::{Switch, Switches};
 use super::gateway::{self, Others};
 use super::instance::{self, InstanceRecord};
 use super::live::MTU;
+use super::peering;
 use super::record::Kind;
 use super::side;
 
@@ -72,7 +73,7 @@ pub fn plug(
     option.published.iter().try_for_each(gateway::vet)?;
     let mut switch = switches.open(&option.switch)?;
     vet(&switch.record.kind, option)?;
-    up_to_date(&mut switch)?;
+    let is_new = up_to_date(&mut switch)?;
     let mac = mac.map(|mac| {
         let text = mac.to_string();
         text.parse()
@@ -92,6 +93,9 @@ pub fn plug(
             return Err(error);
         }
     };
+    if is_new {
+        peering::make_others(switches, switch);
+    }
     let mac = MacAddress::new(mac.octets());
     Ok(Plugged {
         taps,

@@ -13,14 +13,20 @@ use super::live::Live;
 use super::live_bridge::LiveBridge;
 use super::record::Kind;
 
-/// Makes it if it is not there.
+/// Makes it if it is not there; returns whether it was not.
 ///
 /// # Errors
 /// The privilege or something in the kernel is missing.
-pub(super) fn bring_up(kind: &Kind) -> Result<(), Error> {
+pub(super) fn bring_up(kind: &Kind) -> Result<bool, Error> {
     match kind {
-        Kind::Vpc(vpc) => Live::bring_up(vpc).map(drop),
-        Kind::Bridge(bridge) => LiveBridge::bring_up(bridge).map(drop),
+        Kind::Vpc(vpc) => match Live::find(vpc)? {
+            Some(_) => Ok(false),
+            None => Live::bring_up(vpc).map(|_| true),
+        },
+        Kind::Bridge(bridge) => match LiveBridge::find(bridge)? {
+            Some(_) => Ok(false),
+            None => LiveBridge::bring_up(bridge).map(|_| true),
+        },
     }
 }
 

@@ -113,6 +113,39 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
             "no route table 'private'",
         ),
         ("route delete-table shop/main", "belongs to every network"),
+        (
+            "network-acl delete shop/default",
+            "belongs to every network",
+        ),
+        (
+            "network-acl add shop/default 100 inbound deny all --cidr 0.0.0.0/0",
+            "has an inbound rule 100 already",
+        ),
+        (
+            "network-acl add shop/default 32767 inbound deny all --cidr 0.0.0.0/0",
+            "from 1 to 32766",
+        ),
+        (
+            "network-acl add shop/default 90 inbound drop all --cidr 0.0.0.0/0",
+            "neither allow nor deny",
+        ),
+        (
+            "network-acl add shop/default 90 sideways deny all --cidr 0.0.0.0/0",
+            "inbound, outbound",
+        ),
+        ("network-acl add shop/default 90 inbound deny all", "--cidr"),
+        (
+            "network-acl remove shop/default 90 outbound",
+            "has no outbound rule 90",
+        ),
+        (
+            "network-acl associate shop/front private",
+            "there is no network ACL 'private'",
+        ),
+        (
+            "network-acl show shop/private",
+            "plinth network-acl list shop",
+        ),
         ("explain shop/web 10.0.1.4 80", "no machine 'web'"),
         ("explain 10.0.1.4 10.0.1.5 80", "with its network before it"),
         ("vpc delete bank", "there is no switch 'bank'"),
@@ -123,6 +156,129 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     assert_eq!(done(&machines, "switch check"), "");
     done(&machines, "vpc delete shop");
     assert_eq!(done(&machines, "vpc list --output json"), "[]\n");
+}
+
+#[test]
+fn network_acls_are_made_filled_and_shown() {
+    let machines = Machines::new();
+    done(&machines, "vpc create shop");
+    done(&machines, "subnet create shop/front --cidr 10.0.1.0/24");
+    let id = done(&machines, "network-acl create shop/strict");
+    assert!(id.starts_with("acl-"), "{id}");
+    for rule in [
+        "100 inbound allow tcp:443 --cidr 0.0.0.0/0",
+        "90 inbound deny all --cidr 192.0.2.0/24",
+    ] {
+        done(&machines, &format!("network-acl add shop/strict {rule}"));
+    }
+    done(&machines, "network-acl associate shop/front strict");
+    let shown = done(&machines, "network-acl show shop/strict");
+    let rows: Vec<String> = shown
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            "DIRECTION NUMBER ACTION TRAFFIC PEER",
+            "inbound 90 deny all 192.0.2.0/24",
+            "inbound 100 allow tcp:443 0.0.0.0/0",
+            "inbound * deny all 0.0.0.0/0",
+            "outbound * deny all 0.0.0.0/0",
+        ]
+    );
+    let listed = done(&machines, "network-acl list shop");
+    let strict = listed.lines().find(|line| line.starts_with("strict"));
+    let strict = strict.unwrap();
+    assert!(
+        strict.contains(id.trim()) && strict.ends_with("front"),
+        "{listed}"
+    );
+    assert!(done(&machines, "vpc show shop").contains("NETWORK ACL"));
+    refused(
+        &machines,
+        "network-acl delete shop/strict",
+        &["in use by subnet 'front'"],
+    );
+    assert_eq!(done(&machines, "switch check"), "");
+    done(&machines, "network-acl remove shop/strict 90 inbound");
+    done(&machines, "network-acl associate shop/front default");
+    done(&machines, "network-acl rm shop/strict");
+    assert_eq!(done(&machines, "switch check"), "");
+    done(&machines, "vpc delete shop");
+}
+
+#[test]
+fn peerings_are_made_shown_and_deleted() {
+    let machines = Machines::new();
+    done(&machines, "vpc create shop --cidr 10.0.0.0/16");
+    done(&machines, "vpc create bank --cidr 10.1.0.0/16");
+    done(&machines, "vpc create copy --cidr 10.0.0.0/16");
+    let id = done(&machines, "peering create partners shop bank");
+    assert!(id.starts_with("pcx-"), "{id}");
+    for (words, part) in [
+        ("peering create twice bank shop", "peered already"),
+        ("peering create same shop copy", "overlaps 10.0.0.0/16"),
+        ("peering create own shop shop", "with itself"),
+        ("peering create partners bank copy", "'partners' already"),
+        ("peering delete shop/x", "no peering 'x'; there is partners"),
+        ("vpc delete bank", "plinth peering delete bank/partners"),
+        (
+            "route add shop/main 10.1.0.0/16 peering:x",
+            "no peering 'x'; there is partners",
+        ),
+    ] {
+        refused(&machines, words, &[part]);
+    }
+    done(
+        &machines,
+        "route add shop/main 10.1.0.0/16 peering:partners",
+    );
+    assert!(done(&machines, "route list shop").contains("peering:partners"));
+    for (vpc, peer) in [("shop", "bank"), ("bank", "shop")] {
+        let listed = done(&machines, &format!("peering list {vpc}"));
+        assert!(
+            listed.contains(id.trim()) && listed.contains(peer),
+            "{listed}"
+        );
+    }
+    assert_eq!(done(&machines, "switch check"), "");
+    done(&machines, "peering delete bank/partners");
+    assert!(!done(&machines, "peering list shop").contains("partners"));
+    assert!(done(&machines, "route list shop").contains("blackhole (pcx-"));
+    assert_eq!(done(&machines, "switch check"), "");
+    for vpc in ["shop", "bank", "copy"] {
+        done(&machines, &format!("vpc delete {vpc}"));
+    }
+}
+
+/// Wherever a process is killed, both networks have the peering, or neither does.
+#[test]
+fn what_a_killed_process_leaves_of_a_peering_is_completed_or_removed() {
+    let machines = Machines::new();
+    done(&machines, "vpc create shop --cidr 10.0.0.0/16");
+    done(&machines, "vpc create bank --cidr 10.1.0.0/16");
+    let both_have = |round: u64| {
+        done(&machines, "switch up");
+        assert_eq!(done(&machines, "switch check"), "", "after {round} ms");
+        let have = ["shop", "bank"]
+            .map(|vpc| done(&machines, &format!("peering list {vpc}")).contains("partners"));
+        assert_eq!(have[0], have[1], "after {round} ms");
+        have[0]
+    };
+    for steps in [2, 8, 16, 24, 32, 48, 64, 96, 128] {
+        let moment = Duration::from_millis(steps);
+        killed_after(&machines, moment, "peering create partners shop bank");
+        if !both_have(steps) {
+            done(&machines, "peering create partners shop bank");
+        }
+        killed_after(&machines, moment, "peering delete shop/partners");
+        if both_have(steps) {
+            done(&machines, "peering delete shop/partners");
+        }
+    }
+    done(&machines, "vpc delete shop");
+    done(&machines, "vpc delete bank");
 }
 
 #[test]

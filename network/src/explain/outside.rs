@@ -2,11 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Packet, PacketKind, Step, Way, groups, route};
+use super::{Packet, PacketKind, Step, Way, groups, network_acl, route};
 use crate::port::Port;
 use crate::public_address::Holder;
 use crate::publication::Protocol;
 use crate::security_group::Direction;
+use crate::uplink::Uplink;
 use crate::vpc::Vpc;
 
 /// From the route of `sender`'s subnet on, which leads to a gateway.
@@ -50,6 +51,7 @@ pub(super) fn inwards(vpc: &Vpc, packet: Packet) -> Vec<Step> {
     let (back, way) = route(vpc, &port.subnet, packet.from);
     let mut steps = vec![
         translated(packet.to, port.address),
+        network_acl::entering(vpc, &port.subnet, packet),
         groups(vpc, port, Direction::Inbound, packet),
         back,
     ];
@@ -75,12 +77,29 @@ fn published(vpc: &Vpc, packet: Packet) -> Vec<Step> {
         Some((publication.protocol, publication.host_port)) == wanted
             && publication.is_at(packet.to)
     });
-    let found = all.next().map(|(port, published)| Step::Published {
-        publication: published.publication,
+    let Some((port, published)) = all.next() else {
+        let why = "it is no public address of the network, and the host publishes no such port";
+        return vec![Step::NotFromOutside(packet.to, why)];
+    };
+    // What the host sends to itself comes from its end of the cable.
+    let own = vpc.uplink().filter(|_| packet.from.is_loopback());
+    let from = own.map_or(packet.from, Uplink::host);
+    let kind = match packet.kind {
+        PacketKind::Udp(_) => PacketKind::Udp(published.publication.guest_port),
+        _ => PacketKind::Tcp(published.publication.guest_port),
+    };
+    let relayed = Packet {
+        from,
         to: port.address,
-    });
-    let why = "it is no public address of the network, and the host publishes no such port";
-    vec![found.unwrap_or(Step::NotFromOutside(packet.to, why))]
+        kind,
+    };
+    vec![
+        Step::Published {
+            publication: published.publication,
+            to: port.address,
+        },
+        network_acl::entering(vpc, &port.subnet, relayed),
+    ]
 }
 
 #[cfg(test)]
@@ -152,6 +171,8 @@ mod tests {
             why,
             "outbound at 10.0.1.4: 'default' allows all 0.0.0.0/0\n\
              route table 'main': 0.0.0.0/0 goes by the internet gateway\n\
+             outbound at subnet 'front': rule 100 of network ACL 'default' allows all \
+             0.0.0.0/0\n\
              internet gateway: 10.0.1.4 becomes 203.0.113.7"
         );
     }
@@ -165,6 +186,8 @@ mod tests {
             why,
             "outbound at 10.0.2.4: 'default' allows all 0.0.0.0/0\n\
              route table 'private': 0.0.0.0/0 goes by NAT gateway 'egress'\n\
+             outbound at subnet 'back': rule 100 of network ACL 'default' allows all \
+             0.0.0.0/0\n\
              route table 'main': 0.0.0.0/0 goes by the internet gateway\n\
              NAT gateway 'egress': 10.0.2.4 becomes 198.19.0.1"
         );
@@ -200,7 +223,9 @@ mod tests {
             .unwrap();
         let (passes, why) = ask(&vpc);
         assert!(passes, "{why}");
-        assert!(why.starts_with("internet gateway: 203.0.113.7 becomes 10.0.1.4\ninbound"));
+        assert!(
+            why.starts_with("internet gateway: 203.0.113.7 becomes 10.0.1.4\ninbound at subnet")
+        );
         vpc.disassociate_address(PUBLIC).unwrap();
         associate(&mut vpc, "10.0.2.4");
         let (passes, why) = ask(&vpc);
@@ -223,8 +248,15 @@ mod tests {
         assert!(passes);
         assert_eq!(
             why,
-            "published as 127.0.0.1:8080:80 at 10.0.2.4, whatever its security groups say"
+            "published as 127.0.0.1:8080:80 at 10.0.2.4, whatever its security groups say\n\
+             inbound at subnet 'back': rule 100 of network ACL 'default' allows all \
+             0.0.0.0/0"
         );
+        vpc.add_network_acl(name("closed")).unwrap();
+        vpc.associate_network_acl(&name("back"), &name("closed"))
+            .unwrap();
+        let (passes, why) = told(&vpc, "192.0.2.1", "127.0.0.1", "8080");
+        assert!(!passes && why.contains("no rule of network ACL 'closed'"));
         for (to, kind) in [
             ("127.0.0.2", "8080"),
             ("127.0.0.1", "80"),

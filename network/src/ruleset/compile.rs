@@ -9,7 +9,7 @@ use super::json::{
     original, payload, prefix, vmap,
 };
 use super::rules::{Addresses, Rules, members_of};
-use super::{Chain, Family, Hook, Ruleset, Set, TABLE, Table, gateway};
+use super::{Chain, Family, Hook, Ruleset, Set, TABLE, Table, gateway, network_acl, peering};
 use crate::cidr::Cidr;
 use crate::id::{Id, OfGroup};
 use crate::port::{Port, TAP_PREFIX};
@@ -127,6 +127,8 @@ fn inet(vpc: &Vpc) -> Table {
             }
         }
     }
+    network_acl::extend(&mut table, vpc);
+    peering::extend(&mut table, vpc);
     if let Some(uplink) = vpc.uplink() {
         gateway::extend(&mut table, vpc, uplink);
     }

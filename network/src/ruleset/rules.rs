@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::json::{accept, counter, drop, is, is_in, is_not, jump, meta, payload, prefix, range};
 use crate::cidr::Cidr;
 use crate::id::{Id, OfGroup};
+use crate::network_acl::{AclRule, Action};
 use crate::security_group::Direction;
 use crate::traffic::{ICMP, Ports, Traffic};
 
@@ -26,6 +27,9 @@ pub(super) enum Rules {
     },
     /// What goes that way and is of that kind, from or to that peer, is accepted.
     Allowed(Direction, Vec<(Traffic, Addresses)>),
+    /// Of what goes that way, the first that is about a packet decides whether it
+    /// goes on to where else one is asked. Others are dropped.
+    FirstOf(Direction, Vec<AclRule>),
 }
 
 /// Addresses that a rule is about.
@@ -56,8 +60,12 @@ impl Rules {
             }
             Self::Allowed(direction, rules) => rules
                 .iter()
-                .map(|(traffic, peer)| allow(*traffic, *peer, *direction))
+                .map(|(traffic, peer)| rule(*traffic, *peer, *direction, [accept()]))
                 .collect(),
+            Self::FirstOf(direction, rules) => {
+                let rules = rules.iter().map(|one| numbered(one, *direction));
+                rules.chain([json!([counter(), drop()])]).collect()
+            }
         }
     }
 }
@@ -68,11 +76,26 @@ impl Hash for Rules {
             Self::Written(rules) => rules.iter().for_each(|rule| rule.to_string().hash(state)),
             Self::Jumps { only, chains } => (only, chains).hash(state),
             Self::Allowed(direction, rules) => (direction, rules).hash(state),
+            Self::FirstOf(direction, rules) => (direction, rules).hash(state),
         }
     }
 }
 
-fn allow(traffic: Traffic, peer: Addresses, direction: Direction) -> Value {
+fn numbered(one: &AclRule, direction: Direction) -> Value {
+    let peer = Addresses::Cidr(one.cidr);
+    match one.action {
+        Action::Allow => rule(one.traffic, peer, direction, [accept()]),
+        Action::Deny => rule(one.traffic, peer, direction, [counter(), drop()]),
+    }
+}
+
+/// What is done with packets of that kind, from or to that peer.
+fn rule<const N: usize>(
+    traffic: Traffic,
+    peer: Addresses,
+    direction: Direction,
+    done: [Value; N],
+) -> Value {
     let field = match direction {
         Direction::Inbound => "saddr",
         Direction::Outbound => "daddr",
@@ -87,7 +110,7 @@ fn allow(traffic: Traffic, peer: Addresses, direction: Direction) -> Value {
         Addresses::Members(group) => vec![is_in(address, &members_of(group))],
     };
     expressions.extend(kind(traffic));
-    expressions.push(accept());
+    expressions.extend(done);
     Value::Array(expressions)
 }
 

@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cidr::Cidr;
 use crate::name::Name;
+use crate::network_acl::{AclRule, Action};
 use crate::port::PortWish;
 use crate::public_address::Holder;
 use crate::security_group::{Direction, Peer, Rule};
 use crate::uplink::Uplink;
-use crate::vpc::Vpc;
+use crate::vpc::{Vpc, peer};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -115,6 +116,40 @@ fn another_member_of_a_group_is_an_element_more_and_no_rule_changes() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn a_rule_of_a_network_acl_more_replaces_one_chain_in_the_order_of_numbers() {
+    let mut vpc = vpc();
+    let default = name("default");
+    let before = Ruleset::of(&vpc);
+    let denied = AclRule {
+        action: Action::Deny,
+        traffic: "udp".parse().unwrap(),
+        cidr: "192.0.2.0/24".parse().unwrap(),
+    };
+    let first = 99.try_into().unwrap();
+    vpc.add_acl_rule(&default, Direction::Outbound, first, denied)
+        .unwrap();
+    let change = transaction(&before, &Ruleset::of(&vpc)).unwrap();
+    let chain = format!("outbound-{}", vpc.network_acls()[&default].id);
+    let told: Vec<_> = changes(&change)
+        .into_iter()
+        .map(|(verb, _, object)| {
+            let of = object["chain"].as_str().or(object["name"].as_str());
+            assert_eq!(of, Some(chain.as_str()));
+            let last = object["expr"].as_array().and_then(|expr| expr.last());
+            (verb, last.cloned().unwrap_or_default())
+        })
+        .collect();
+    let (accept, drop) = (json!({"accept": null}), json!({"drop": null}));
+    let expected = [
+        ("flush", Value::Null),
+        ("add", drop.clone()),
+        ("add", accept),
+        ("add", drop),
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]
@@ -243,7 +278,7 @@ impl Kernel {
     fn check(&self, family: &str, value: &Value) {
         match value {
             Value::Object(object) => {
-                if let Some(target) = object.get("jump") {
+                if let Some(target) = object.get("jump").or(object.get("goto")) {
                     let name = target["target"].as_str().unwrap().to_owned();
                     assert!(self.chains.contains_key(&(family.into(), name)));
                 }
@@ -270,7 +305,16 @@ enum Change {
     RemoveGroup(u8),
     Authorize(u8, bool, u8, Option<u8>),
     Revoke(u8, bool, u8, Option<u8>),
-    AddPort(Vec<u8>),
+    AddAcl(u8),
+    RemoveAcl(u8),
+    AddAclRule(u8, bool, u16, u8),
+    RemoveAclRule(u8, bool, u16),
+    AssociateAcl(bool, u8),
+    AddSubnet,
+    RemoveSubnet,
+    Peer(u8),
+    RemovePeering(u8),
+    AddPort(bool, Vec<u8>),
     RemovePort(usize),
     SetGroups(usize, Vec<u8>),
     SetSourceCheck(usize, bool),
@@ -294,12 +338,33 @@ fn change() -> impl Strategy<Value = Change> {
         group().prop_map(Change::RemoveGroup),
         of_rule().prop_map(|(a, b, c, d)| Change::Authorize(a, b, c, d)),
         of_rule().prop_map(|(a, b, c, d)| Change::Revoke(a, b, c, d)),
-        groups().prop_map(Change::AddPort),
+        (any::<bool>(), groups()).prop_map(|(back, groups)| Change::AddPort(back, groups)),
         (0usize..8).prop_map(Change::RemovePort),
         (0usize..8, groups()).prop_map(|(port, groups)| Change::SetGroups(port, groups)),
         (0usize..8, any::<bool>()).prop_map(|(port, on)| Change::SetSourceCheck(port, on)),
         outside(),
         outside(),
+        border(),
+    ]
+}
+
+/// A change to subnets, and to what passes their borders.
+fn border() -> impl Strategy<Value = Change> {
+    let acl = || 0u8..3;
+    let inbound = any::<bool>;
+    prop_oneof![
+        acl().prop_map(Change::AddAcl),
+        acl().prop_map(Change::RemoveAcl),
+        (acl(), inbound(), 1u16..4, 0u8..4).prop_map(|(acl, inbound, number, rule)| {
+            Change::AddAclRule(acl, inbound, number, rule)
+        }),
+        (acl(), inbound(), 1u16..4)
+            .prop_map(|(acl, inbound, number)| Change::RemoveAclRule(acl, inbound, number)),
+        (any::<bool>(), acl()).prop_map(|(back, acl)| Change::AssociateAcl(back, acl)),
+        Just(Change::AddSubnet),
+        Just(Change::RemoveSubnet),
+        (1u8..4).prop_map(Change::Peer),
+        (1u8..4).prop_map(Change::RemovePeering),
     ]
 }
 
@@ -325,6 +390,13 @@ impl Change {
             0 => name("default"),
             other => name(&format!("g{other}")),
         };
+        let acl = |number: u8| name(["default", "a1", "a2"][usize::from(number)]);
+        let acl_rule = |what: u8| AclRule {
+            action: [Action::Allow, Action::Deny][usize::from(what % 2)],
+            traffic: ["all", "tcp:80"][usize::from(what / 2)].parse().unwrap(),
+            cidr: Cidr::ALL,
+        };
+        let subnet = |back| name(if back { "back" } else { "front" });
         let all = |groups: Vec<u8>| groups.into_iter().map(group).collect();
         let direction = |inbound| match inbound {
             true => Direction::Inbound,
@@ -357,12 +429,39 @@ impl Change {
             Self::Revoke(number, inbound, traffic, peer) => {
                 vpc.revoke(&group(number), direction(inbound), &one(traffic, peer))
             }
-            Self::AddPort(groups) => {
+            Self::AddAcl(number) => vpc.add_network_acl(acl(number)).map(drop),
+            Self::RemoveAcl(number) => vpc.remove_network_acl(&acl(number)),
+            Self::AddAclRule(of, inbound, number, what) => {
+                let number = number.try_into().unwrap();
+                vpc.add_acl_rule(&acl(of), direction(inbound), number, acl_rule(what))
+            }
+            Self::RemoveAclRule(of, inbound, number) => {
+                let number = number.try_into().unwrap();
+                vpc.remove_acl_rule(&acl(of), direction(inbound), number)
+            }
+            Self::AssociateAcl(back, number) => {
+                vpc.associate_network_acl(&subnet(back), &acl(number))
+            }
+            Self::AddSubnet => {
+                let cidr = "10.0.2.0/24".parse().unwrap();
+                vpc.add_subnet(name("back"), cidr).map(drop)
+            }
+            Self::Peer(number) => {
+                let peering = name(&format!("p{number}"));
+                let mut other = Vpc::new(format!("10.{number}.0.0/16").parse().unwrap()).unwrap();
+                let ends = ((&mut *vpc, &name("own")), (&mut other, &peering));
+                peer(&peering, ends.0, ends.1).map(drop)
+            }
+            Self::RemovePeering(number) => {
+                vpc.remove_peering(&name(&format!("p{number}"))).map(drop)
+            }
+            Self::RemoveSubnet => vpc.remove_subnet(&name("back")),
+            Self::AddPort(back, groups) => {
                 let wish = PortWish {
                     groups: all(groups),
                     ..PortWish::default()
                 };
-                vpc.add_port(name("front"), wish).map(|_| ())
+                vpc.add_port(subnet(back), wish).map(|_| ())
             }
             Self::RemovePort(number) => match port(vpc, number) {
                 Some(id) => vpc.remove_port(id).map(|_| ()),

@@ -12,6 +12,8 @@ use crate::cidr::Cidr;
 use crate::id::{Id, OfInternetGateway, OfPort, OfVpc};
 use crate::name::Name;
 use crate::nat_gateway::NatGateway;
+use crate::network_acl::{self, NetworkAcl, default_name};
+use crate::peering::Peering;
 use crate::port::Port;
 use crate::public_address::{Holder, PublicAddress};
 use crate::publication::Published;
@@ -34,6 +36,8 @@ pub(super) struct Saved {
     subnets: BTreeMap<Name, Subnet>,
     route_tables: BTreeMap<Name, RouteTable>,
     groups: BTreeMap<Name, SecurityGroup>,
+    /// None in records from before there were any.
+    network_acls: Option<BTreeMap<Name, NetworkAcl>>,
     ports: BTreeMap<Id<OfPort>, Port>,
     uplink: Option<Uplink>,
     internet_gateway: Option<Id<OfInternetGateway>>,
@@ -41,6 +45,8 @@ pub(super) struct Saved {
     nat_gateways: BTreeMap<Name, NatGateway>,
     #[serde(default)]
     public_addresses: BTreeMap<Ipv4Addr, PublicAddress>,
+    #[serde(default)]
+    peerings: BTreeMap<Name, Peering>,
 }
 
 /// Why what a file says is no network.
@@ -77,6 +83,9 @@ pub enum BadVpc {
     /// Too many rules.
     #[error("security group '{0}' has too many rules")]
     Rules(Name),
+    /// Too many rules, or the id of another.
+    #[error("network ACL '{0}' has too many rules, or an id that it cannot have")]
+    NetworkAcl(Name),
     /// A NAT gateway has an address that is another's, or no public one.
     #[error("NAT gateway '{0}' has addresses that it cannot have")]
     NatGateway(Name),
@@ -86,6 +95,9 @@ pub enum BadVpc {
     /// Two ports are published under the same number.
     #[error("port {0} has publications that it cannot have")]
     Publications(Id<OfPort>),
+    /// A peering is with the network itself, or has what another has.
+    #[error("peering '{0}' has a network, addresses or a cable that it cannot have")]
+    Peering(Name),
     /// Something needs an uplink or an internet gateway that is not there.
     #[error("it leads outside without a way there")]
     NoWay,
@@ -101,31 +113,40 @@ impl TryFrom<Saved> for Vpc {
             subnets,
             route_tables,
             groups,
+            network_acls,
             ports,
             uplink,
             internet_gateway,
             nat_gateways,
             public_addresses,
+            peerings,
         } = saved;
+        // Whoever reads it says the same of it.
+        let open = || (default_name(), NetworkAcl::open(Id::like(id)));
+        let network_acls = network_acls.unwrap_or_else(|| [open()].into());
         let vpc = Self {
             id,
             cidr,
             subnets,
             route_tables,
             groups,
+            network_acls,
             ports,
             uplink,
             internet_gateway,
             nat_gateways,
             public_addresses,
+            peerings,
         };
         check_cidr(vpc.cidr)?;
         vpc.vet_groups()?;
+        vpc.vet_network_acls()?;
         vpc.vet_route_tables()?;
         vpc.vet_subnets()?;
         vpc.vet_ports()?;
         vpc.vet_gateways()?;
         vpc.vet_publications()?;
+        vpc.vet_peerings()?;
         Ok(vpc)
     }
 }
@@ -147,6 +168,23 @@ impl Vpc {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn vet_network_acls(&self) -> Result<(), BadVpc> {
+        let what = "network ACL";
+        named("the network", what, &self.network_acls, &default_name())?;
+        let mut ids = BTreeSet::new();
+        for (name, acl) in &self.network_acls {
+            let count = acl.inbound.len().max(acl.outbound.len());
+            if count > network_acl::MOST_RULES || !ids.insert(acl.id) {
+                return Err(BadVpc::NetworkAcl(name.clone()));
+            }
+        }
+        for (name, subnet) in &self.subnets {
+            let user = format!("subnet '{name}'");
+            named(&user, what, &self.network_acls, &subnet.network_acl)?;
         }
         Ok(())
     }
@@ -263,6 +301,20 @@ impl Vpc {
             true => Err(BadVpc::NoWay),
             false => Ok(()),
         }
+    }
+
+    fn vet_peerings(&self) -> Result<(), BadVpc> {
+        let mut peers = BTreeSet::from([self.id]);
+        let (mut cables, mut links) = (BTreeSet::new(), BTreeSet::new());
+        for (name, peering) in &self.peerings {
+            let own = peers.insert(peering.peer)
+                && cables.insert(peering.cable)
+                && links.insert(peering.link());
+            if !own || peering.cidr.overlaps(self.cidr) || check_cidr(peering.cidr).is_err() {
+                return Err(BadVpc::Peering(name.clone()));
+            }
+        }
+        Ok(())
     }
 }
 

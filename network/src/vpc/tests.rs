@@ -1,6 +1,7 @@
 //! What a network lets be done to it, and what it refuses.
 
 use super::*;
+use crate::network_acl::{AclRule, Action, Number};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -422,4 +423,60 @@ fn a_port_of_the_host_is_published_once_and_goes_with_its_guest() {
     vpc.remove_port(one).unwrap();
     vpc.remove_port(other).unwrap();
     assert_eq!((vpc.uplink(), vpc.published().count()), (None, 0));
+}
+
+#[test]
+fn network_acls_are_given_to_subnets_and_filled() {
+    let mut vpc = vpc();
+    let (front, strict) = (name("front"), name("strict"));
+    let number = |number: u16| Number::try_from(number).unwrap();
+    let rule = AclRule {
+        action: Action::Deny,
+        traffic: Traffic::All,
+        cidr: Cidr::ALL,
+    };
+    assert_eq!(vpc.network_acl_of(&front).0.as_str(), "default");
+    vpc.add_network_acl(strict.clone()).unwrap();
+    let new = &vpc.network_acls()[&strict];
+    assert!(new.inbound.is_empty() && new.outbound.is_empty());
+    for direction in [Direction::Inbound, Direction::Outbound] {
+        for one in 1..=40 {
+            vpc.add_acl_rule(&strict, direction, number(one), rule)
+                .unwrap();
+        }
+    }
+    vpc.associate_network_acl(&front, &strict).unwrap();
+    let inbound = Direction::Inbound;
+    let full = refusal(&mut vpc, |vpc| {
+        vpc.add_acl_rule(&strict, inbound, number(99), rule)
+    });
+    assert_eq!(
+        full,
+        "network ACL 'strict' has 40 inbound rules, the most it can"
+    );
+    vpc.remove_acl_rule(&strict, inbound, number(7)).unwrap();
+    let gone = refusal(&mut vpc, |vpc| {
+        vpc.remove_acl_rule(&strict, inbound, number(7))
+    });
+    assert_eq!(gone, "network ACL 'strict' has no inbound rule 7");
+    let there = refusal(&mut vpc, |vpc| {
+        vpc.add_acl_rule(&strict, inbound, number(8), rule)
+    });
+    assert_eq!(there, "network ACL 'strict' has an inbound rule 8 already");
+    let used = refusal(&mut vpc, |vpc| vpc.remove_network_acl(&strict));
+    assert_eq!(used, "network ACL 'strict' is in use by subnet 'front'");
+    let default = refusal(&mut vpc, |vpc| vpc.remove_network_acl(&name("default")));
+    assert!(default.contains("belongs to every network"));
+    let unknown = refusal(&mut vpc, |vpc| {
+        vpc.associate_network_acl(&front, &name("other"))
+    });
+    assert!(unknown.starts_with("there is no network ACL 'other'; there is default"));
+    refusal(&mut vpc, |vpc| {
+        vpc.associate_network_acl(&name("x"), &strict)
+    });
+    refusal(&mut vpc, |vpc| {
+        vpc.add_network_acl(strict.clone()).map(drop)
+    });
+    vpc.associate_network_acl(&front, &name("default")).unwrap();
+    vpc.remove_network_acl(&strict).unwrap();
 }

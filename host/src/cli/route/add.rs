@@ -21,13 +21,14 @@ use super::super::Outcome;
 /// Add a route to a route table
 ///
 /// Its target is 'internet-gateway', by which those leave that have a public
-/// address; nat:NAME, by which all others can; the address of a machine that routes,
-/// which needs its source check off (plinth run --net shop/front,source-check=off);
-/// or 'blackhole'.
+/// address; nat:NAME, by which all others can; peering:NAME, by which one comes to
+/// another network; the address of a machine that routes, which needs its source check
+/// off (plinth run --net shop/front,source-check=off); or 'blackhole'.
 ///
 /// Examples:
 ///   plinth route add shop/main 0.0.0.0/0 internet-gateway
 ///   plinth route add shop/private 0.0.0.0/0 nat:egress
+///   plinth route add shop/main 10.1.0.0/16 peering:bank
 ///   plinth route add shop/inspected 0.0.0.0/0 10.0.2.4
 ///   plinth route add shop/main 192.0.2.0/24 blackhole
 #[derive(Debug, Args)]
@@ -41,8 +42,8 @@ pub(super) struct Add {
     #[arg(value_name = "RANGE")]
     destination: Cidr,
 
-    /// Who takes the packets: internet-gateway, nat:NAME, a machine's address, or
-    /// blackhole
+    /// Who takes the packets: internet-gateway, nat:NAME, peering:NAME, a machine's
+    /// address, or blackhole
     #[arg(value_name = "TARGET")]
     target: Wanted,
 }
@@ -51,6 +52,8 @@ pub(super) struct Add {
 pub(super) const INTERNET_GATEWAY: &str = "internet-gateway";
 /// What is before a NAT gateway's name.
 pub(super) const NAT: &str = "nat:";
+/// What is before a peering's.
+pub(super) const PEERING: &str = "peering:";
 
 /// A target as the user names it.
 #[derive(Clone, Debug)]
@@ -58,6 +61,7 @@ enum Wanted {
     Address(Ipv4Addr),
     InternetGateway,
     NatGateway(Name),
+    Peering(Name),
     Blackhole,
 }
 
@@ -68,13 +72,16 @@ impl FromStr for Wanted {
         if let Some(name) = text.strip_prefix(NAT) {
             return name.parse().map(Self::NatGateway).map_err(Invalid::because);
         }
+        if let Some(name) = text.strip_prefix(PEERING) {
+            return name.parse().map(Self::Peering).map_err(Invalid::because);
+        }
         match text {
             "blackhole" => Ok(Self::Blackhole),
             INTERNET_GATEWAY => Ok(Self::InternetGateway),
             address => address.parse().map(Self::Address).map_err(|_| {
                 Invalid::new(
-                    "a target is internet-gateway, nat:NAME, the address of a machine, or \
-                     blackhole",
+                    "a target is internet-gateway, nat:NAME, peering:NAME, the address of a \
+                     machine, or blackhole",
                 )
             }),
         }
@@ -87,6 +94,7 @@ impl Wanted {
             Self::Address(address) => vpc.port_at(*address).map(|port| Target::Port(port.id)),
             Self::InternetGateway => vpc.internet_gateway().map(Target::InternetGateway),
             Self::NatGateway(name) => vpc.nat_gateway_named(name).map(Target::NatGateway),
+            Self::Peering(name) => vpc.peering_named(name).map(Target::Peering),
             Self::Blackhole => Ok(Target::Blackhole),
         }
     }

@@ -14,7 +14,7 @@ use crate::switch::directory::Switches;
 use super::super::Outcome;
 use super::super::output::{Format, Output, print, print_json};
 use super::super::table::aligned;
-use super::add::{INTERNET_GATEWAY, NAT};
+use super::add::{INTERNET_GATEWAY, NAT, PEERING};
 
 /// List the routes of a network, table by table
 ///
@@ -65,6 +65,9 @@ fn target_name(vpc: &Vpc, target: Target) -> String {
         Target::NatGateway(id) => vpc
             .nat_gateway(id)
             .map_or_else(|| gone(&id), |(name, _)| format!("{NAT}{name}")),
+        Target::Peering(id) => vpc
+            .peering(id)
+            .map_or_else(|| gone(&id), |(name, _)| format!("{PEERING}{name}")),
         Target::Blackhole => "blackhole".into(),
     }
 }

@@ -41,9 +41,11 @@ impl Show {
                 "subnets": vpc.subnets(),
                 "route_tables": vpc.route_tables(),
                 "security_groups": vpc.groups(),
+                "network_acls": vpc.network_acls(),
                 "ports": vpc.ports().values().collect::<Vec<_>>(),
                 "internet_gateway": vpc.internet_gateway().ok(),
                 "nat_gateways": vpc.nat_gateways(),
+                "peerings": vpc.peerings(),
                 "public_addresses": vpc.public_addresses(),
             }));
         }
@@ -87,7 +89,7 @@ fn published(vpc: &Vpc) -> Option<String> {
 }
 
 fn subnets(vpc: &Vpc) -> String {
-    let titles = ["SUBNET", "ADDRESSES", "FREE", "ROUTES"];
+    let titles = ["SUBNET", "ADDRESSES", "FREE", "ROUTES", "NETWORK ACL"];
     let mut rows = vec![titles.map(String::from).to_vec()];
     for (name, subnet) in vpc.subnets() {
         let taken = vpc.ports().values().filter(|port| port.subnet == *name);
@@ -99,6 +101,7 @@ fn subnets(vpc: &Vpc) -> String {
             subnet.cidr.to_string(),
             free.to_string(),
             subnet.route_table.to_string(),
+            subnet.network_acl.to_string(),
         ]);
     }
     aligned(&rows)

@@ -220,3 +220,97 @@ fn a_record_from_before_there_were_gateways_is_read_and_written_the_same() {
     let read: Vpc = serde_json::from_value(old.clone()).unwrap();
     assert_eq!(serde_json::to_value(&read).unwrap(), old);
 }
+
+#[test]
+fn a_record_from_before_there_were_network_acls_has_the_default_one() {
+    let whole = saved();
+    let mut old = whole.clone();
+    old.as_object_mut().unwrap().remove("network_acls");
+    let front = old.pointer_mut("/subnets/front").unwrap();
+    front.as_object_mut().unwrap().remove("network_acl");
+    let read: Vpc = serde_json::from_value(old.clone()).unwrap();
+    let front: Name = "front".parse().unwrap();
+    let (name, acl) = read.network_acl_of(&front);
+    let everything = json!({"100": {"action": "allow", "traffic": "all", "cidr": "0.0.0.0/0"}});
+    assert_eq!(name.as_str(), "default");
+    assert_eq!(json!(acl.inbound), everything);
+    assert_eq!(json!(acl.outbound), everything);
+    let again: Vpc = serde_json::from_value(old).unwrap();
+    assert_eq!(again, read, "whoever reads it says the same");
+    let stored = serde_json::to_value(&read).unwrap();
+    assert_eq!(serde_json::from_value::<Vpc>(stored).unwrap(), read);
+}
+
+#[test]
+fn network_acls_that_cannot_be_are_refused() {
+    let rule = json!({"action": "allow", "traffic": "all", "cidr": "0.0.0.0/0"});
+    let rules = |numbers: std::ops::RangeInclusive<u16>| {
+        let each = numbers.map(|number| (number.to_string(), rule.clone()));
+        Value::Object(each.collect())
+    };
+    for (place, value, part) in [
+        ("/network_acls", json!({}), "network ACL 'default'"),
+        ("/subnets/front/network_acl", json!("x"), "network ACL 'x'"),
+        (
+            "/network_acls/default/inbound",
+            rules(1..=41),
+            "too many rules",
+        ),
+        ("/network_acls/default/outbound", rules(0..=1), "1 to 32766"),
+        (
+            "/network_acls/default/outbound",
+            rules(32767..=32767),
+            "1 to 32766",
+        ),
+        (
+            "/network_acls/default/inbound/100/action",
+            json!("pass"),
+            "unknown variant",
+        ),
+    ] {
+        let mut saved = saved();
+        *saved.pointer_mut(place).expect(place) = value;
+        let error = refusal(saved);
+        assert!(error.contains(part), "{place}: {error}");
+    }
+    let mut twice = saved();
+    twice["network_acls"]["other"] = twice["network_acls"]["default"].clone();
+    assert!(refusal(twice).contains("an id that it cannot have"));
+}
+
+#[test]
+fn peerings_that_cannot_be_are_refused() {
+    let mut vpc: Vpc = serde_json::from_value(saved()).unwrap();
+    let name = |text: &str| -> Name { text.parse().unwrap() };
+    for (peering, range) in [("one", "10.1.0.0/16"), ("two", "10.2.0.0/16")] {
+        let mut other = Vpc::new(range.parse().unwrap()).unwrap();
+        let (own, other_name) = (name("own"), name(peering));
+        crate::vpc::peer(&name(peering), (&mut vpc, &own), (&mut other, &other_name)).unwrap();
+    }
+    let whole = serde_json::to_value(&vpc).unwrap();
+    assert_eq!(serde_json::from_value::<Vpc>(whole.clone()).unwrap(), vpc);
+    let of_one = |field: &str| whole["peerings"]["one"][field].clone();
+    for (place, value, part) in [
+        ("/peerings/two/peer", of_one("peer"), "peering 'two' has"),
+        ("/peerings/two/peer", json!(vpc.id), "peering 'two' has"),
+        ("/peerings/two/id", of_one("id"), "peering 'two' has"),
+        ("/peerings/two/cable", of_one("cable"), "peering 'two' has"),
+        ("/peerings/two/cable", json!(5120), "which is below 5120"),
+        (
+            "/peerings/two/cidr",
+            json!("10.0.0.0/24"),
+            "peering 'two' has",
+        ),
+        (
+            "/peerings/two/cidr",
+            json!("0.0.0.0/0"),
+            "peering 'two' has",
+        ),
+        ("/peerings/two/end", json!("middle"), "unknown variant"),
+    ] {
+        let mut saved = whole.clone();
+        *saved.pointer_mut(place).expect(place) = value;
+        let error = refusal(saved);
+        assert!(error.contains(part), "{place}: {error}");
+    }
+}
