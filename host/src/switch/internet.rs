@@ -4,6 +4,7 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -28,7 +29,10 @@ pub(super) struct Internet {
 
 impl Internet {
     pub(super) fn new() -> Self {
-        let names = ["host", "internet"].map(|end| format!("test-{}-{end}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        let names = ["host", "internet"].map(|end| format!("test-{process}-{count}-{end}"));
         let [host, namespace] = names
             .each_ref()
             .map(|name| Namespace::create(name).unwrap());

@@ -4,6 +4,7 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -436,7 +437,9 @@ fn what_a_killed_process_leaves_of_a_bridge_is_completed_or_removed() {
 
 /// Does `work` where the host's own network is the test's.
 fn on_a_host_of_its_own(work: impl FnOnce(&Namespace) + Send) {
-    let name = format!("test-cli-{}", std::process::id());
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("test-cli-{}-{count}", std::process::id());
     let host = Namespace::create(&name).unwrap();
     let done = host.within(|| work(&host));
     Namespace::delete(&name).unwrap();
