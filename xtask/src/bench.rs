@@ -5,6 +5,7 @@ mod block;
 mod boot;
 pub(crate) mod limits;
 mod net;
+mod peers;
 mod report;
 mod volume;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use benches::net::{NetBench, Outcome, PATTERNS, Pattern, table};
 use benches::peer::Peer;
 use clap::Args;
@@ -13,8 +13,9 @@ use guest_images::Cache;
 use guest_images::emulator::mended;
 use serde_json::json;
 
+use super::peers::peers;
 use super::report::Report;
-use super::{Format, emulator_name, plinth};
+use super::{Format, emulator_name};
 use crate::guest::outer_config;
 use crate::{image, packages};
 
@@ -115,27 +116,10 @@ impl Net {
         self.patterns.iter().map(pattern).collect()
     }
 
-    /// plinth, built now, and the others if they are found.
+    /// plinth and the others.
     fn peers(&self) -> Result<Vec<(&'static Peer, Option<PathBuf>)>> {
-        let mut peers = Vec::new();
-        if !self.alone {
-            let program = plinth()?;
-            for name in &self.ours {
-                peers.push((named(name)?, Some(program.clone())));
-            }
-        }
-        for name in &self.vs {
-            let peer = named(name)?;
-            peers.push((peer, peer.find()));
-        }
-        Ok(peers)
-    }
-}
-
-fn named(name: &str) -> Result<&'static Peer> {
-    match Peer::named(name) {
-        Some(peer) => Ok(peer),
-        None => bail!("no monitor is called {name:?}; see cargo xtask bench net --help"),
+        let ours: &[String] = if self.alone { &[] } else { &self.ours };
+        peers("net", ours, &self.vs)
     }
 }
 
