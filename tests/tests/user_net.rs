@@ -11,15 +11,15 @@ fn a_guest_reaches_what_its_user_does_and_all_goes_unharmed() {
         .net("user,host=on")
         .word(network.guest_address())
         .command(&format!(
-            "guest net send {address} 64K 11 && guest net receive {address}"
+            "guest net send {address} 16M 11 && guest net receive {address}"
         ))
         .start();
     let received = network.receive();
-    let sent = network.send(12, 64 << 10);
+    let sent = network.send(12, 16 << 20);
     let outcome = guest.end().succeeds();
     assert_eq!(outcome.after("net: sent "), received.to_string());
     assert_eq!(outcome.after("net: received "), sent.to_string());
-    assert!(received.to_string().starts_with("bytes 65536 "));
+    assert!(received.to_string().starts_with("bytes 16777216 "));
 }
 
 #[test]

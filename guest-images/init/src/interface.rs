@@ -1,8 +1,9 @@
 #![allow(unsafe_code)]
 //! An IPv4 address on a network interface, set by the classic ioctls
 //! (netdevice(7)) so that no tool is needed. `command_line` parses one,
-//! `boot` applies it. Unsafe because an ioctl's argument is an untyped pointer.
+//! `boot` applies it, `ending` takes interfaces down. Unsafe because an ioctl's argument is an untyped pointer.
 
+use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -55,9 +56,9 @@ impl Address {
     pub(crate) fn apply(&self) -> io::Result<()> {
         let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
         let mask = Ipv4Addr::from(u32::MAX.checked_shl(32 - self.prefix).unwrap_or(0));
-        set::<SIOCSIFADDR>(&socket, &self.name, Some(self.address))?;
-        set::<SIOCSIFNETMASK>(&socket, &self.name, Some(mask))?;
-        set::<SIOCSIFFLAGS>(&socket, &self.name, None)?;
+        set::<SIOCSIFADDR>(&socket, &self.name, to_address(self.address))?;
+        set::<SIOCSIFNETMASK>(&socket, &self.name, to_address(mask))?;
+        set::<SIOCSIFFLAGS>(&socket, &self.name, UP)?;
         match self.gateway {
             Some(gateway) => add_default_route(&socket, gateway),
             None => Ok(()),
@@ -68,34 +69,44 @@ impl Address {
 /// Brings the loopback interface up.
 pub(crate) fn enable_loopback() -> io::Result<()> {
     let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
-    set::<SIOCSIFFLAGS>(&socket, "lo", None)
+    set::<SIOCSIFFLAGS>(&socket, "lo", UP)
 }
 
-/// One `ifreq` request: with an address, or else with the flag "up".
-fn set<const REQUEST: Opcode>(
-    socket: &OwnedFd,
-    name: &str,
-    address: Option<Ipv4Addr>,
-) -> io::Result<()> {
+/// Takes all interfaces down.
+pub(crate) fn disable_all() -> io::Result<()> {
+    let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    for entry in fs::read_dir("/sys/class/net")? {
+        let name = entry?.file_name();
+        set::<SIOCSIFFLAGS>(&socket, &name.to_string_lossy(), DOWN)?;
+    }
+    Ok(())
+}
+
+/// What an `ifreq` says of its interface.
+type Value = libc::__c_anonymous_ifr_ifru;
+
+const UP: Value = Value {
+    ifru_flags: 0x41, // IFF_UP | IFF_RUNNING
+};
+const DOWN: Value = Value { ifru_flags: 0 };
+
+fn to_address(address: Ipv4Addr) -> Value {
+    Value {
+        ifru_addr: socket_address(address),
+    }
+}
+
+/// One `ifreq` request.
+fn set<const REQUEST: Opcode>(socket: &OwnedFd, name: &str, ifr_ifru: Value) -> io::Result<()> {
     let mut ifr_name = [0; libc::IFNAMSIZ];
     for (to, from) in ifr_name.iter_mut().zip(name.bytes()) {
         *to = libc::c_char::from_ne_bytes([from]);
     }
-    let ifr_ifru = match address {
-        Some(address) => libc::__c_anonymous_ifr_ifru {
-            ifru_addr: socket_address(address),
-        },
-        None => libc::__c_anonymous_ifr_ifru {
-            ifru_flags: UP_AND_RUNNING,
-        },
-    };
     let request = libc::ifreq { ifr_name, ifr_ifru };
     // SAFETY: these requests read one ifreq, which is what they are given.
     unsafe { ioctl(socket, Setter::<REQUEST, _>::new(request))? };
     Ok(())
 }
-
-const UP_AND_RUNNING: libc::c_short = 0x41; // IFF_UP | IFF_RUNNING
 
 fn add_default_route(socket: &OwnedFd, gateway: Ipv4Addr) -> io::Result<()> {
     const TO_A_GATEWAY: libc::c_ushort = 0x3; // RTF_UP | RTF_GATEWAY
