@@ -26,7 +26,6 @@ use crate::config::TransportKind;
 use crate::description::DeviceDescription;
 use crate::error::{Error, Result};
 use crate::kvm::machine::KvmMachine;
-use crate::kvm::messages::KvmPci;
 
 /// Where a device is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +131,7 @@ impl Backplane {
     }
 
     fn attach_pci(&self, device: Box<dyn VirtioDevice>, name: &str, slot: u8) -> Result<Registers> {
-        let kvm = KvmPci(Arc::clone(&self.machine.vm));
+        let kvm = self.machine.pci();
         let (messages, doorbells) = (Arc::new(kvm.clone()), Box::new(kvm));
         let ram = self.ram.clone();
         let transport = PciTransport::new(device, ram, first_bar(slot), messages, doorbells);

@@ -9,8 +9,11 @@
 //! other's, in one order for all threads.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use vmm_sys_util::eventfd::EventFd;
 
 /// The capability's id.
 pub const CAPABILITY: u8 = 0x11;
@@ -42,6 +45,22 @@ pub struct Message {
 pub trait MessageSink: Send + Sync {
     /// Delivers one. One that makes no sense, the guest's own fault, is lost.
     fn send(&self, message: Message);
+
+    /// Has signals to `call` deliver messages; none yet.
+    ///
+    /// # Errors
+    /// The machine refuses.
+    fn wire(&self, call: &EventFd) -> io::Result<Box<dyn Wire>>;
+}
+
+/// Signals to an eventfd that are messages, until it is dropped; with KVM: an irqfd.
+pub trait Wire: Send {
+    /// They deliver `message` from now on. While there is none they stay in the
+    /// eventfd, and deliver one when there is.
+    ///
+    /// # Errors
+    /// The machine refuses; they stay in the eventfd.
+    fn lead_to(&mut self, message: Option<Message>) -> io::Result<()>;
 }
 
 /// A table entry. A vector whose address is torn, because the guest changes it
@@ -51,6 +70,15 @@ struct Vector {
     address: AtomicU64,
     data: AtomicU32,
     control: AtomicU32,
+}
+
+impl Vector {
+    fn message(&self) -> Message {
+        Message {
+            address: self.address.load(SeqCst),
+            data: self.data.load(SeqCst),
+        }
+    }
 }
 
 struct Shared {
@@ -141,6 +169,20 @@ impl Msix {
         self.deliver_pending(index);
     }
 
+    /// Has signals to `call` deliver messages; see [`MessageSink::wire`].
+    ///
+    /// # Errors
+    /// The machine refuses.
+    pub fn wire(&self, call: &EventFd) -> io::Result<Box<dyn Wire>> {
+        self.0.sink.wire(call)
+    }
+
+    /// What vector `index` sends now, if it may send anything.
+    pub fn message(&self, index: u16) -> Option<Message> {
+        let vector = self.0.vectors.get(usize::from(index))?;
+        self.is_open(vector).then(|| vector.message())
+    }
+
     /// The guest reads the table.
     pub fn read_table(&self, offset: u64, data: &mut [u8]) {
         data.fill(0);
@@ -222,10 +264,7 @@ impl Msix {
     }
 
     fn send(&self, vector: &Vector) {
-        self.0.sink.send(Message {
-            address: vector.address.load(SeqCst),
-            data: vector.data.load(SeqCst),
-        });
+        self.0.sink.send(vector.message());
     }
 }
 

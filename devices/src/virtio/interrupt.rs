@@ -5,8 +5,11 @@
 //! while PCI has a vector for each queue.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use vmm_sys_util::eventfd::EventFd;
 
 /// The transport's half: reaches the driver.
 pub trait Signal: Send + Sync {
@@ -14,6 +17,16 @@ pub trait Signal: Send + Sync {
     fn used_buffer(&self, queue: u16);
     /// A configuration change notification.
     fn config_change(&self);
+    /// From now on signals to `call` are used buffer notifications for `queue`, without
+    /// anybody of this process being woken. One for each queue.
+    ///
+    /// # Errors
+    /// It cannot be so with this transport or its driver, or the machine refuses.
+    fn wire(&self, _queue: u16, _call: &EventFd) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Undoes it, if it was done.
+    fn unwire(&self, _queue: u16) {}
 }
 
 /// A device's way to the driver. Clones are the same.
@@ -47,6 +60,19 @@ impl DeviceInterrupt {
     /// Tells the driver that `queue` has used buffers.
     pub fn used_buffer(&self, queue: u16) {
         self.0.signal.used_buffer(queue);
+    }
+
+    /// Has signals to `call` tell the driver so.
+    ///
+    /// # Errors
+    /// It cannot be, or the machine refuses.
+    pub fn wire(&self, queue: u16, call: &EventFd) -> io::Result<()> {
+        self.0.signal.wire(queue, call)
+    }
+
+    /// Undoes it.
+    pub fn unwire(&self, queue: u16) {
+        self.0.signal.unwire(queue);
     }
 
     /// Tells the driver that the configuration space changed.

@@ -17,7 +17,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 use virtio_bindings::virtio_ids::{VIRTIO_ID_BLOCK, VIRTIO_ID_NET};
 use vmm_sys_util::eventfd::EventFd;
@@ -32,6 +31,10 @@ use crate::memory::Ram;
 use crate::pci::config_space::{ConfigSpace, Identity};
 use crate::pci::function::PciFunction;
 use crate::pci::msix::{self, MessageSink, Msix};
+
+use vectors::Vectors;
+
+mod vectors;
 
 /// Bytes of BAR 0.
 pub const BAR_SIZE: u32 = 0x4000;
@@ -64,11 +67,6 @@ const ISR_CFG: u8 = 3;
 const DEVICE_CFG: u8 = 4;
 const PCI_CFG: u8 = 5;
 
-/// No vector (§4.1.4.3).
-const NO_VECTOR: u16 = 0xffff;
-const ISR_QUEUE: u8 = 1;
-const ISR_CONFIG: u8 = 2;
-
 /// Has writes to an address signal an eventfd instead of coming to the device;
 /// with KVM: an ioeventfd.
 pub trait Doorbells: Send {
@@ -82,54 +80,23 @@ pub trait Doorbells: Send {
     fn disconnect(&self, address: u64, kick: &EventFd);
 }
 
-/// Which vector is raised for what.
-struct Vectors {
-    msix: Msix,
-    config: AtomicU16,
-    queues: Box<[AtomicU16]>,
-    isr: AtomicU8,
-}
-
-impl Vectors {
-    fn raise(&self, vector: &AtomicU16, cause: u8) {
-        // With MSI-X the driver never looks at the status.
-        if !self.msix.is_enabled() {
-            self.isr.fetch_or(cause, Ordering::AcqRel);
-            return;
-        }
-        match vector.load(Ordering::Acquire) {
-            NO_VECTOR => {}
-            vector => self.msix.raise(vector),
-        }
-    }
-
-    /// The driver maps something to `vector`; one that is not there is refused
-    /// by reading back as none (§4.1.4.3.1).
-    fn map(&self, slot: Option<&AtomicU16>, vector: u16) {
-        if let Some(slot) = slot {
-            let exists = vector < self.msix.count();
-            slot.store(if exists { vector } else { NO_VECTOR }, Ordering::Release);
-        }
-    }
-
-    fn reset(&self) {
-        self.isr.store(0, Ordering::Release);
-        let all = self.queues.iter().chain([&self.config]);
-        all.for_each(|vector| vector.store(NO_VECTOR, Ordering::Release));
-    }
-}
-
 struct PciSignal(Arc<Vectors>);
 
 impl Signal for PciSignal {
     fn used_buffer(&self, queue: u16) {
-        if let Some(vector) = self.0.queues.get(usize::from(queue)) {
-            self.0.raise(vector, ISR_QUEUE);
-        }
+        self.0.raise_for_queue(queue);
     }
 
     fn config_change(&self) {
-        self.0.raise(&self.0.config, ISR_CONFIG);
+        self.0.raise_for_config();
+    }
+
+    fn wire(&self, queue: u16, call: &EventFd) -> io::Result<()> {
+        self.0.wire(queue, call)
+    }
+
+    fn unwire(&self, queue: u16) {
+        self.0.unwire(queue);
     }
 }
 
@@ -164,13 +131,7 @@ impl PciTransport {
         let queues = info.queue_sizes.len();
         // One for each queue and one for configuration changes.
         let count = u16::try_from(queues + 1).unwrap_or(u16::MAX);
-        let none = || AtomicU16::new(NO_VECTOR);
-        let vectors = Arc::new(Vectors {
-            msix: Msix::new(count, messages),
-            config: none(),
-            queues: std::iter::repeat_with(none).take(queues).collect(),
-            isr: AtomicU8::new(0),
-        });
+        let vectors = Arc::new(Vectors::new(Msix::new(count, messages), queues));
         let mut space = ConfigSpace::new(&identity(info.device_type));
         space.set_bar(base, BAR_SIZE);
         let (body, writable) = vectors.msix.capability(TABLE, PENDING);
@@ -196,7 +157,7 @@ impl PciTransport {
             (0x04, 4) => u64::from(core.device_features()),
             (0x08, 4) => u64::from(core.driver_features_selected()),
             (0x0c, 4) => u64::from(core.driver_features()),
-            (0x10, 2) => u64::from(self.vectors.config.load(Ordering::Acquire)),
+            (0x10, 2) => u64::from(self.vectors.of_config()),
             (0x12, 2) => core.queue_count().try_into().unwrap_or(0),
             (0x14, 1) => u64::from(core.status()),
             (0x15, 1) => u64::from(core.config_generation() & 0xff),
@@ -222,7 +183,7 @@ impl PciTransport {
             (0x00, 4) => core.select_device_features(low(value)),
             (0x08, 4) => core.select_driver_features(low(value)),
             (0x0c, 4) => core.set_driver_features(low(value)),
-            (0x10, 2) => self.vectors.map(Some(&self.vectors.config), short(value)),
+            (0x10, 2) => self.vectors.map_config(short(value)),
             (0x14, 1) => {
                 core.set_status(low(value));
                 if value == 0 {
@@ -248,13 +209,12 @@ impl PciTransport {
 
     fn queue_vector(&self) -> u16 {
         let index = usize::try_from(self.core.queue_selected()).unwrap_or(usize::MAX);
-        let vector = self.vectors.queues.get(index);
-        vector.map_or(NO_VECTOR, |vector| vector.load(Ordering::Acquire))
+        self.vectors.of_queue(index)
     }
 
     fn map_queue_vector(&self, vector: u16) {
         let index = usize::try_from(self.core.queue_selected()).unwrap_or(usize::MAX);
-        self.vectors.map(self.vectors.queues.get(index), vector);
+        self.vectors.map_queue(index, vector);
     }
 
     /// Which access the window in configuration space stands for (§4.1.4.9),
@@ -283,7 +243,7 @@ impl BusDevice for PciTransport {
         };
         match offset {
             COMMON..COMMON_LEN => self.read_common(offset, data),
-            ISR => data[0] = self.vectors.isr.swap(0, Ordering::AcqRel),
+            ISR => data[0] = self.vectors.take_status(),
             DEVICE_CONFIG..NOTIFY => self
                 .core
                 .read_config(u64::from(offset - DEVICE_CONFIG), data),
@@ -310,10 +270,11 @@ impl BusDevice for PciTransport {
                 self.core.write_config(offset, data);
             }
             NOTIFY..TABLE => self.core.notify_queue((offset - NOTIFY) / NOTIFY_STRIDE),
-            TABLE..PENDING => self
-                .vectors
-                .msix
-                .write_table(u64::from(offset - TABLE), data),
+            TABLE..PENDING => {
+                let offset = u64::from(offset - TABLE);
+                self.vectors.msix.write_table(offset, data);
+                self.vectors.settle();
+            }
             _ => self.core.fault("the driver wrote where no register is"),
         }
     }
@@ -336,6 +297,7 @@ impl PciFunction for PciTransport {
         self.vectors
             .msix
             .set_control(self.space.u16(self.msix_at + 2));
+        self.vectors.settle();
     }
 
     fn bar(&self) -> Option<(u64, u64)> {

@@ -6,6 +6,7 @@
 //! what that leaves out: faults that are seen instead of swallowed, several
 //! used buffers published in one step, and the interrupt suppression flag.
 
+use std::io;
 use std::num::Wrapping;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -163,6 +164,31 @@ impl Queue {
     /// The eventfd that the driver's notifications signal.
     pub fn kick_fd(&self) -> RawFd {
         self.kick.as_raw_fd()
+    }
+
+    /// Has signals to `call` interrupt the driver, whether or not it wants to know.
+    ///
+    /// # Errors
+    /// The driver takes no interrupts that could be sent so, or the machine refuses.
+    pub fn wire(&self, call: &EventFd) -> io::Result<()> {
+        self.interrupt.wire(self.index, call)
+    }
+
+    /// Undoes it. What has been signalled and not been sent stays in the eventfd.
+    pub fn unwire(&self) {
+        self.interrupt.unwire(self.index);
+    }
+
+    /// Interrupts the driver, whether or not it wants to know.
+    pub fn interrupt(&self) {
+        self.interrupt.used_buffer(self.index);
+    }
+
+    /// Others have worked off all requests before the available entry `next`.
+    pub fn go_on_at(&mut self, next: u16) {
+        self.ring.set_next_avail(next);
+        self.ring.set_next_used(next);
+        self.notified = next;
     }
 
     /// Has the worker woken again soon, after others had their turn. For a

@@ -4,15 +4,13 @@
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
 
-use boot::layout::{GSI_COUNT, KVM_IDENTITY_MAP, KVM_TSS};
+use boot::layout::{KVM_IDENTITY_MAP, KVM_TSS};
 use devices::interrupt::InterruptLine;
-use kvm_bindings::{
-    KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC, KvmIrqRouting, kvm_irq_routing_entry,
-    kvm_irq_routing_entry__bindgen_ty_1, kvm_irq_routing_irqchip,
-};
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
 use vmm_sys_util::eventfd::EventFd;
 
+use super::messages::KvmPci;
+use super::routes::Routes;
 use crate::error::{Error, Result};
 
 /// The stable API since Linux 2.6.22 (Documentation/virt/kvm/api.rst §4.1).
@@ -35,6 +33,8 @@ const NEEDED: [(Cap, &str); 9] = [
 pub(crate) struct KvmMachine {
     pub(crate) kvm: Kvm,
     pub(crate) vm: Arc<VmFd>,
+    /// Where its interrupts go.
+    routes: Routes,
 }
 
 impl KvmMachine {
@@ -62,9 +62,16 @@ impl KvmMachine {
             .map_err(Error::kvm("set the task state pages"))?;
         vm.create_irq_chip()
             .map_err(Error::kvm("create interrupt controllers"))?;
-        vm.set_gsi_routing(&to_ioapic_alone())
-            .map_err(Error::kvm("route interrupts"))?;
-        Ok(Self { kvm, vm })
+        let routes = Routes::new(Arc::clone(&vm)).map_err(Error::host("route interrupts"))?;
+        Ok(Self { kvm, vm, routes })
+    }
+
+    /// The machine, as its PCI devices reach it.
+    pub(crate) fn pci(&self) -> KvmPci {
+        KvmPci {
+            vm: Arc::clone(&self.vm),
+            routes: self.routes.clone(),
+        }
     }
 
     /// Wires `line` to global system interrupt `gsi`.
@@ -81,30 +88,6 @@ impl KvmMachine {
             .register_ioevent(kick, &IoEventAddress::Mmio(address), value)
             .map_err(Error::kvm("connect a queue's doorbell"))
     }
-}
-
-/// The route of each interrupt line to its pin of the I/O APIC.
-///
-/// By default KVM leads the first 16 to the two 8259 PICs as well. Those are
-/// not masked when a machine is switched on, their vectors start at 0, and no
-/// firmware sets them up; a kernel that is told of hardware-reduced ACPI does
-/// not either. So a device that interrupts while the kernel starts would have
-/// it take an exception that never happened: IRQ 3 is a breakpoint.
-fn to_ioapic_alone() -> KvmIrqRouting {
-    let routes: Vec<_> = (0..GSI_COUNT)
-        .map(|gsi| kvm_irq_routing_entry {
-            gsi,
-            type_: KVM_IRQ_ROUTING_IRQCHIP,
-            u: kvm_irq_routing_entry__bindgen_ty_1 {
-                irqchip: kvm_irq_routing_irqchip {
-                    irqchip: KVM_IRQCHIP_IOAPIC,
-                    pin: gsi,
-                },
-            },
-            ..kvm_irq_routing_entry::default()
-        })
-        .collect();
-    KvmIrqRouting::from_entries(&routes).expect("24 routes are fewer than KVM takes")
 }
 
 /// A signal may interrupt the making of a machine; then it is made again.

@@ -3,4 +3,5 @@
 
 pub(crate) mod machine;
 pub(crate) mod messages;
+pub(crate) mod routes;
 pub(crate) mod stats;

@@ -14,11 +14,37 @@ const STATUS: u64 = 0x14;
 struct Machine {
     sent: Arc<Mutex<Vec<u32>>>,
     doorbells: Arc<Mutex<Vec<u64>>>,
+    /// What the wire leads to, each time that it is said; the last is none when it is
+    /// gone.
+    wired: Arc<Mutex<Vec<Option<u32>>>>,
 }
 
 impl MessageSink for Machine {
     fn send(&self, message: msix::Message) {
         self.sent.lock().unwrap().push(message.data);
+    }
+
+    fn wire(&self, _: &EventFd) -> io::Result<Box<dyn msix::Wire>> {
+        Ok(Box::new(WireOf(self.clone())))
+    }
+}
+
+struct WireOf(Machine);
+
+impl msix::Wire for WireOf {
+    fn lead_to(&mut self, message: Option<msix::Message>) -> io::Result<()> {
+        let mut wired = self.0.wired.lock().unwrap();
+        let data = message.map(|message| message.data);
+        if wired.last() != Some(&data) {
+            wired.push(data);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for WireOf {
+    fn drop(&mut self) {
+        self.0.wired.lock().unwrap().push(None);
     }
 }
 
@@ -214,6 +240,35 @@ fn a_reset_unmaps_all_vectors() {
     assert!(machine.sent.lock().unwrap().is_empty());
     set_up(&mut function);
     assert_eq!(read(&mut function, STATUS, 1), 15);
+}
+
+#[test]
+fn a_wire_follows_the_vector_of_its_queue() {
+    let (mut function, machine, _) = function();
+    let signal = PciSignal(Arc::clone(&function.vectors));
+    let call = EventFd::new(0).unwrap();
+    assert!(signal.wire(1, &call).is_err(), "the driver has no vectors");
+    set_up(&mut function);
+    signal.wire(1, &call).unwrap();
+    let control = u64::from(TABLE) + 2 * msix::ENTRY + 12;
+    // Masked, changed, and unmasked; the function masked; mapped to another vector.
+    write(&mut function, control, 1, 4);
+    write(&mut function, control - 4, 55, 4);
+    write(&mut function, control, 0, 4);
+    let (msix_at, _) = capabilities(&mut function)[0];
+    for masks in [msix::ENABLE | msix::FUNCTION_MASK, msix::ENABLE] {
+        function.write_config(msix_at as u64 + 2, &masks.to_le_bytes());
+    }
+    write(&mut function, 0x16, 1, 2);
+    write(&mut function, 0x1a, 0, 2);
+    write(&mut function, 0x1a, 0xffff, 2);
+    let wired = [Some(102), None, Some(55), None, Some(55), Some(100), None];
+    assert_eq!(*machine.wired.lock().unwrap(), wired);
+    write(&mut function, 0x1a, 1, 2);
+    signal.unwire(1);
+    assert_eq!(machine.wired.lock().unwrap()[7..], [Some(101), None]);
+    write(&mut function, 0x1a, 0, 2);
+    assert_eq!(machine.wired.lock().unwrap().len(), 9);
 }
 
 #[test]
