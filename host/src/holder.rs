@@ -52,11 +52,16 @@ pub fn all_of_lock(metadata: &Metadata) -> impl Iterator<Item = Holder> {
     })
 }
 
-/// The process that is attached to the tap called `name`.
+/// The process that is attached to the tap called `name`. Other network namespaces may
+/// have taps that are called so, too; a process is taken to have those of its own.
 pub fn of_tap(name: &str) -> Option<Holder> {
+    let here = fs::read_link("/proc/thread-self/ns/net").ok();
     let mut holders = find(|descriptor, info| {
+        let process = descriptor.ancestors().nth(2);
+        let network = process.map(|process| fs::read_link(process.join("ns/net")));
         fs::read_link(descriptor).is_ok_and(|target| target == Path::new("/dev/net/tun"))
             && fs::read_to_string(info).is_ok_and(|info| shows_tap(&info, name))
+            && network.and_then(Result::ok) == here
     });
     holders.next()
 }
