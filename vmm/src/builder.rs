@@ -192,6 +192,7 @@ impl VmBuilder {
         let Self { mut config, asked } = self;
         kick::install_handler()?;
         check::memory(&config)?;
+        check::interrupts(&config)?;
         let max_cpus = check::cpus(&config)?;
         if config.memory.layout.growth().is_some() {
             config.devices.push(DeviceConfig::Mem);

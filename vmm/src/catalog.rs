@@ -16,6 +16,7 @@ use devices::net::handle::NetHandle;
 use devices::net::port::Port;
 use devices::net::stream::Stream;
 use devices::net::tap::Tap;
+use devices::net::vhost::VhostTap;
 use devices::platform::request::{MachineRequest, RequestSender};
 use devices::reactor::ReactorHandle;
 use devices::reactor::threads::IoThreads;
@@ -145,27 +146,57 @@ fn net(config: NetConfig, threads: &mut IoThreads) -> Result<Made> {
     let queues = QueueCount::new(config.cable.len() as u64).map_err(Error::device(&name))?;
     let reactors = threads.for_queues(queues.get());
     let reactors = reactors.map_err(Error::device(&name))?;
-    let device = Net::new(ports(config.cable, &name)?, config.options, reactors);
+    let limited = config.receive.is_some() || config.transmit.is_some();
+    if limited && !config.vhost.is_empty() {
+        return Err(limits_with_vhost(&name));
+    }
+    let ports = ports(config.cable, config.vhost, &name)?;
+    let device = Net::new(ports, config.options, reactors);
     let device = device.map_err(Error::device(&name))?;
     let handle = device.handle();
     handle.set_limits(config.receive, config.transmit);
     Ok((name, boxed(device), DeviceHandle::Net(handle)))
 }
 
-/// What the cable of the interface `name` leads to.
-fn ports(mut cable: Vec<OwnedFd>, name: &str) -> Result<Vec<Box<dyn Port>>> {
+/// What the cable of the interface `name` leads to, served by `vhost` if that is there.
+fn ports(mut cable: Vec<OwnedFd>, vhost: Vec<OwnedFd>, name: &str) -> Result<Vec<Box<dyn Port>>> {
     if let Some(socket) = cable.pop_if(|end| Stream::is_one(end)) {
         if !cable.is_empty() {
             return Err(Error::Config(format!("the stream of {name} has one queue")));
+        }
+        if !vhost.is_empty() {
+            return Err(Error::Config(format!(
+                "{name} is a stream, which vhost-net does not serve; leave that out"
+            )));
         }
         let stream = Stream::new(socket).map_err(Error::device(name))?;
         return Ok(vec![Box::new(stream)]);
     }
     let taps = Tap::from_fds(cable).map_err(Error::device(name))?;
-    let ports = taps
-        .into_iter()
-        .map(|tap| -> Box<dyn Port> { Box::new(tap) });
-    Ok(ports.collect())
+    if vhost.is_empty() {
+        let ports = taps.into_iter().map(|tap| Box::new(tap) as _);
+        return Ok(ports.collect());
+    }
+    if vhost.len() != taps.len() {
+        return Err(Error::Config(format!(
+            "{name} has {} queues and {} descriptors of vhost-net; pass one for each",
+            taps.len(),
+            vhost.len()
+        )));
+    }
+    let served = taps.into_iter().zip(vhost).map(|(tap, vhost)| {
+        let served = VhostTap::new(tap, vhost).map_err(Error::device(name))?;
+        Ok(Box::new(served) as _)
+    });
+    served.collect()
+}
+
+/// Refuses limits of the interface `name`.
+pub(crate) fn limits_with_vhost(name: &str) -> Error {
+    Error::Config(format!(
+        "limits do not reach the packets of {name}, which the host's kernel carries by \
+         itself (vhost); leave out one or the other"
+    ))
 }
 
 /// Neither inflating nor reporting is offered where pages cannot go back.

@@ -155,10 +155,15 @@ impl DeviceConfig {
             Self::Net(net) => u16::try_from(net.cable.len()).ok(),
             _ => None,
         };
+        let vhost = match self {
+            Self::Net(net) => Some(!net.vhost.is_empty()),
+            _ => None,
+        };
         Ok(DeviceDescription {
             read_only,
             on_error,
             queues,
+            vhost,
             ..DeviceDescription::new(name, kind)
         })
     }
@@ -190,6 +195,10 @@ pub struct NetConfig {
     /// [`open_tap`](devices::net::tap_open::open_tap) opens them; or one
     /// [stream](devices::net::stream) to another process's network stack.
     pub cable: Vec<OwnedFd>,
+    /// Where the host's kernel is to carry the packets by itself
+    /// ([`vhost`](devices::net::vhost)): for each queue of a tap a descriptor of
+    /// /dev/vhost-net. Limits do not reach packets that go so.
+    pub vhost: Vec<OwnedFd>,
     /// What the guest sees of it.
     pub options: NetOptions,
     /// How much may come to the guest to begin with.

@@ -59,6 +59,9 @@ pub struct DeviceDescription {
     /// How much a disk may do, if it is limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsDescription>,
+    /// Whether the host's kernel carries the packets of a network interface by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vhost: Option<bool>,
     /// How much a network interface may bring to the guest, if it is limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receive: Option<LimitsDescription>,
@@ -79,6 +82,7 @@ impl DeviceDescription {
             on_error: None,
             waits: None,
             queues: None,
+            vhost: None,
             limits: None,
             receive: None,
             transmit: None,

@@ -18,8 +18,9 @@ use std::process::Command;
 use anyhow::Result;
 
 /// Every peer, plinth first.
-pub const PEERS: [&Peer; 14] = [
+pub const PEERS: [&Peer; 15] = [
     &plinth::PEER,
+    &plinth::VHOST,
     &plinth::MMIO,
     &plinth::VOLUME,
     &plinth::ENCRYPTED,

@@ -13,7 +13,16 @@ pub(super) const PEER: Peer = Peer {
     settings: "plinth run --on-reset stop",
     words: "reboot=k",
     device_words: "reboot=k",
-    launch: |guest| Ok(launch(guest, "pci")),
+    launch: |guest| Ok(launch(guest, "pci", "")),
+};
+
+pub(super) const VHOST: Peer = Peer {
+    name: "plinth-vhost",
+    programs: &["plinth"],
+    settings: "plinth run --net tap=TAP,vhost=on --on-reset stop",
+    words: "reboot=k",
+    device_words: "reboot=k",
+    launch: |guest| Ok(launch(guest, "pci", ",vhost=on")),
 };
 
 pub(super) const MMIO: Peer = Peer {
@@ -22,7 +31,7 @@ pub(super) const MMIO: Peer = Peer {
     settings: "plinth run --transport mmio --on-reset stop",
     words: "pci=off reboot=k",
     device_words: "pci=off reboot=k",
-    launch: |guest| Ok(launch(guest, "mmio")),
+    launch: |guest| Ok(launch(guest, "mmio", "")),
 };
 
 pub(super) const VOLUME: Peer = Peer {
@@ -49,11 +58,12 @@ const DATA_DIR: &str = "/guest/volumes";
 const SPEED: &str = "--type provisioned --iops 256000 --throughput 4000";
 pub(super) const BUSYBOX: &str = "/guest/busybox";
 
-fn launch(guest: &Guest<'_>, transport: &str) -> Launch {
+/// `net` is what a network interface has besides its tap and its address.
+fn launch(guest: &Guest<'_>, transport: &str, net: &str) -> Launch {
     let disk = guest.disk.map(|disk| ["--disk", disk.image]);
     let net = guest
         .nic
-        .map(|nic| format!("tap={},mac={}", nic.tap, nic.mac));
+        .map(|nic| format!("tap={},mac={}{net}", nic.tap, nic.mac));
     let net = net.as_deref().map(|net| ["--net", net]);
     let devices = disk.iter().chain(&net).flatten().copied();
     let argv = run(guest, transport, devices);

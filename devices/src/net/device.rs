@@ -279,6 +279,7 @@ impl VirtioDevice for Net {
             mergeable: activation.has_feature(VIRTIO_NET_F_MRG_RXBUF),
             checksum: offloads.checksum,
         };
+        let features = activation.features;
         let resting = self.ports.split_off(queues.len());
         let ports = std::mem::replace(&mut self.ports, resting);
         let workers = (0..).zip(queues).zip(ports);
@@ -288,6 +289,7 @@ impl VirtioDevice for Net {
                 Transmit::new(transmit, self.counters()),
                 port,
                 Pair::new(&self.pairs, index),
+                features,
             )
         });
         let workers = workers.collect();

@@ -4,7 +4,8 @@
 //! A packet that is not yet to be sent stays with the driver. Packets that are
 //! not yet to be received stay in the port, which is not read: the driver's
 //! limit is to who sends to it what a slow network is. What a packet costs is
-//! known only when it was received, so that the next one waits for it.
+//! known only when it was received, so that the next one waits for it. A port that
+//! takes its queues over has no limits, which is for who configures it to see to.
 //!
 //! Costs are one packet and the bytes of its frame. A packet that the driver
 //! leaves others to segment is one. While there is no limit, a packet costs
@@ -20,6 +21,7 @@ use super::posted::Posted;
 use crate::clock::AlarmClock;
 use crate::rate_limit::Gate;
 use crate::virtio::buffers::Buffers;
+use crate::virtio::queue::Queue;
 
 /// A port behind two gates.
 pub(super) struct LimitedPort<C> {
@@ -28,6 +30,8 @@ pub(super) struct LimitedPort<C> {
     transmit: Gate<C>,
     /// The packet that is to be sent again has paid, and waits for the port alone.
     admitted: bool,
+    /// The port has the queues, and packets do not come by here.
+    taken_over: bool,
 }
 
 impl<C: AlarmClock> LimitedPort<C> {
@@ -37,6 +41,7 @@ impl<C: AlarmClock> LimitedPort<C> {
             receive,
             transmit,
             admitted: false,
+            taken_over: false,
         }
     }
 }
@@ -53,6 +58,9 @@ impl<C: AlarmClock> Port for LimitedPort<C> {
 
     fn wakers(&self) -> Vec<RawFd> {
         let mut wakers = self.inner.wakers();
+        if self.taken_over {
+            return wakers;
+        }
         wakers.extend(self.receive.wakers());
         wakers.extend(self.transmit.wakers());
         wakers
@@ -64,6 +72,16 @@ impl<C: AlarmClock> Port for LimitedPort<C> {
 
     fn set_in_use(&mut self, in_use: bool) -> io::Result<()> {
         self.inner.set_in_use(in_use)
+    }
+
+    fn take_over(&mut self, queues: [&Queue; 2], features: u64) -> bool {
+        self.taken_over = self.inner.take_over(queues, features);
+        self.taken_over
+    }
+
+    fn hand_back(&mut self, queues: [&mut Queue; 2]) {
+        self.taken_over = false;
+        self.inner.hand_back(queues);
     }
 
     fn offloads(&self) -> Offloads {

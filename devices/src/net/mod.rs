@@ -3,8 +3,8 @@
 //! [`device`] is the front. For each queue pair a `worker` runs on a reactor
 //! and moves packets between the two queues and a [`port`]: `transmit` from the
 //! driver, `receive` to it through the buffers that the driver has [`posted`].
-//! The usual port is a queue of a [`tap`]; a [`stream`] leads to a network stack
-//! of another process. Where there are several pairs, the
+//! The usual port is a queue of a [`tap`], which the kernel can serve by itself
+//! ([`vhost`]); a [`stream`] leads to a network stack of another process. Where there are several pairs, the
 //! driver says through the `control` queue how many of the `pairs` it uses. A
 //! [`handle`] limits and watches the device while it runs.
 //!
@@ -40,6 +40,8 @@ pub mod tap_open;
 #[cfg(test)]
 mod tests;
 mod transmit;
+pub mod vhost;
+mod vhost_ioctl;
 mod worker;
 
 pub use device::{Net, NetOptions};

@@ -13,6 +13,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use super::offloads::Offloads;
 use super::posted::Posted;
 use crate::virtio::buffers::Buffers;
+use crate::virtio::queue::Queue;
 
 /// What became of a packet that a port was to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,18 @@ pub trait Port: Send {
     fn set_in_use(&mut self, _in_use: bool) -> io::Result<()> {
         Ok(())
     }
+
+    /// Carries all packets between `queues`, those to the driver first, and the network
+    /// by itself from now on, as `features` that the driver accepted say, or tells that
+    /// it does not. While it does, the queues are left alone, nothing is sent or
+    /// received, and a waker that is ready says that a queue is broken.
+    fn take_over(&mut self, _queues: [&Queue; 2], _features: u64) -> bool {
+        false
+    }
+
+    /// Ends what [`take_over`](Self::take_over) began: the queues are as far as they
+    /// were worked off.
+    fn hand_back(&mut self, _queues: [&mut Queue; 2]) {}
 
     /// The offloads that the port can carry, in both directions; constant.
     fn offloads(&self) -> Offloads;

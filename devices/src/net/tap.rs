@@ -179,6 +179,12 @@ fn flags(offloads: Offloads) -> c_uint {
     .fold(0, |flags, (_, bits)| flags | bits)
 }
 
+impl AsFd for Tap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.packets.as_fd()
+    }
+}
+
 impl Port for Tap {
     fn arrivals(&self) -> BorrowedFd<'_> {
         self.packets.as_fd()

@@ -4,6 +4,7 @@
 mod limits;
 mod pairs;
 mod stream;
+mod take_over;
 
 use std::fs::File;
 use std::io;

@@ -5,6 +5,9 @@
 //! when packets arrive or need not wait any more, and a change of which
 //! [pairs](super::pairs) are in use. A pair that is not rests, whatever is in
 //! its queues. A broken queue ends its work until the driver resets the device.
+//!
+//! Where the port takes the queues over there is nothing left to do but to follow such
+//! changes, and to hear of a queue that is broken.
 
 use std::os::fd::AsRawFd;
 use std::time::Instant;
@@ -14,7 +17,7 @@ use super::port::Port;
 use super::receive::Receive;
 use super::transmit::Transmit;
 use crate::reactor::{Readiness, Source, Token, Worker};
-use crate::virtio::queue::Queue;
+use crate::virtio::queue::{Queue, QueueFault};
 
 const RECEIVE_KICK: Token = 0;
 const TRANSMIT_KICK: Token = 1;
@@ -27,17 +30,23 @@ pub(super) struct NetWorker {
     transmit: Transmit,
     port: Box<dyn Port>,
     pair: Pair,
+    /// The port has the queues.
+    taken_over: bool,
     broken: bool,
 }
 
 impl NetWorker {
+    /// A worker for a driver that has accepted `features`.
     pub(super) fn new(
         receive: Receive,
         transmit: Transmit,
-        port: Box<dyn Port>,
+        mut port: Box<dyn Port>,
         pair: Pair,
+        features: u64,
     ) -> Self {
+        let queues = [receive.queue(), transmit.queue()];
         Self {
+            taken_over: port.take_over(queues, features),
             receive,
             transmit,
             port,
@@ -47,13 +56,24 @@ impl NetWorker {
     }
 
     /// The port and the queues.
-    pub(super) fn into_parts(self) -> (Box<dyn Port>, [Queue; 2]) {
-        let queues = [self.receive.into_queue(), self.transmit.into_queue()];
-        (self.port, queues)
+    pub(super) fn into_parts(mut self) -> (Box<dyn Port>, [Queue; 2]) {
+        let [mut receive, mut transmit] = [self.receive.into_queue(), self.transmit.into_queue()];
+        if self.taken_over {
+            self.port.hand_back([&mut receive, &mut transmit]);
+        }
+        (self.port, [receive, transmit])
     }
 
     fn rests(&self) -> bool {
-        self.broken || !self.pair.is_in_use()
+        self.broken || self.taken_over || !self.pair.is_in_use()
+    }
+
+    /// A queue that the port has is broken.
+    fn break_down(&mut self) {
+        if !self.broken {
+            self.broken = true;
+            self.receive.queue().needs_reset(QueueFault::Ring);
+        }
     }
 
     fn run_receive(&mut self) {
@@ -92,11 +112,14 @@ impl NetWorker {
 
 impl Worker for NetWorker {
     fn sources(&self) -> Vec<Source> {
-        let mut wakers = vec![
-            (self.receive.queue().kick_fd(), RECEIVE_KICK),
-            (self.transmit.queue().kick_fd(), TRANSMIT_KICK),
-            (self.port.arrivals().as_raw_fd(), ARRIVAL),
-        ];
+        let mut wakers = match self.taken_over {
+            true => Vec::new(),
+            false => vec![
+                (self.receive.queue().kick_fd(), RECEIVE_KICK),
+                (self.transmit.queue().kick_fd(), TRANSMIT_KICK),
+                (self.port.arrivals().as_raw_fd(), ARRIVAL),
+            ],
+        };
         wakers.extend(self.port.wakers().into_iter().map(|fd| (fd, GO_ON)));
         wakers.extend(self.pair.changed_fd().map(|fd| (fd, CHANGE)));
         let source = |(fd, token)| Source {
@@ -112,6 +135,7 @@ impl Worker for NetWorker {
             RECEIVE_KICK | ARRIVAL => self.run_receive(),
             TRANSMIT_KICK => self.run_transmit(),
             CHANGE => self.follow(),
+            _ if self.taken_over => self.break_down(),
             _ => {
                 self.port.go_on();
                 self.run_receive();

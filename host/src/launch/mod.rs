@@ -22,6 +22,7 @@ pub mod outputs;
 pub mod passt;
 pub mod process;
 pub mod seed;
+mod vhost;
 pub mod volume;
 pub mod vsock;
 

@@ -21,7 +21,7 @@ use crate::switch::plug::{Machine, plug};
 use crate::switch::record::Kind;
 use crate::switch::service;
 
-use super::passt;
+use super::{passt, vhost};
 
 /// Whether the guest can ask one of the networks about itself.
 ///
@@ -110,9 +110,14 @@ pub fn open_one(
             (plugged.taps, plugged.mac, Some(plugged.mtu))
         }
     };
+    let vhost = match option.vhost {
+        true => vhost::open(cable.len())?,
+        false => Vec::new(),
+    };
     Ok(NetConfig {
         name,
         cable,
+        vhost,
         options: NetOptions { mac, mtu },
         receive: option.receive,
         transmit: option.transmit,

@@ -1,8 +1,8 @@
 //! A network interface: `NAME[/SUBNET]` of a virtual switch, with
 //! `[,ip=ADDRESS][,public=ADDRESS][,security-group=A+B][,source-check=off]` if that is
 //! a network and `[,private-vlan=PART][,guard=on|off]` if it is a bridge, or
-//! `tap=NAME[,mtu=N]`, or `user`; and for all `[,mac=MAC][,queues=N][,id=NAME]` and its
-//! [limits](super::limits), those of what the guest receives after `rx-`, of what it
+//! `tap=NAME[,mtu=N]`, or `user`; and for all `[,mac=MAC][,queues=N][,id=NAME]`,
+//! `[,vhost=on]` for all but the last, and its [limits](super::limits), those of what the guest receives after `rx-`, of what it
 //! sends after `tx-`.
 
 use std::fmt::Display;
@@ -34,6 +34,8 @@ pub struct NetOption {
     pub mac: Option<MacAddress>,
     /// How many queue pairs it has, and queues of the tap.
     pub queues: QueueCount,
+    /// Whether the host's kernel carries the packets by itself.
+    pub vhost: bool,
     /// How much may come to the guest.
     pub receive: Option<Limits>,
     /// How much the guest may send.
@@ -111,15 +113,16 @@ impl FromStr for NetOption {
             id: parsed(list.value("id")?)?,
             mac: parsed(list.value("mac")?)?,
             queues: queues(&mut list)?,
+            vhost: on_or_off(&mut list, "vhost")?.unwrap_or(false),
             receive: limits(&mut list, "rx-")?,
             transmit: limits(&mut list, "tx-")?,
         };
         let own = match net.end {
             NetEnd::Port(_) => {
                 "ip=ADDRESS, public=ADDRESS, security-group=A+B, source-check=off, \
-                 private-vlan=PART, guard=on|off, "
+                 private-vlan=PART, guard=on|off, vhost=on|off, "
             }
-            NetEnd::Tap { .. } => "tap=NAME, mtu=N, ",
+            NetEnd::Tap { .. } => "tap=NAME, mtu=N, vhost=on|off, ",
             NetEnd::User(_) => "host=on|off, ",
         };
         list.finish(&format!(
@@ -128,6 +131,17 @@ impl FromStr for NetOption {
         ))?;
         if matches!(net.end, NetEnd::User(_)) && net.queues.get() > 1 {
             return Err(Invalid::new("--net user has one queue"));
+        }
+        if matches!(net.end, NetEnd::User(_)) && net.vhost {
+            return Err(Invalid::new(
+                "vhost=on serves taps, and --net user has none",
+            ));
+        }
+        if net.vhost && (net.receive.is_some() || net.transmit.is_some()) {
+            return Err(Invalid::new(
+                "limits do not reach packets that the kernel carries by itself: leave out \
+                 vhost=on, or rx- and tx-",
+            ));
         }
         Ok(net)
     }

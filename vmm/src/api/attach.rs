@@ -115,6 +115,8 @@ pub(super) struct NewNet {
     mac: String,
     #[serde(default = "one")]
     queues: u64,
+    #[serde(default)]
+    vhost: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     mtu: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,9 +168,13 @@ pub(super) fn read(
             let mac: MacAddress = net.mac.parse().map_err(bad("mac"))?;
             let queues = QueueCount::new(net.queues).map_err(bad("queues"))?;
             let mtu = net.mtu.map(Mtu::new).transpose().map_err(bad("mtu"))?;
+            let queues = usize::from(queues.get());
+            let count = if net.vhost { 2 * queues } else { queues };
+            let mut cable = passed(descriptors, count, "a cable")?;
             Ok(DeviceConfig::Net(NetConfig {
                 name: net.name,
-                cable: passed(descriptors, queues.get().into(), "a cable")?,
+                vhost: cable.split_off(queues),
+                cable,
                 options: NetOptions { mac, mtu },
                 receive: checked(net.receive, "receive.")?,
                 transmit: checked(net.transmit, "transmit.")?,

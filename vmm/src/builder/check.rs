@@ -6,7 +6,7 @@ use std::ops::Range;
 use boot::CpuCount;
 use boot::layout::MIB;
 
-use crate::config::{DeviceConfig, VmConfig};
+use crate::config::{DeviceConfig, TransportKind, VmConfig};
 use crate::description::{Description, DeviceDescription, State};
 use crate::device_name::DeviceName;
 use crate::error::{Error, Result};
@@ -30,6 +30,20 @@ pub(super) fn memory(config: &VmConfig) -> Result<()> {
     let memory = &config.memory;
     let has_balloon = |device: &DeviceConfig| matches!(device, DeviceConfig::Balloon);
     check_pages(memory, config.devices.iter().any(has_balloon))
+}
+
+/// Whether what serves queues without this process can interrupt their drivers.
+pub(super) fn interrupts(config: &VmConfig) -> Result<()> {
+    let vhost =
+        |device: &DeviceConfig| matches!(device, DeviceConfig::Net(net) if !net.vhost.is_empty());
+    if config.transport == TransportKind::Mmio && config.devices.iter().any(vhost) {
+        return Err(Error::Config(
+            "over virtio-mmio the host's kernel cannot interrupt the guest by itself, as vhost \
+             does; choose --transport pci, or leave vhost out"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Whether memory can be of the pages that it is to be of.

@@ -4,7 +4,7 @@ use devices::block::handle::BlockHandle;
 use devices::rate_limit::Limits;
 
 use super::Control;
-use crate::catalog::DeviceHandle;
+use crate::catalog::{DeviceHandle, limits_with_vhost};
 use crate::command::{Answer, DeviceLimits, Reply};
 use crate::device_name::DeviceName;
 use crate::error::{Error, Result};
@@ -102,7 +102,12 @@ impl Control {
         receive: Option<Limits>,
         transmit: Option<Limits>,
     ) -> Result<()> {
-        match &self.find(name)?.handle {
+        let device = self.find(name)?;
+        let limited = receive.is_some() || transmit.is_some();
+        match &device.handle {
+            DeviceHandle::Net(_) if limited && device.description.vhost == Some(true) => {
+                return Err(limits_with_vhost(&format!("network interface '{name}'")));
+            }
             DeviceHandle::Net(net) => net.set_limits(receive, transmit),
             _ => return Err(not_a(name, "network interface")),
         }

@@ -129,13 +129,24 @@ fn mapping(freezes: i32, loader: bool) -> Mapping {
 
 fn net() -> impl Strategy<Value = DeviceConfig> {
     let mtu = prop::option::of(68u16..65000);
-    let fields = (any::<[u8; 5]>(), mtu, limits(), limits(), 1..=16);
-    fields.prop_map(|(mac, mtu, receive, transmit, queues)| {
+    let fields = (
+        any::<[u8; 5]>(),
+        mtu,
+        limits(),
+        limits(),
+        1..=16,
+        any::<bool>(),
+    );
+    fields.prop_map(|(mac, mtu, receive, transmit, queues, vhost)| {
         let [b, c, d, e, f] = mac;
         let mac = format!("02:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
         DeviceConfig::Net(NetConfig {
             name: "net0".parse().unwrap(),
             cable: (0..queues).map(|_| file().into()).collect(),
+            vhost: (0..queues)
+                .filter(|_| vhost)
+                .map(|_| file().into())
+                .collect(),
             options: NetOptions {
                 mac: mac.parse::<MacAddress>().unwrap(),
                 mtu: mtu.map(|mtu| Mtu::new(mtu).unwrap()),
@@ -249,7 +260,9 @@ fn files(config: &VmConfig) -> BTreeMap<RawFd, u64> {
     for device in &config.devices {
         match device {
             DeviceConfig::Block(block) => fds.push(block.file.as_fd()),
-            DeviceConfig::Net(net) => fds.extend(net.cable.iter().map(AsFd::as_fd)),
+            DeviceConfig::Net(net) => {
+                fds.extend(net.cable.iter().chain(&net.vhost).map(AsFd::as_fd));
+            }
             DeviceConfig::Rng | DeviceConfig::Balloon | DeviceConfig::Mem => {}
             DeviceConfig::Vsock(vsock) => {
                 fds.extend([vsock.listener.as_fd(), vsock.directory.as_fd()]);

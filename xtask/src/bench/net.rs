@@ -19,9 +19,9 @@ use super::{Format, emulator_name};
 use crate::guest::outer_config;
 use crate::{image, packages};
 
-/// plinth with a tap, and on a virtual network whose security group has one rule
+/// plinth with a tap, the same served by the kernel, and on a virtual network whose security group has one rule
 /// and 60.
-const OURS: [&str; 3] = ["plinth", "plinth-vpc", "plinth-vpc-60"];
+const OURS: [&str; 4] = ["plinth", "plinth-vhost", "plinth-vpc", "plinth-vpc-60"];
 
 /// Networks: round trips, TCP both ways, small UDP packets both ways.
 ///
@@ -35,7 +35,7 @@ pub(super) struct Net {
     #[arg(long, value_delimiter = ',', num_args = 0..,
         default_value = "qemu-q35-vhost,qemu-q35,firecracker,cloud-hypervisor,kvmtool-vhost")]
     vs: Vec<String>,
-    /// Which of plinth, plinth-mmio, plinth-vpc and plinth-vpc-60 to measure
+    /// Which of plinth, plinth-vhost, plinth-mmio, plinth-vpc and plinth-vpc-60 to measure
     #[arg(long, value_delimiter = ',', num_args = 0.., default_values = OURS)]
     ours: Vec<String>,
     /// Measure only these, without plinth

@@ -173,6 +173,7 @@ fn attach_net(
         "name": net.name.to_string(),
         "mac": net.options.mac.to_string(),
         "queues": net.cable.len(),
+        "vhost": !net.vhost.is_empty(),
     });
     if let Some(mtu) = net.options.mtu {
         body["mtu"] = Value::from(mtu.get());
@@ -181,7 +182,7 @@ fn attach_net(
     add_limits(&mut body, "transmit", net.transmit);
     let request = Request::post("/v1/devices")
         .body(body)
-        .descriptors(net.cable.iter().map(AsFd::as_fd));
+        .descriptors(net.cable.iter().chain(&net.vhost).map(AsFd::as_fd));
     connection.ask(&request)?;
     Ok(net.name.to_string())
 }

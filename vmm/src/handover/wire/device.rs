@@ -1,7 +1,7 @@
 //! A virtio device's configuration as it crosses an `exec`.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 
 use devices::block::mapped_disk::{FreezeFiles, Mapping};
 use devices::block::open::{DiskOptions, EngineChoice};
@@ -36,6 +36,7 @@ pub(super) enum WireDevice {
     },
     Net {
         cable: Vec<RawFd>,
+        vhost: Vec<RawFd>,
         name: String,
         mac: String,
         mtu: Option<u16>,
@@ -110,11 +111,8 @@ impl WireDevice {
             },
             DeviceConfig::Net(net) => Self::Net {
                 name: net.name.to_string(),
-                cable: net
-                    .cable
-                    .into_iter()
-                    .map(bequeath)
-                    .collect::<io::Result<_>>()?,
+                cable: bequeath_all(net.cable)?,
+                vhost: bequeath_all(net.vhost)?,
                 mac: net.options.mac.to_string(),
                 mtu: net.options.mtu.map(Mtu::get),
                 receive: net.receive.map(WireLimits::from_limits),
@@ -173,6 +171,7 @@ impl WireDevice {
             }),
             Self::Net {
                 cable,
+                vhost,
                 name,
                 mac,
                 mtu,
@@ -181,6 +180,7 @@ impl WireDevice {
             } => DeviceConfig::Net(NetConfig {
                 name: name.parse().map_err(bad("device name"))?,
                 cable: cable.into_iter().map(&mut fd).collect::<Result<_, _>>()?,
+                vhost: vhost.into_iter().map(&mut fd).collect::<Result<_, _>>()?,
                 options: NetOptions {
                     mac: mac.parse().map_err(bad("MAC address"))?,
                     mtu: mtu.map(Mtu::new).transpose().map_err(bad("MTU"))?,
@@ -205,6 +205,10 @@ impl WireDevice {
             Self::Mem => DeviceConfig::Mem,
         })
     }
+}
+
+fn bequeath_all(fds: Vec<OwnedFd>) -> io::Result<Vec<RawFd>> {
+    fds.into_iter().map(bequeath).collect()
 }
 
 impl WireMapping {

@@ -1,0 +1,233 @@
+//! A tap whose packets the host's kernel carries by itself, between the driver's
+//! queues and the tap: vhost-net (linux/vhost.h).
+//!
+//! The driver's notifications go to the kernel, and what it signals goes to the guest
+//! without a thread of this process being woken. So there is nothing that counts or
+//! limits these packets but the tap. Where it cannot be so, since the guest takes no
+//! interrupts by messages or its queues lie oddly, the tap is a
+//! [port](super::port) like any other.
+//!
+//! The kernel writes to guest memory on behalf of this process: through mappings that
+//! the queues keep for as long as it serves them.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use virtio_bindings::virtio_config::{
+    VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_IN_ORDER, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1,
+};
+use virtio_bindings::virtio_net::VIRTIO_NET_F_MRG_RXBUF;
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use super::offloads::Offloads;
+use super::port::{Port, Sent};
+use super::posted::Posted;
+use super::tap::Tap;
+use super::vhost_ioctl::{self as kernel, MAX_REGIONS, Region, Ring};
+use crate::memory::Ram;
+use crate::virtio::buffers::Buffers;
+use crate::virtio::queue::{Queue, QueueFault, QueueLayout};
+
+/// The features that change how queues are read and written. All others are between
+/// the driver and the tap.
+const OF_QUEUES: u64 = 1 << VIRTIO_F_VERSION_1
+    | 1 << VIRTIO_F_ACCESS_PLATFORM
+    | 1 << VIRTIO_F_RING_PACKED
+    | 1 << VIRTIO_F_IN_ORDER
+    | 1 << VIRTIO_RING_F_EVENT_IDX
+    | 1 << VIRTIO_RING_F_INDIRECT_DESC
+    | 1 << VIRTIO_NET_F_MRG_RXBUF;
+
+/// Which of vhost-net's rings is which of a pair's queues, receiving first.
+const RINGS: [u32; 2] = [0, 1];
+
+/// A queue of a tap, and what of the kernel can serve it.
+#[derive(Debug)]
+pub struct VhostTap {
+    tap: Tap,
+    vhost: OwnedFd,
+    features: u64,
+    /// Signalled where the driver wants an interrupt of a queue.
+    calls: [EventFd; 2],
+    /// Signalled when a ring makes no sense.
+    error: EventFd,
+}
+
+/// Why a descriptor cannot serve a tap.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VhostError {
+    /// It is something else.
+    #[error("the descriptor is not one of /dev/vhost-net")]
+    NotVhost(#[source] io::Error),
+    /// The kernel or the process has no room for another.
+    #[error("vhost-net cannot be set up")]
+    SetUp(#[from] io::Error),
+}
+
+impl VhostTap {
+    /// Has `vhost`, fresh from /dev/vhost-net, serve `tap`.
+    ///
+    /// # Errors
+    /// It is no such descriptor, or the kernel refuses it.
+    pub fn new(tap: Tap, vhost: OwnedFd) -> Result<Self, VhostError> {
+        let features = kernel::features(&vhost).map_err(|e| VhostError::NotVhost(e.into()))?;
+        kernel::set_owner(&vhost).map_err(io::Error::from)?;
+        let eventfd = || EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC);
+        Ok(Self {
+            tap,
+            vhost,
+            features,
+            calls: [eventfd()?, eventfd()?],
+            error: eventfd()?,
+        })
+    }
+
+    /// Has the kernel serve `queues`.
+    fn start(&self, queues: [&Queue; 2], features: u64) -> io::Result<()> {
+        let used = features & OF_QUEUES;
+        if used & !self.features != 0 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        kernel::set_features(&self.vhost, used)?;
+        kernel::set_memory(&self.vhost, &regions(queues[0].ram())?)?;
+        let rings = RINGS.into_iter().zip(queues).zip(&self.calls);
+        for ((ring, queue), call) in rings.clone() {
+            self.set_up(ring, queue, call)?;
+        }
+        for ((ring, queue), call) in rings {
+            queue.wire(call)?;
+            kernel::set_backend(&self.vhost, ring, Some(self.tap.as_fd()))?;
+            // What was made available before may have been told of already.
+            queue.kick_again();
+        }
+        Ok(())
+    }
+
+    fn set_up(&self, ring: u32, queue: &Queue, call: &EventFd) -> io::Result<()> {
+        let layout = queue.layout();
+        kernel::set_size(&self.vhost, ring, layout.size.into())?;
+        kernel::set_base(&self.vhost, ring, layout.next_available.into())?;
+        kernel::set_ring(&self.vhost, addresses(ring, &layout, queue.ram())?)?;
+        kernel::set_kick(&self.vhost, ring, queue.kick_fd())?;
+        kernel::set_call(&self.vhost, ring, call.as_raw_fd())?;
+        kernel::set_error(&self.vhost, ring, self.error.as_raw_fd())?;
+        Ok(())
+    }
+
+    /// Has it serve them no more: all that it began is finished. Gives how far it has
+    /// worked each off, if it tells.
+    fn stop(&self, queues: [&Queue; 2]) -> [io::Result<u16>; 2] {
+        for ring in RINGS {
+            // One that it does not serve is not a mistake.
+            let _ = kernel::set_backend(&self.vhost, ring, None);
+        }
+        for (queue, call) in queues.into_iter().zip(&self.calls) {
+            queue.unwire();
+            // What the guest did not want to be interrupted by yet.
+            if call.read().is_ok() {
+                queue.interrupt();
+            }
+        }
+        RINGS.map(|ring| {
+            let base = kernel::base(&self.vhost, ring)?;
+            // The kernel counts as the rings do, in 16 bits.
+            u16::try_from(base & 0xffff).map_err(io::Error::other)
+        })
+    }
+}
+
+/// Guest memory, for the kernel.
+fn regions(ram: &Ram) -> io::Result<Vec<Region>> {
+    if ram.num_regions() > MAX_REGIONS {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let region = |region: &vm_memory::GuestRegionMmap<()>| {
+        let guest = region.start_addr().0;
+        Ok(Region {
+            guest,
+            len: region.len(),
+            host: host(ram, guest, 1)?,
+            flags: 0,
+        })
+    };
+    ram.iter().map(region).collect()
+}
+
+/// Where a queue's parts are in this process.
+fn addresses(index: u32, layout: &QueueLayout, ram: &Ram) -> io::Result<Ring> {
+    let size = usize::from(layout.size);
+    Ok(Ring {
+        index,
+        flags: 0,
+        descriptors: host(ram, layout.descriptors, 16 * size)?,
+        used: host(ram, layout.used, 6 + 8 * size)?,
+        available: host(ram, layout.available, 6 + 2 * size)?,
+        log: 0,
+    })
+}
+
+/// Where `len` bytes at the guest's `address` are in this process, in one piece.
+fn host(ram: &Ram, address: u64, len: usize) -> io::Result<u64> {
+    let mut pieces = Vec::new();
+    ram.pieces(address, len, |piece, _| pieces.push(piece.addr()))
+        .map_err(io::Error::other)?;
+    match pieces[..] {
+        [piece] => u64::try_from(piece).map_err(io::Error::other),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+impl Port for VhostTap {
+    fn arrivals(&self) -> BorrowedFd<'_> {
+        self.tap.arrivals()
+    }
+
+    fn wakers(&self) -> Vec<RawFd> {
+        vec![self.error.as_raw_fd()]
+    }
+
+    fn set_in_use(&mut self, in_use: bool) -> io::Result<()> {
+        self.tap.set_in_use(in_use)
+    }
+
+    fn offloads(&self) -> Offloads {
+        self.tap.offloads()
+    }
+
+    fn set_offloads(&mut self, offloads: Offloads) -> io::Result<()> {
+        self.tap.set_offloads(offloads)
+    }
+
+    fn send(&mut self, packet: &Buffers) -> io::Result<Sent> {
+        self.tap.send(packet)
+    }
+
+    fn receive(&mut self, posted: &mut Posted) -> io::Result<usize> {
+        self.tap.receive(posted)
+    }
+
+    fn take_over(&mut self, queues: [&Queue; 2], features: u64) -> bool {
+        // Of an earlier driver's queues.
+        let _ = self.error.read();
+        let Err(error) = self.start(queues, features) else {
+            return true;
+        };
+        log::debug!("vhost-net cannot serve a network interface as its driver is: {error}");
+        let _ = self.stop(queues);
+        false
+    }
+
+    fn hand_back(&mut self, queues: [&mut Queue; 2]) {
+        let [receive, transmit] = queues;
+        let positions = self.stop([receive, transmit]);
+        for (queue, position) in [receive, transmit].into_iter().zip(positions) {
+            match position {
+                Ok(next) => queue.go_on_at(next),
+                Err(_) => queue.needs_reset(QueueFault::Ring),
+            }
+        }
+    }
+}
