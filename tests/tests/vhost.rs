@@ -54,6 +54,7 @@ fn two_vcpus_have_a_queue_each() {
     assert_eq!(network.tap_queues(), (2, 1), "nobody would read the third");
     let sent = network.send(12, 16 * MIB);
     let outcome = guest.end().succeeds();
+    assert!(!outcome.errors.contains("vhost-net"), "{}", outcome.errors);
     assert_eq!(outcome.after("net: sent "), received.to_string());
     assert_eq!(outcome.after("net: received "), sent.to_string());
 }

@@ -74,7 +74,7 @@ impl<C: AlarmClock> Port for LimitedPort<C> {
         self.inner.set_in_use(in_use)
     }
 
-    fn take_over(&mut self, queues: [&Queue; 2], features: u64) -> bool {
+    fn take_over(&mut self, queues: [&mut Queue; 2], features: u64) -> bool {
         self.taken_over = self.inner.take_over(queues, features);
         self.taken_over
     }

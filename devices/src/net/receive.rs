@@ -56,6 +56,10 @@ impl Receive {
         &self.queue
     }
 
+    pub(super) fn queue_mut(&mut self) -> &mut Queue {
+        &mut self.queue
+    }
+
     /// Receives until the port has no packet, the driver no buffer, or it is
     /// the turn of others.
     pub(super) fn run(&mut self, port: &mut dyn Port) -> Result<(), QueueFault> {

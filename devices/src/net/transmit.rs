@@ -44,6 +44,10 @@ impl Transmit {
         &self.queue
     }
 
+    pub(super) fn queue_mut(&mut self) -> &mut Queue {
+        &mut self.queue
+    }
+
     /// Sends until the driver has no packet, the port has one wait, or it is
     /// the turn of others.
     pub(super) fn run(&mut self, port: &mut dyn Port) -> Result<(), QueueFault> {

@@ -1,14 +1,14 @@
 //! A tap whose packets the host's kernel carries by itself, between the driver's
 //! queues and the tap: vhost-net (linux/vhost.h).
 //!
-//! The driver's notifications go to the kernel, and what it signals goes to the guest
-//! without a thread of this process being woken. So there is nothing that counts or
+//! The driver's notifications go to a thread of the kernel's, and what that signals goes
+//! to the guest; no I/O thread of ours is woken. So there is nothing that counts or
 //! limits these packets but the tap. Where it cannot be so, since the guest takes no
-//! interrupts by messages or its queues lie oddly, the tap is a
+//! interrupts by messages or wants less than Linux does, the tap is a
 //! [port](super::port) like any other.
 //!
-//! The kernel writes to guest memory on behalf of this process: through mappings that
-//! the queues keep for as long as it serves them.
+//! The kernel writes to guest memory on behalf of this process, for as long as it serves
+//! the queues; so long a [`VhostTap`] keeps the memory mapped.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use virtio_bindings::virtio_config::{
     VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_IN_ORDER, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1,
 };
-use virtio_bindings::virtio_net::VIRTIO_NET_F_MRG_RXBUF;
+use virtio_bindings::virtio_net::{VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_MRG_RXBUF};
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
@@ -25,7 +25,8 @@ use super::offloads::Offloads;
 use super::port::{Port, Sent};
 use super::posted::Posted;
 use super::tap::Tap;
-use super::vhost_ioctl::{self as kernel, MAX_REGIONS, Region, Ring};
+use super::vhost_ioctl::{self as kernel, MAX_REGIONS, NO_FILE, Region, Ring};
+use crate::log_limit::LogLimit;
 use crate::memory::Ram;
 use crate::virtio::buffers::Buffers;
 use crate::virtio::queue::{Queue, QueueFault, QueueLayout};
@@ -40,6 +41,9 @@ const OF_QUEUES: u64 = 1 << VIRTIO_F_VERSION_1
     | 1 << VIRTIO_RING_F_INDIRECT_DESC
     | 1 << VIRTIO_NET_F_MRG_RXBUF;
 
+/// Without these, what is in a packet's header is not what the kernel writes there.
+const NEEDED: u64 = 1 << VIRTIO_NET_F_MRG_RXBUF | 1 << VIRTIO_NET_F_GUEST_CSUM;
+
 /// Which of vhost-net's rings is which of a pair's queues, receiving first.
 const RINGS: [u32; 2] = [0, 1];
 
@@ -53,6 +57,11 @@ pub struct VhostTap {
     calls: [EventFd; 2],
     /// Signalled when a ring makes no sense.
     error: EventFd,
+    /// The memory that the queues are in, which stays mapped while the kernel has them.
+    serving: Option<Ram>,
+    /// Packets are to come here.
+    in_use: bool,
+    refusals: LogLimit,
 }
 
 /// Why a descriptor cannot serve a tap.
@@ -82,27 +91,26 @@ impl VhostTap {
             features,
             calls: [eventfd()?, eventfd()?],
             error: eventfd()?,
+            serving: None,
+            in_use: true,
+            refusals: LogLimit::default(),
         })
     }
 
-    /// Has the kernel serve `queues`.
-    fn start(&self, queues: [&Queue; 2], features: u64) -> io::Result<()> {
+    /// Tells the kernel all of `queues`, and serves them not yet.
+    fn prepare(&mut self, queues: [&Queue; 2], features: u64) -> io::Result<()> {
         let used = features & OF_QUEUES;
-        if used & !self.features != 0 {
+        if features & NEEDED != NEEDED || used & !self.features != 0 {
             return Err(io::ErrorKind::Unsupported.into());
         }
+        let ram = queues[0].ram();
         kernel::set_features(&self.vhost, used)?;
-        kernel::set_memory(&self.vhost, &regions(queues[0].ram())?)?;
-        let rings = RINGS.into_iter().zip(queues).zip(&self.calls);
-        for ((ring, queue), call) in rings.clone() {
+        kernel::set_memory(&self.vhost, &regions(ram)?)?;
+        for ((ring, queue), call) in RINGS.into_iter().zip(queues).zip(&self.calls) {
             self.set_up(ring, queue, call)?;
-        }
-        for ((ring, queue), call) in rings {
             queue.wire(call)?;
-            kernel::set_backend(&self.vhost, ring, Some(self.tap.as_fd()))?;
-            // What was made available before may have been told of already.
-            queue.kick_again();
         }
+        self.serving = Some(ram.clone());
         Ok(())
     }
 
@@ -117,25 +125,50 @@ impl VhostTap {
         Ok(())
     }
 
-    /// Has it serve them no more: all that it began is finished. Gives how far it has
-    /// worked each off, if it tells.
-    fn stop(&self, queues: [&Queue; 2]) -> [io::Result<u16>; 2] {
-        for ring in RINGS {
-            // One that it does not serve is not a mistake.
-            let _ = kernel::set_backend(&self.vhost, ring, None);
+    /// Has the kernel serve the queues that it knows, if packets are to come here.
+    fn serve(&self) -> io::Result<()> {
+        if self.in_use && self.serving.is_some() {
+            for ring in RINGS {
+                kernel::set_backend(&self.vhost, ring, Some(self.tap.as_fd()))?;
+            }
         }
-        for (queue, call) in queues.into_iter().zip(&self.calls) {
+        Ok(())
+    }
+
+    /// Has it leave them alone: all that it began is finished.
+    fn leave(&self) -> io::Result<()> {
+        let left = RINGS.map(|ring| kernel::set_backend(&self.vhost, ring, None));
+        left.into_iter().try_for_each(|left| Ok(left?))
+    }
+
+    /// Ends what is between the kernel and `queues` besides.
+    fn release(&mut self, queues: [&Queue; 2]) {
+        for ((ring, queue), call) in RINGS.into_iter().zip(queues).zip(&self.calls) {
+            // What it knew none of is not to be taken away.
+            let _ = kernel::set_kick(&self.vhost, ring, NO_FILE);
             queue.unwire();
             // What the guest did not want to be interrupted by yet.
             if call.read().is_ok() {
                 queue.interrupt();
             }
         }
-        RINGS.map(|ring| {
-            let base = kernel::base(&self.vhost, ring)?;
-            // The kernel counts as the rings do, in 16 bits.
-            u16::try_from(base & 0xffff).map_err(io::Error::other)
-        })
+        self.serving = None;
+    }
+
+    /// How far the kernel has worked off a ring.
+    fn position(&self, ring: u32) -> io::Result<u16> {
+        let base = kernel::base(&self.vhost, ring)?;
+        // It counts as rings do, in 16 bits.
+        u16::try_from(base & 0xffff).map_err(io::Error::other)
+    }
+}
+
+impl Drop for VhostTap {
+    /// Also if the queues were never handed back: what they are in may go next. The
+    /// kernel has no more of this process then, whoever else holds the descriptor.
+    fn drop(&mut self) {
+        let _ = self.leave();
+        let _ = kernel::reset_owner(&self.vhost);
     }
 }
 
@@ -190,7 +223,12 @@ impl Port for VhostTap {
     }
 
     fn set_in_use(&mut self, in_use: bool) -> io::Result<()> {
-        self.tap.set_in_use(in_use)
+        if !in_use {
+            self.leave()?;
+        }
+        self.tap.set_in_use(in_use)?;
+        self.in_use = in_use;
+        self.serve()
     }
 
     fn offloads(&self) -> Offloads {
@@ -209,24 +247,39 @@ impl Port for VhostTap {
         self.tap.receive(posted)
     }
 
-    fn take_over(&mut self, queues: [&Queue; 2], features: u64) -> bool {
+    fn take_over(&mut self, queues: [&mut Queue; 2], features: u64) -> bool {
         // Of an earlier driver's queues.
         let _ = self.error.read();
-        let Err(error) = self.start(queues, features) else {
+        let prepared = self.prepare([&*queues[0], &*queues[1]], features);
+        let served = match prepared {
+            Ok(()) => self.serve().inspect_err(|_| {
+                // One of the two may have been served for a moment.
+                self.hand_back(queues);
+            }),
+            Err(error) => {
+                self.release([&*queues[0], &*queues[1]]);
+                Err(error)
+            }
+        };
+        let Err(error) = served else {
             return true;
         };
-        log::debug!("vhost-net cannot serve a network interface as its driver is: {error}");
-        let _ = self.stop(queues);
+        self.refusals.warn(|| {
+            format!(
+                "vhost-net cannot serve a network interface as its driver has set it up, and \
+                 packets go by way of this process: {error}"
+            )
+        });
         false
     }
 
     fn hand_back(&mut self, queues: [&mut Queue; 2]) {
-        let [receive, transmit] = queues;
-        let positions = self.stop([receive, transmit]);
-        for (queue, position) in [receive, transmit].into_iter().zip(positions) {
-            match position {
-                Ok(next) => queue.go_on_at(next),
-                Err(_) => queue.needs_reset(QueueFault::Ring),
+        let left = self.leave();
+        self.release([&*queues[0], &*queues[1]]);
+        for (ring, queue) in RINGS.into_iter().zip(queues) {
+            match (&left, self.position(ring)) {
+                (Ok(()), Ok(next)) => queue.go_on_at(next),
+                _ => queue.needs_reset(QueueFault::Ring),
             }
         }
     }

@@ -14,6 +14,7 @@ const GROUP: u8 = 0xaf;
 const GET_FEATURES: Opcode = opcode::read::<u64>(GROUP, 0x00);
 const SET_FEATURES: Opcode = opcode::write::<u64>(GROUP, 0x00);
 const SET_OWNER: Opcode = opcode::none(GROUP, 0x01);
+const RESET_OWNER: Opcode = opcode::none(GROUP, 0x02);
 /// The number counts what is before the regions.
 const SET_MEMORY: Opcode = opcode::write::<[u32; 2]>(GROUP, 0x03);
 const SET_SIZE: Opcode = opcode::write::<RingNumber>(GROUP, 0x10);
@@ -71,7 +72,10 @@ struct RingNumber {
     number: u32,
 }
 
-/// `struct vhost_vring_file`; -1 for none.
+/// No descriptor.
+pub(super) const NO_FILE: RawFd = -1;
+
+/// `struct vhost_vring_file`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 struct RingFile {
@@ -97,6 +101,12 @@ pub(super) fn set_owner(vhost: impl AsFd) -> Result<()> {
     unsafe { ioctl(vhost, NoArg::<SET_OWNER>::new()) }
 }
 
+/// Ends that, and with it all that the kernel has of the process.
+pub(super) fn reset_owner(vhost: impl AsFd) -> Result<()> {
+    // SAFETY: the call takes nothing.
+    unsafe { ioctl(vhost, NoArg::<RESET_OWNER>::new()) }
+}
+
 /// Says where guest memory is: `regions`, of which [`MAX_REGIONS`] count.
 pub(super) fn set_memory(vhost: impl AsFd, regions: &[Region]) -> Result<()> {
     let mut memory = Memory {
@@ -108,9 +118,9 @@ pub(super) fn set_memory(vhost: impl AsFd, regions: &[Region]) -> Result<()> {
         *place = *region;
         memory.count += 1;
     }
-    // SAFETY: the call reads as many regions as the count says, which are there. That
-    // nothing else is at their addresses while the kernel uses them is for the caller
-    // of `Vhost::start` to see to, who keeps the guest's memory mapped.
+    // SAFETY: the call reads as many regions as the count says, which are there. The
+    // kernel writes to them while a ring has a backend; so long `VhostTap` keeps a
+    // handle of the memory, and takes the backends away when it is dropped.
     unsafe { ioctl(vhost, Setter::<SET_MEMORY, Memory>::new(memory)) }
 }
 
@@ -125,10 +135,10 @@ pub(super) fn set_size(vhost: impl AsFd, index: u32, number: u32) -> Result<()> 
     }
 }
 
-/// Says where a ring is, which the kernel checks to be in guest memory when the ring
-/// gets its backend.
+/// Says where a ring is. The kernel takes any address of this process.
 pub(super) fn set_ring(vhost: impl AsFd, ring: Ring) -> Result<()> {
-    // SAFETY: the call reads a whole `struct vhost_vring_addr`.
+    // SAFETY: the call reads a whole `struct vhost_vring_addr`, of which `VhostTap` has
+    // looked the addresses up in guest memory, which it keeps mapped.
     unsafe { ioctl(vhost, Setter::<SET_RING, Ring>::new(ring)) }
 }
 
@@ -178,7 +188,7 @@ pub(super) fn set_backend(
     index: u32,
     backend: Option<BorrowedFd<'_>>,
 ) -> Result<()> {
-    let file = backend.map_or(-1, |backend| backend.as_raw_fd());
+    let file = backend.map_or(NO_FILE, |backend| backend.as_raw_fd());
     let file = RingFile { index, file };
     // SAFETY: as in `set_kick`.
     unsafe { ioctl(vhost, Setter::<SET_BACKEND, _>::new(file)) }

@@ -38,20 +38,32 @@ pub(super) struct NetWorker {
 impl NetWorker {
     /// A worker for a driver that has accepted `features`.
     pub(super) fn new(
-        receive: Receive,
-        transmit: Transmit,
+        mut receive: Receive,
+        mut transmit: Transmit,
         mut port: Box<dyn Port>,
         pair: Pair,
         features: u64,
     ) -> Self {
-        let queues = [receive.queue(), transmit.queue()];
-        Self {
-            taken_over: port.take_over(queues, features),
+        let queues = [receive.queue_mut(), transmit.queue_mut()];
+        let taken_over = port.take_over(queues, features);
+        let worker = Self {
+            taken_over,
             receive,
             transmit,
             port,
             pair,
             broken: false,
+        };
+        worker.remind();
+        worker
+    }
+
+    /// Has a port that has the queues look at them: what is there may have been told of
+    /// when nobody listened.
+    fn remind(&self) {
+        if self.taken_over {
+            self.receive.queue().kick_again();
+            self.transmit.queue().kick_again();
         }
     }
 
@@ -105,6 +117,7 @@ impl NetWorker {
             }
             port.set_in_use(in_use)
         });
+        self.remind();
         self.run_receive();
         self.run_transmit();
     }

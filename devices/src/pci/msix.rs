@@ -41,9 +41,9 @@ pub struct Message {
     pub data: u32,
 }
 
-/// Delivers messages; never blocks.
+/// Delivers messages.
 pub trait MessageSink: Send + Sync {
-    /// Delivers one. One that makes no sense, the guest's own fault, is lost.
+    /// Delivers one, and never blocks. One that makes no sense, the guest's own fault, is lost.
     fn send(&self, message: Message);
 
     /// Has signals to `call` deliver messages; none yet.
@@ -56,7 +56,7 @@ pub trait MessageSink: Send + Sync {
 /// Signals to an eventfd that are messages, until it is dropped; with KVM: an irqfd.
 pub trait Wire: Send {
     /// They deliver `message` from now on. While there is none they stay in the
-    /// eventfd, and deliver one when there is.
+    /// eventfd, and deliver one when there is. May take a moment.
     ///
     /// # Errors
     /// The machine refuses; they stay in the eventfd.

@@ -72,14 +72,15 @@ pub(crate) fn enable_loopback() -> io::Result<()> {
     set::<SIOCSIFFLAGS>(&socket, "lo", UP)
 }
 
-/// Takes all interfaces down.
+/// Takes all interfaces down, whichever of them refuses.
 pub(crate) fn disable_all() -> io::Result<()> {
     let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
-    for entry in fs::read_dir("/sys/class/net")? {
+    let interfaces = fs::read_dir("/sys/class/net")?;
+    let disable = |entry: io::Result<fs::DirEntry>| {
         let name = entry?.file_name();
-        set::<SIOCSIFFLAGS>(&socket, &name.to_string_lossy(), DOWN)?;
-    }
-    Ok(())
+        set::<SIOCSIFFLAGS>(&socket, &name.to_string_lossy(), DOWN)
+    };
+    interfaces.map(disable).fold(Ok(()), io::Result::and)
 }
 
 /// What an `ifreq` says of its interface.

@@ -147,8 +147,8 @@ pub(super) struct Run {
     /// Network interface, plugged into a network:
     /// NAME[/SUBNET][,ip=ADDRESS][,public=ADDRESS][,security-group=A+B]
     /// [,source-check=off], into a bridge: NAME[,private-vlan=PART][,guard=on|off], on
-    /// an existing tap: tap=NAME[,mtu=N], or without any privilege: user; and for all
-    /// [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
+    /// an existing tap: tap=NAME[,mtu=N], for these three [,vhost=on]; or without any
+    /// privilege: user; and for all [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
     ///
     /// May be repeated. NAME is a network that was made with plinth vpc create, and
     /// SUBNET one of its subnets, if it has several. Without `ip` it is given the

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use rustix::io::retry_on_intr;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::Value;
-use vmm::QueueCount;
+use vmm::api::MAX_DESCRIPTORS;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -101,11 +101,11 @@ fn send_with(
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<usize> {
-    const MOST: usize = QueueCount::MAX.get() as usize;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let fits = control.push(SendAncillaryMessage::ScmRights(descriptors));
-    assert!(fits, "no device has more descriptors than queues");
+    if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::other("no request has so many descriptors"));
+    }
     let sent = retry_on_intr(|| {
         sendmsg(
             stream,
@@ -133,6 +133,7 @@ pub fn segment(name: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::os::fd::AsFd;
 
     fn text(request: &Request<'_>) -> String {
         String::from_utf8(request.bytes()).unwrap()
@@ -149,6 +150,16 @@ mod tests {
         assert!(text(&Request::post("/x")).ends_with("Content-Length: 0\r\n\r\n"));
         let console = Request::post("/c").upgrade("plinth-console");
         assert!(text(&console).contains("Connection: Upgrade\r\nUpgrade: plinth-console\r\n"));
+    }
+
+    #[test]
+    fn as_many_descriptors_go_as_a_machine_takes_and_more_are_refused() {
+        let (here, _there) = UnixStream::pair().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let descriptors = vec![file.as_fd(); MAX_DESCRIPTORS + 1];
+        let sent = send_with(&here, b"bytes", &descriptors[..MAX_DESCRIPTORS]);
+        assert_eq!(sent.unwrap(), 5);
+        assert!(send_with(&here, b"bytes", &descriptors).is_err());
     }
 
     #[test]

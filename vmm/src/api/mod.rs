@@ -41,3 +41,4 @@ mod socket;
 mod wire;
 
 pub use server::Server;
+pub use socket::MAX_DESCRIPTORS;

@@ -17,9 +17,10 @@ use rustix::net::{
 const TRANSFER: usize = 16 << 10;
 
 /// Most descriptors that come with a request: those of a volume with as many
-/// freezes as it can have, two for each; more than a tap has queues.
-const MAX_DESCRIPTORS: usize = 32;
-const _: () = assert!(MAX_DESCRIPTORS >= QueueCount::MAX.get() as usize);
+/// freezes as it can have, two for each; or of a tap with all queues that it can have,
+/// each with its vhost-net.
+pub const MAX_DESCRIPTORS: usize = 32;
+const _: () = assert!(MAX_DESCRIPTORS >= 2 * QueueCount::MAX.get() as usize);
 const _: () = assert!(MAX_DESCRIPTORS >= 4 + 2 * MOST_FREEZES);
 
 /// One end of a connected Unix stream socket.

@@ -36,7 +36,7 @@ impl Routes {
             vm,
             messages: Arc::default(),
         };
-        routes.change(|_| {})?;
+        routes.tell(&BTreeMap::new())?;
         Ok(routes)
     }
 
@@ -57,10 +57,26 @@ impl Routes {
         })
     }
 
-    /// Changes what leads where.
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<u32, Option<Message>>)) -> io::Result<()> {
+    /// Has `number` lead to `message`. Refused, it leads where it did.
+    fn set(&self, number: u32, message: Option<Message>) -> io::Result<()> {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut messages);
+        let before = messages.insert(number, message);
+        if before == Some(message) {
+            return Ok(());
+        }
+        self.tell(&messages).inspect_err(|_| {
+            messages.insert(number, before.flatten());
+        })
+    }
+
+    /// Frees `number`, which leads nowhere.
+    fn forget(&self, number: u32) {
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.remove(&number);
+    }
+
+    /// Tells KVM what leads where.
+    fn tell(&self, messages: &BTreeMap<u32, Option<Message>>) -> io::Result<()> {
         let lines = (0..GSI_COUNT).map(to_ioapic);
         let sent = messages
             .iter()
@@ -136,9 +152,10 @@ impl Wire for Irqfd {
         let Some(new) = message else {
             return self.disconnect();
         };
-        self.routes.change(|messages| {
-            messages.insert(self.number, Some(new));
-        })?;
+        if let Err(error) = self.routes.set(self.number, message) {
+            self.disconnect()?;
+            return Err(error);
+        }
         if self.leads_to.is_none() {
             // What was signalled before is delivered now.
             self.routes.vm.register_irqfd(&self.call, self.number)?;
@@ -152,8 +169,7 @@ impl Drop for Irqfd {
     fn drop(&mut self) {
         // Refused, there is nothing there to be taken away.
         let _ = self.disconnect();
-        let _ = self.routes.change(|messages| {
-            messages.remove(&self.number);
-        });
+        let _ = self.routes.set(self.number, None);
+        self.routes.forget(self.number);
     }
 }

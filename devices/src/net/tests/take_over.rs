@@ -40,7 +40,7 @@ impl Port for Greedy {
     fn receive(&mut self, _: &mut Posted) -> io::Result<usize> {
         panic!("it has the queue, and receives itself")
     }
-    fn take_over(&mut self, queues: [&Queue; 2], features: u64) -> bool {
+    fn take_over(&mut self, queues: [&mut Queue; 2], features: u64) -> bool {
         assert_ne!(features & MERGEABLE, 0);
         let _ = rustix::io::read(&*self.broken, &mut [0; 8]);
         let at = queues.map(|queue| queue.layout().next_available);

@@ -57,8 +57,8 @@ pub(super) struct Attach {
 
     /// Network interface, on a network: NAME[/SUBNET][,ip=ADDRESS][,public=ADDRESS]
     /// [,security-group=A+B][,source-check=off]; on a bridge:
-    /// NAME[,private-vlan=PART][,guard=on|off]; on a tap: tap=NAME[,mtu=N]; or user;
-    /// and for all [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
+    /// NAME[,private-vlan=PART][,guard=on|off]; on a tap: tap=NAME[,mtu=N]; for these
+    /// [,vhost=on]; or user; and for all [,mac=MAC][,queues=N][,id=NAME][,LIMITS]
     #[arg(long)]
     net: Option<NetOption>,
 }
@@ -173,8 +173,11 @@ fn attach_net(
         "name": net.name.to_string(),
         "mac": net.options.mac.to_string(),
         "queues": net.cable.len(),
-        "vhost": !net.vhost.is_empty(),
     });
+    // An older machine does not know it.
+    if !net.vhost.is_empty() {
+        body["vhost"] = Value::from(true);
+    }
     if let Some(mtu) = net.options.mtu {
         body["mtu"] = Value::from(mtu.get());
     }
