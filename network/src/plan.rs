@@ -80,6 +80,16 @@ pub enum Hop {
     Blackhole,
 }
 
+impl Hop {
+    /// The interface that packets go by, if they go by one.
+    pub fn link(&self) -> Option<&str> {
+        match self {
+            Self::Link(link) | Self::Gateway { link, .. } => Some(link),
+            Self::Throw | Self::Blackhole => None,
+        }
+    }
+}
+
 /// Where every guest finds its metadata (EC2, "Access instance metadata").
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 

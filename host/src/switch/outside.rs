@@ -93,19 +93,10 @@ impl Outside {
             net.set_mtu(index, Mtu::new(MTU).expect("Ethernet has it"))?;
             net.add_address(index, host(address))?;
         }
-        self.set(&name)?;
+        let settings: Vec<_> = settings(&name).collect();
+        sysctl::set(&self.namespace, &settings)?;
         self.net.set_up(link.index)?;
         inside.set_up(end)
-    }
-
-    /// Settings that are as they should be are not written: /proc may be read-only.
-    fn set(&self, link: &str) -> Result<(), KernelError> {
-        for (setting, value) in settings(link) {
-            if sysctl::get(&self.namespace, setting)? != value {
-                sysctl::set(&self.namespace, &[(setting, value)])?;
-            }
-        }
-        Ok(())
     }
 
     /// Takes the cable of `vpc` away, if it is there.
@@ -176,12 +167,12 @@ impl Outside {
             return Ok(());
         };
         let wanted = neighbours(plan, uplink, &end);
-        for there in inside.neighbours(end.index)? {
-            if !wanted.contains(&there) {
-                inside.remove_neighbour(there.link, there.address)?;
-            }
+        let there: BTreeSet<_> = inside.neighbours(end.index)?.into_iter().collect();
+        for gone in there.difference(&wanted) {
+            inside.remove_neighbour(gone.link, gone.address)?;
         }
-        wanted.iter().try_for_each(|one| inside.add_neighbour(one))
+        let mut lacking = wanted.difference(&there);
+        lacking.try_for_each(|one| inside.add_neighbour(one))
     }
 
     /// Routes that lead to the network.

@@ -116,7 +116,7 @@ impl fmt::Display for Sysctl<'_> {
 }
 
 /// Gives settings of `namespace` their values, in this order; ends at the first
-/// that fails.
+/// that fails. One that has its value is not written: /proc may be read-only.
 ///
 /// # Errors
 /// The link is not there, the kernel knows no such setting, or the privilege is
@@ -125,7 +125,11 @@ pub fn set(namespace: &Namespace, settings: &[(Sysctl<'_>, u32)]) -> Result<(), 
     settings.iter().try_for_each(|(setting, _)| setting.vet())?;
     namespace.within(|| {
         settings.iter().try_for_each(|(setting, value)| {
-            fs::write(setting.path(), value.to_string()).map_err(|error| {
+            let (path, value) = (setting.path(), value.to_string());
+            if fs::read_to_string(&path).is_ok_and(|there| there.trim_end() == value) {
+                return Ok(());
+            }
+            fs::write(path, &value).map_err(|error| {
                 let task = format!("{namespace}: setting {setting} to {value} failed");
                 explain(error, task)
             })
@@ -212,7 +216,9 @@ mod tests {
         let disable = Sysctl::Of(Links::All, LinkSetting::DisableIpv6);
         let refused = set(&scratch, &[(disable, u32::MAX)]).unwrap_err();
         assert!(matches!(refused, KernelError::Other { .. }), "{refused:?}");
-        let forward = (Sysctl::IpForward, 1);
-        without_privilege(|| set(&scratch, &[forward])).unwrap_err();
+        let forward = Sysctl::IpForward;
+        let there = get(&scratch, forward).unwrap();
+        without_privilege(|| set(&scratch, &[(forward, there)])).unwrap();
+        without_privilege(|| set(&scratch, &[(forward, 1 - there)])).unwrap_err();
     }
 }
