@@ -177,14 +177,20 @@ impl Live {
     }
 
     /// Forgets the flows of ports that are gone, before others have their addresses,
-    /// those of public addresses that are something else's, and those with networks
-    /// that are peers no more.
+    /// also in the networks of peers, those of public addresses that are something
+    /// else's, and those with networks that are peers no more.
     fn forget(&self, old: &Vpc, new: &Vpc) -> Result<(), KernelError> {
         let gone = old
             .ports()
             .iter()
             .filter(|(id, _)| !new.ports().contains_key(*id));
-        let private = gone.map(|(_, port)| port.address);
+        let private: BTreeSet<End> = gone.map(|(_, port)| End::from(port.address)).collect();
+        for peering in old.peerings().values().filter(|_| !private.is_empty()) {
+            match Namespace::open(&format!("{PREFIX}{}", peering.peer)) {
+                Err(KernelError::Gone { .. }) => {}
+                peer => flows::forget(&peer?, &private)?,
+            }
+        }
         let changed = old
             .associations()
             .filter(|(_, holder)| new.public_address_of(holder) != old.public_address_of(holder));
@@ -192,8 +198,8 @@ impl Live {
         let strangers = old.peerings().values();
         let strangers = strangers.filter(|peering| new.peering(peering.id).is_none());
         let theirs = strangers.flat_map(|one| (0..).map_while(|number| one.cidr.nth(number)));
-        let ends = private.chain(public).chain(theirs);
-        let ends: BTreeSet<End> = ends.map(End::from).collect();
+        let ends = public.chain(theirs).map(End::from);
+        let ends: BTreeSet<End> = ends.chain(private).collect();
         match ends.is_empty() {
             true => Ok(()),
             false => flows::forget(&self.namespace, &ends),
