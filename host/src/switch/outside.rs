@@ -14,14 +14,16 @@ use ipnet::IpNet;
 use network::plan::{MAIN_TABLE, Plan};
 use network::publication::Published;
 use network::ruleset::Ruleset;
-use network::uplink::{MTU, OUT, Uplink, host_link};
+use network::uplink::{HOST_PREFIX, MTU, OUT, Uplink, host_link};
 use network::vpc::Vpc;
 use serde_json::{Value, json};
 use vmm::{MacAddress, Mtu};
 
 use super::kernel::flows::{self, End};
 use super::kernel::sysctl::{self, LinkSetting, Links, Sysctl};
-use super::kernel::{KernelError, Link, Namespace, Neighbour, Netlink, Route, Target, nft};
+use super::kernel::{
+    KernelError, Link, LinkIndex, LinkKind, Namespace, Neighbour, Netlink, Route, Target, nft,
+};
 use super::rules_compared;
 
 /// The host's own namespace.
@@ -64,6 +66,27 @@ impl Outside {
     pub(super) fn addresses(&self) -> Result<BTreeSet<IpAddr>, KernelError> {
         let addresses = self.net.addresses()?.into_iter();
         Ok(addresses.map(|address| address.prefix.addr()).collect())
+    }
+
+    /// The addresses that the host sends to networks whose ends of their cables are
+    /// not among `known`.
+    pub(super) fn sends_to_strangers(
+        &self,
+        known: &BTreeSet<String>,
+    ) -> Result<BTreeSet<Ipv4Addr>, KernelError> {
+        let links = self.net.links()?.into_iter().filter(|link| {
+            let is_cable = matches!(link.kind, LinkKind::Veth { .. });
+            is_cable && link.name.starts_with(HOST_PREFIX) && !known.contains(&link.name)
+        });
+        let strange: BTreeSet<LinkIndex> = links.map(|link| link.index).collect();
+        let routes = self.net.routes(MAIN_TABLE)?.into_iter();
+        let addresses = routes.filter_map(|route| match (route.target, route.destination) {
+            (Target::Gateway { link, .. }, IpNet::V4(to)) if strange.contains(&link) => {
+                Some(to.addr())
+            }
+            _ => None,
+        });
+        Ok(addresses.collect())
     }
 
     /// Makes the cable, and plugs its other end in where `inside` is.
