@@ -33,6 +33,8 @@ const INBOUND: &str = "inbound-of";
 /// The ports of DHCP (RFC 2131 §4.1).
 const DHCP_CLIENT: u16 = 68;
 const DHCP_SERVER: u16 = 67;
+/// That of name servers.
+const DNS: u16 = 53;
 
 /// Before fragments are put together (netfilter's NF_IP_PRI_RAW_BEFORE_DEFRAG),
 /// which does not ask by which interface each came, and before connections are
@@ -255,13 +257,16 @@ fn errors_of_senders() -> Vec<Value> {
 /// and its services.
 fn services() -> Chain {
     let port = |protocol: &str, port: u16| is(payload(protocol, "dport"), port);
+    let own = || is_in(concat(&[meta(IIF), payload("ip", "saddr")]), OWNERS);
     let rules = vec![
         json!([is_not(meta(IIF), taps()), accept()]),
         json!([is(ct("state"), any(&["established", "related"])), accept()]),
         json!([is(payload("icmp", "type"), "echo-request"), accept()]),
         json!([port("udp", DHCP_SERVER), accept()]),
-        json!([port("udp", 53), accept()]),
-        json!([port("tcp", 53), accept()]),
+        // Who asks for names has its share of them, by its address: also one that
+        // routes asks for itself only.
+        json!([port("udp", DNS), own(), accept()]),
+        json!([port("tcp", DNS), own(), accept()]),
         json!([
             is(payload("ip", "daddr"), "169.254.169.254"),
             port("tcp", 80),
