@@ -5,7 +5,7 @@ mod questions;
 mod requests;
 mod sources;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
@@ -17,7 +17,7 @@ use network::id::{Id, OfPort, OfVpc};
 use network::name::Name;
 use network::plan::NAME_SERVER;
 use network::vpc::Vpc;
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::super::change;
@@ -160,8 +160,12 @@ impl Service {
             .map_err(live::failed)?;
         let guests = guests::guests(vpc, &self.records(vpc));
         self.zone = guests::zone(vpc, &guests);
-        let plugged = |guest: &Guest| links.iter().any(|link| link.up && link.name == guest.tap);
-        let there: BTreeMap<_, _> = guests.into_iter().filter(|(_, one)| plugged(one)).collect();
+        let up = links.into_iter().filter(|link| link.up);
+        let up: BTreeSet<String> = up.map(|link| link.name).collect();
+        let there = guests
+            .into_iter()
+            .filter(|(_, guest)| up.contains(&guest.tap));
+        let there: BTreeMap<_, _> = there.collect();
         self.forget_ports(|id| there.contains_key(id));
         self.serve_ports(there);
         self.serve_names(vpc);
@@ -272,7 +276,7 @@ impl Service {
 
     fn serve_names(&mut self, vpc: &Vpc) {
         let subnets = vpc.subnets().values();
-        let wanted: Vec<Ipv4Addr> = subnets
+        let wanted: BTreeSet<Ipv4Addr> = subnets
             .map(|subnet| subnet.name_server())
             .chain([NAME_SERVER])
             .collect();
@@ -327,8 +331,9 @@ impl Service {
                 self.sources.put(number, Source::Dhcp(id, socket, replies));
             }
             Source::Metadata(id, listener) => {
-                self.accept_requests(id, &listener);
+                let accepted = self.accept_requests(id, &listener);
                 self.sources.put(number, Source::Metadata(id, listener));
+                self.rest_without_room(number, accepted);
             }
             Source::Request(id, mut stream, mut connection) => {
                 if let Ok(next) = self.answer_requests(id, &mut stream, &mut connection) {
@@ -341,8 +346,9 @@ impl Service {
                 self.sources.put(number, Source::Names(socket));
             }
             Source::NameStreams(listener) => {
-                self.accept_name_streams(&listener);
+                let accepted = self.accept_name_streams(&listener);
                 self.sources.put(number, Source::NameStreams(listener));
+                self.rest_without_room(number, accepted);
             }
             Source::NameStream(from, mut stream, mut came) => {
                 if let Ok(next) = self.answer_stream(number, from, &mut stream, &mut came) {
@@ -366,6 +372,14 @@ impl Service {
         }
     }
 
+    /// A connection for which there is no room stays, and its listener ready: it would
+    /// be asked again and again.
+    fn rest_without_room(&mut self, number: u64, accepted: io::Result<()>) {
+        if accepted.is_err_and(|error| is_for_want_of_room(&error)) {
+            self.sources.rest(number);
+        }
+    }
+
     fn end_late(&mut self) {
         let now = Instant::now();
         let late = self.sources.all.iter().filter(|(_, source)| match source {
@@ -382,6 +396,35 @@ impl Service {
     }
 }
 
+/// Whether there are too many descriptors, or there is too little memory (accept(2)).
+fn is_for_want_of_room(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(
+        errno,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+    )
+}
+
 fn unexpected(error: io::Error) -> Error {
     Error::unexpected("a network's service cannot go on").because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_rests_for_want_of_room_only() {
+        for (errno, rests) in [
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::NOBUFS, true),
+            (Errno::NOMEM, true),
+            (Errno::WOULDBLOCK, false),
+            (Errno::CONNABORTED, false),
+        ] {
+            let error = io::Error::from(errno);
+            assert_eq!(is_for_want_of_room(&error), rests, "{errno}");
+        }
+    }
 }

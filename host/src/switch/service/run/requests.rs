@@ -32,11 +32,15 @@ impl Service {
         }
     }
 
-    pub(super) fn accept_requests(&mut self, id: Id<OfPort>, listener: &TcpListener) {
+    /// # Errors
+    /// The last connection could not be taken.
+    pub(super) fn accept_requests(
+        &mut self,
+        id: Id<OfPort>,
+        listener: &TcpListener,
+    ) -> io::Result<()> {
         for _ in 0..TURN {
-            let Ok((socket, _)) = listener.accept() else {
-                return;
-            };
+            let (socket, _) = listener.accept()?;
             let own = |source: &&Source| matches!(source, Source::Request(of, ..) if *of == id);
             if self.sources.all.values().filter(own).count() < MOST_METADATA
                 && let Ok(stream) = Stream::new(socket)
@@ -46,6 +50,7 @@ impl Service {
                 let _ = self.sources.add(source, Next::Read);
             }
         }
+        Ok(())
     }
 
     pub(super) fn answer_requests(
