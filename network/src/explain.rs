@@ -179,7 +179,7 @@ fn way(vpc: &Vpc, packet: Packet) -> Vec<Step> {
     let receiver = match way {
         Some(Way::InternetGateway | Way::NatGateway(_)) => {
             steps.push(network_acl::leaving(vpc, &sender.subnet, packet));
-            steps.extend(outside::outwards(vpc, sender, packet.to, way));
+            steps.extend(outside::outwards(vpc, sender, packet, way));
             // By its public address, one of the network is reached from outside.
             if let Some(Step::Translated { to: from, .. }) = steps.last()
                 && vpc.public_addresses().contains_key(&packet.to)
