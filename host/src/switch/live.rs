@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use network::plan::Plan;
 use network::port::Port;
@@ -46,13 +45,14 @@ const SETTINGS: [(Sysctl<'_>, u32); 12] = [
     // No port is the better way to another.
     (Sysctl::Of(Links::All, LinkSetting::SendRedirects), 0),
     (Sysctl::Of(Links::New, LinkSetting::SendRedirects), 0),
+    // But on taps, for the metadata service.
     (Sysctl::Of(Links::All, LinkSetting::DisableIpv6), 1),
     (Sysctl::Of(Links::New, LinkSetting::DisableIpv6), 1),
 ];
 
 /// Those that this kernel has: it can have been booted without IPv6.
 fn settings() -> impl Iterator<Item = (Sysctl<'static>, u32)> {
-    let has_ipv6 = Path::new("/proc/sys/net/ipv6").exists();
+    let has_ipv6 = sysctl::has_ipv6();
     let is_of_ipv6 = |setting| matches!(setting, Sysctl::Of(_, LinkSetting::DisableIpv6));
     SETTINGS
         .into_iter()
@@ -218,7 +218,7 @@ impl Live {
             Outside::introduce(&plan, uplink, &self.net)?;
         }
         cable::connect(&plan, &self.net)?;
-        Ways::of(&self.net, vpc, &plan)?.arrange()
+        Ways::of(&self.namespace, &self.net, vpc, &plan)?.arrange()
     }
 
     /// The names of the taps that are plugged in.
@@ -259,7 +259,7 @@ impl Live {
         };
         self.net.set_up(link.index)?;
         let link = Link { up: true, ..link };
-        Ways::of_port(&self.net, vpc, &Plan::of(vpc), link).connect()
+        Ways::of_port(&self.namespace, &self.net, vpc, &Plan::of(vpc), link).connect()
     }
 
     /// What in the kernel is not as `vpc` says, a line each.
@@ -275,7 +275,7 @@ impl Live {
 
     fn compare(&self, vpc: &Vpc) -> Result<Vec<String>, KernelError> {
         let plan = Plan::of(vpc);
-        let mut found = Ways::of(&self.net, vpc, &plan)?.compare()?;
+        let mut found = Ways::of(&self.namespace, &self.net, vpc, &plan)?.compare()?;
         found.extend(cable::compare(&plan, &self.net)?);
         for (setting, value) in settings() {
             let there = sysctl::get(&self.namespace, setting)?;

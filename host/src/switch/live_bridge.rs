@@ -12,7 +12,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use network::bridge::Bridge;
 use network::bridge::port::Port;
@@ -37,7 +36,7 @@ const SETTINGS: [(Sysctl<'_>, u32); 2] = [
 
 /// Those that this kernel has: it can have been booted without IPv6.
 fn settings() -> &'static [(Sysctl<'static>, u32)] {
-    match Path::new("/proc/sys/net/ipv6").exists() {
+    match sysctl::has_ipv6() {
         true => &SETTINGS,
         false => &[],
     }

@@ -8,7 +8,6 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 
 use ipnet::IpNet;
 use network::plan::{MAIN_TABLE, Plan};
@@ -43,8 +42,7 @@ fn settings(link: &str) -> impl Iterator<Item = (Sysctl<'_>, u32)> {
         of_link(LinkSetting::SendRedirects, 0),
         of_link(LinkSetting::AcceptRedirects, 0),
     ];
-    let has_ipv6 = Path::new("/proc/sys/net/ipv6").exists();
-    let ipv6 = has_ipv6.then(|| of_link(LinkSetting::DisableIpv6, 1));
+    let ipv6 = sysctl::has_ipv6().then(|| of_link(LinkSetting::DisableIpv6, 1));
     settings.into_iter().chain(ipv6)
 }
 

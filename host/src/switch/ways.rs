@@ -2,6 +2,9 @@
 //! addresses, the rules that lead to tables of routes, the routes, and who is at
 //! which tap.
 //!
+//! By IPv6 it is the metadata service alone that guests reach, each on the link
+//! between its interface and its tap, which therefore has the service's address.
+//!
 //! What is there is asked for once of each kind, however many ports there are, and
 //! only what differs is told.
 
@@ -9,19 +12,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
-use network::plan::{Hop, MAIN_TABLE, Plan, Route as Planned};
+use network::plan::{Hop, MAIN_TABLE, METADATA6, Plan, ROUTER6, Route as Planned};
 use network::port::Port;
 use network::vpc::Vpc;
 use vmm::MacAddress;
 
-use super::kernel::{Family, KernelError, Link, Neighbour, Netlink, Route, Rule, Target};
+use super::kernel::sysctl::{self, LinkSetting, Links, Sysctl, has_ipv6};
+use super::kernel::{
+    Address, Family, KernelError, Link, Namespace, Neighbour, Netlink, Route, Rule, Target,
+};
 
 /// Where the rules are that have marked packets looked up in their tables: after
 /// the one for the network's own addresses, before all others.
 const PRIORITY: u32 = 1000;
 
-/// Those of a network, where `net` is.
+/// How a tap treats IPv6: it has the addresses that it is given, and listens to nobody
+/// about others.
+const SETTINGS6: [(LinkSetting, u32); 3] = [
+    (LinkSetting::AddrGenMode, 1),
+    (LinkSetting::AcceptRa, 0),
+    (LinkSetting::DisableIpv6, 0),
+];
+
+/// Those of a network, in `namespace`, which `net` is connected to.
 pub(super) struct Ways<'a> {
+    namespace: &'a Namespace,
     net: &'a Netlink,
     vpc: &'a Vpc,
     plan: &'a Plan,
@@ -31,10 +46,16 @@ pub(super) struct Ways<'a> {
 
 impl<'a> Ways<'a> {
     /// Those of `vpc`, whose plan is `plan`, by the links that there are now.
-    pub(super) fn of(net: &'a Netlink, vpc: &'a Vpc, plan: &'a Plan) -> Result<Self, KernelError> {
+    pub(super) fn of(
+        namespace: &'a Namespace,
+        net: &'a Netlink,
+        vpc: &'a Vpc,
+        plan: &'a Plan,
+    ) -> Result<Self, KernelError> {
         let links = net.links()?.into_iter();
         let links = links.map(|link| (link.name.clone(), link)).collect();
         Ok(Self {
+            namespace,
             net,
             vpc,
             plan,
@@ -43,9 +64,16 @@ impl<'a> Ways<'a> {
     }
 
     /// Those of one port of `vpc`, whose tap is `link`.
-    pub(super) fn of_port(net: &'a Netlink, vpc: &'a Vpc, plan: &'a Plan, link: Link) -> Self {
+    pub(super) fn of_port(
+        namespace: &'a Namespace,
+        net: &'a Netlink,
+        vpc: &'a Vpc,
+        plan: &'a Plan,
+        link: Link,
+    ) -> Self {
         let links = [(link.name.clone(), link)].into();
         Self {
+            namespace,
             net,
             vpc,
             plan,
@@ -55,7 +83,9 @@ impl<'a> Ways<'a> {
 
     /// Has the kernel have all of them, and no others.
     pub(super) fn arrange(&self) -> Result<(), KernelError> {
-        self.arrange_addresses()?;
+        let there: BTreeSet<Address> = self.net.addresses()?.into_iter().collect();
+        self.arrange_addresses(&there)?;
+        self.arrange_addresses6(&there)?;
         let there = self.routes_there()?;
         self.arrange_tables(&there)?;
         let known: BTreeSet<Neighbour> = self.net.all_neighbours()?.into_iter().collect();
@@ -65,6 +95,7 @@ impl<'a> Ways<'a> {
 
     /// Has packets for a tap that is plugged in just now go there.
     pub(super) fn connect(&self) -> Result<(), KernelError> {
+        self.arrange_addresses6(&BTreeSet::new())?;
         self.introduce(&BTreeSet::new())?;
         let routes = self.plan.routes.iter();
         let mut routes = routes
@@ -74,14 +105,14 @@ impl<'a> Ways<'a> {
     }
 
     /// Addresses are the loopback interface's: any tap leads to them.
-    fn arrange_addresses(&self) -> Result<(), KernelError> {
+    fn arrange_addresses(&self, all: &BTreeSet<Address>) -> Result<(), KernelError> {
         let Some(own) = self.links.get("lo") else {
             return Ok(());
         };
         if !own.up {
             self.net.set_up(own.index)?;
         }
-        let (there, wanted) = (self.addresses_there(own)?, self.addresses());
+        let (there, wanted) = (addresses_of(own, all), self.addresses());
         for address in there.difference(&wanted) {
             self.net.remove_address(own.index, *address)?;
         }
@@ -91,12 +122,29 @@ impl<'a> Ways<'a> {
         Ok(())
     }
 
-    /// The addresses of the loopback interface, but for those that every one has.
-    fn addresses_there(&self, own: &Link) -> Result<BTreeSet<IpNet>, KernelError> {
-        let addresses = self.net.addresses()?.into_iter();
-        let ours = addresses
-            .filter(|address| address.link == own.index && !address.prefix.addr().is_loopback());
-        Ok(ours.map(|address| address.prefix).collect())
+    /// Each tap has the same, and there is nobody but its guest to mistake it for
+    /// another's.
+    fn arrange_addresses6(&self, there: &BTreeSet<Address>) -> Result<(), KernelError> {
+        for (_, link) in self.taps() {
+            let mut wanted = addresses6(link);
+            // Whoever has no IPv6 any more has no addresses.
+            if wanted.all(|address| there.contains(&address)) {
+                continue;
+            }
+            let tap = Links::One(&link.name);
+            let settings = SETTINGS6.map(|(setting, value)| (Sysctl::Of(tap, setting), value));
+            unless_gone(sysctl::set(self.namespace, &settings))?;
+            for Address { link, prefix } in addresses6(link) {
+                unless_gone(self.net.add_address(link, prefix))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The ports whose taps are there.
+    fn taps(&self) -> impl Iterator<Item = (&Port, &Link)> {
+        let ports = self.vpc.ports().values();
+        ports.filter_map(|port| Some((port, self.links.get(&port.tap())?)))
     }
 
     fn addresses(&self) -> BTreeSet<IpNet> {
@@ -146,9 +194,11 @@ impl<'a> Ways<'a> {
         self.plan.marks.iter().copied().chain([MAIN_TABLE])
     }
 
-    /// The routes that there are, by their tables.
+    /// The routes that there are, by their tables. Those of IPv6 come with addresses.
     fn routes_there(&self) -> Result<BTreeMap<u32, BTreeSet<Route>>, KernelError> {
-        Ok(by_table(self.net.all_routes()?.into_iter()))
+        let routes = self.net.all_routes()?.into_iter();
+        let ours = routes.filter(|route| matches!(route.destination, IpNet::V4(_)));
+        Ok(by_table(ours))
     }
 
     /// The routes of the plan, but for those to machines that are gone, by their
@@ -190,12 +240,12 @@ impl<'a> Ways<'a> {
 
     /// Who is at the taps that are plugged in.
     fn neighbours(&self) -> impl Iterator<Item = Neighbour> {
-        let ports = self.vpc.ports().values();
-        ports.filter_map(|port| {
-            let link = self.links.get(&port.tap())?;
-            Some(Neighbour {
+        self.taps().flat_map(|(port, link)| {
+            let link_local = has_ipv6().then(|| port.mac.link_local().into());
+            let addresses = [Some(port.address.into()), link_local];
+            addresses.into_iter().flatten().map(|address| Neighbour {
                 link: link.index,
-                address: port.address.into(),
+                address,
                 mac: mac(port),
             })
         })
@@ -222,9 +272,9 @@ impl<'a> Ways<'a> {
         let known: BTreeSet<Neighbour> = self.net.all_neighbours()?.into_iter().collect();
         let lacking = self.neighbours().filter(|one| !known.contains(one));
         found.extend(lacking.map(|one| format!("{one} is missing")));
-        let there = self.net.rules(Family::V4)?;
+        let there: BTreeSet<Rule> = self.net.rules(Family::V4)?.into_iter().collect();
         let wanted = self.rules();
-        let lacking = wanted.iter().filter(|rule| !there.contains(rule));
+        let lacking = wanted.difference(&there);
         found.extend(lacking.map(|rule| format!("{rule} is missing")));
         let ours = there.iter().filter(|rule| rule.priority == PRIORITY);
         let extra = ours.filter(|rule| !wanted.contains(rule));
@@ -234,17 +284,45 @@ impl<'a> Ways<'a> {
     }
 
     fn compare_addresses(&self) -> Result<Vec<String>, KernelError> {
-        let own = self.links.get("lo").filter(|own| own.up);
-        let Some(own) = own else {
-            return Ok(vec!["its loopback interface is down".into()]);
-        };
-        let (there, wanted) = (self.addresses_there(own)?, self.addresses());
-        let lacking = wanted.difference(&there);
-        let lacking = lacking.map(|address| format!("address {address} is missing"));
-        let extra = there.difference(&wanted);
-        let extra = extra.map(|address| format!("address {address} is not plinth's"));
-        Ok(lacking.chain(extra).collect())
+        let all: BTreeSet<Address> = self.net.addresses()?.into_iter().collect();
+        let mut found = Vec::new();
+        match self.links.get("lo").filter(|own| own.up) {
+            None => found.push("its loopback interface is down".into()),
+            Some(own) => {
+                let (there, wanted) = (addresses_of(own, &all), self.addresses());
+                let lacking = wanted.difference(&there);
+                found.extend(lacking.map(|address| format!("address {address} is missing")));
+                let extra = there.difference(&wanted);
+                found.extend(extra.map(|address| format!("address {address} is not plinth's")));
+            }
+        }
+        for (_, link) in self.taps() {
+            let lacking = addresses6(link).filter(|address| !all.contains(address));
+            found.extend(lacking.map(|address| {
+                let (prefix, tap) = (address.prefix, &link.name);
+                format!("address {prefix} of {tap} is missing")
+            }));
+        }
+        Ok(found)
     }
+}
+
+/// The addresses of the loopback interface among `all`, but for those that every one
+/// has.
+fn addresses_of(own: &Link, all: &BTreeSet<Address>) -> BTreeSet<IpNet> {
+    let ours = all
+        .iter()
+        .filter(|address| address.link == own.index && !address.prefix.addr().is_loopback());
+    ours.map(|address| address.prefix).collect()
+}
+
+/// The router's and the metadata service's, at `tap`.
+fn addresses6(tap: &Link) -> impl Iterator<Item = Address> {
+    let addresses = has_ipv6().then_some([(ROUTER6, 64), (METADATA6, 128)]);
+    addresses.into_iter().flatten().map(|(own, len)| Address {
+        link: tap.index,
+        prefix: IpNet::new(own.into(), len).expect("an address has 128 bits"),
+    })
 }
 
 fn by_table(routes: impl Iterator<Item = Route>) -> BTreeMap<u32, BTreeSet<Route>> {
@@ -282,7 +360,6 @@ fn unless_gone(done: Result<(), KernelError>) -> Result<(), KernelError> {
 mod tests {
     use super::super::change::{check, up};
     use super::super::fixture::Host;
-    use super::super::kernel::Namespace;
     use super::*;
 
     #[test]
@@ -295,7 +372,8 @@ mod tests {
             let namespace = Namespace::open(&host.namespace(&vpc)).unwrap();
             let net = Netlink::in_namespace(&namespace).unwrap();
             let plan = Plan::of(network);
-            Ways::of(&net, network, &plan).unwrap().arrange().unwrap();
+            let ways = Ways::of(&namespace, &net, network, &plan).unwrap();
+            ways.arrange().unwrap();
             net.asked()
         };
         let few = [(); 2].map(|()| host.guest(&vpc, "front"));
@@ -313,11 +391,9 @@ mod tests {
         assert_eq!(check(&host.switches, &vpc).unwrap(), [""; 0]);
         let namespace = Namespace::open(&host.namespace(&vpc)).unwrap();
         let net = Netlink::in_namespace(&namespace).unwrap();
-        let known = net.all_neighbours().unwrap();
-        let [neighbour] = known[..] else {
-            panic!("{known:?}");
-        };
-        assert_eq!(neighbour.address, IpAddr::from(guest.address));
+        let mut known = net.all_neighbours().unwrap().into_iter();
+        let own = IpAddr::from(guest.address);
+        let neighbour = known.find(|one| one.address == own).unwrap();
         net.remove_neighbour(neighbour.link, neighbour.address)
             .unwrap();
         let told = check(&host.switches, &vpc).unwrap();

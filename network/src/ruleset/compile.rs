@@ -12,6 +12,7 @@ use super::rules::{Addresses, Rules, members_of};
 use super::{Chain, Family, Hook, Ruleset, Set, TABLE, Table, gateway, network_acl, peering};
 use crate::cidr::Cidr;
 use crate::id::{Id, OfGroup};
+use crate::plan::{METADATA, METADATA6};
 use crate::port::{Port, TAP_PREFIX};
 use crate::security_group::{Direction, Peer, SecurityGroup};
 use crate::vpc::Vpc;
@@ -20,6 +21,8 @@ use crate::vpc::Vpc;
 /// all, as a guest does that asks for one (RFC 2131 §4.1) or whether another has
 /// it (RFC 5227 §2.1.1).
 const SENDERS: &str = "senders";
+/// The same by IPv6, of each port's address on its link.
+const SENDERS6: &str = "senders6";
 /// Tap and MAC address of the ports that may send as others.
 const ROUTERS: &str = "routers";
 /// Tap and IP address of each port.
@@ -35,6 +38,12 @@ const DHCP_CLIENT: u16 = 68;
 const DHCP_SERVER: u16 = 67;
 /// That of name servers.
 const DNS: u16 = 53;
+
+/// To whom is sent who asks for the MAC address of the metadata service (RFC 4291
+/// §2.7.1), or for a router.
+const SOLICITED: &str = "ff02::1:ff00:254";
+const ALL_ROUTERS: &str = "ff02::2";
+const SOLICITATIONS: [&str; 2] = ["nd-neighbor-solicit", "nd-router-solicit"];
 
 /// Before fragments are put together (netfilter's NF_IP_PRI_RAW_BEFORE_DEFRAG),
 /// which does not ask by which interface each came, and before connections are
@@ -78,6 +87,7 @@ fn arp(vpc: &Vpc) -> Table {
 fn inet(vpc: &Vpc) -> Table {
     let mut table = Table::default();
     table.sets.extend(owners(vpc));
+    table.sets.insert(SENDERS6.into(), senders6(vpc));
     table.sets.insert(OWNERS.into(), addresses(vpc));
     table.sets.insert(TABLES.into(), tables(vpc));
     for (name, chain) in [
@@ -159,6 +169,15 @@ fn owners(vpc: &Vpc) -> [(String, Set); 2] {
     [(SENDERS.into(), senders), (ROUTERS.into(), routers)]
 }
 
+fn senders6(vpc: &Vpc) -> Set {
+    let mut senders = Set::of(&["ifname", "ether_addr", "ipv6_addr"]);
+    for port in vpc.ports().values() {
+        let own = json!(port.mac.link_local());
+        senders.insert(&[json!(port.tap()), json!(port.mac), own], None);
+    }
+    senders
+}
+
 fn addresses(vpc: &Vpc) -> Set {
     let mut owners = Set::of(&["ifname", "ipv4_addr"]);
     for port in vpc.ports().values() {
@@ -186,8 +205,9 @@ fn guard() -> Chain {
         is(payload("ip", "daddr"), range)
     };
     let groups: Cidr = "224.0.0.0/3".parse().expect("this is a range");
-    let rules = vec![
-        json!([is_not(meta(IIF), taps()), accept()]),
+    let mut rules = vec![json!([is_not(meta(IIF), taps()), accept()])];
+    rules.extend(metadata6());
+    rules.extend([
         json!([is_not(meta("nfproto"), "ipv4"), counter(), drop()]),
         json!([
             is(payload("ip", "daddr"), Ipv4Addr::BROADCAST.to_string()),
@@ -206,8 +226,39 @@ fn guard() -> Chain {
         json!([is_in(sender, SENDERS), accept()]),
         json!([is_in(router, ROUTERS), accept()]),
         json!([counter(), drop()]),
-    ];
+    ]);
     Chain::at("prerouting", FIRST, "accept", rules)
+}
+
+/// All of IPv6 that there is: a guest asks for its router, and for the metadata
+/// service, as its own interface.
+fn metadata6() -> [Value; 3] {
+    let sender = || {
+        let key = [
+            meta(IIF),
+            payload("ether", "saddr"),
+            payload("ip6", "saddr"),
+        ];
+        is_in(concat(&key), SENDERS6)
+    };
+    let to = |addresses: &[&str]| is(payload("ip6", "daddr"), any(addresses));
+    let asks = |what: &str| is(payload("icmpv6", "type"), what);
+    let [neighbour, router] = SOLICITATIONS;
+    let service = METADATA6.to_string();
+    [
+        json!([
+            sender(),
+            to(&[service.as_str(), SOLICITED]),
+            asks(neighbour),
+            accept()
+        ]),
+        json!([sender(), to(&[ALL_ROUTERS]), asks(router), accept()]),
+        json!([sender(), to(&[service.as_str()]), http(), accept()]),
+    ]
+}
+
+fn http() -> Value {
+    is(payload("tcp", "dport"), 80)
 }
 
 /// What `interface` says of packets is answered by the chains of the ports in
@@ -268,10 +319,16 @@ fn services() -> Chain {
         json!([port("udp", DNS), own(), accept()]),
         json!([port("tcp", DNS), own(), accept()]),
         json!([
-            is(payload("ip", "daddr"), "169.254.169.254"),
-            port("tcp", 80),
+            is(payload("ip", "daddr"), METADATA.to_string()),
+            http(),
             accept()
         ]),
+        json!([
+            is(payload("ip6", "daddr"), METADATA6.to_string()),
+            http(),
+            accept()
+        ]),
+        json!([is(payload("icmpv6", "type"), any(&SOLICITATIONS)), accept()]),
         json!([counter(), drop()]),
     ];
     Chain::at("input", FILTER, "accept", rules)

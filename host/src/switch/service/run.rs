@@ -23,12 +23,12 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::super::change;
 use super::super::directory::Switches;
 use super::super::instance;
-use super::super::kernel::Namespace;
+use super::super::kernel::{LinkIndex, Namespace};
 use super::super::live;
 use super::super::record::{Kind, Record};
 use super::guests::{self, Guest};
 use super::names::Progress;
-use super::sockets::{AtPort, NameServer};
+use super::sockets::{AtPort, NameServer, OnLink};
 use super::stream::Next;
 use super::watch::Watch;
 use crate::error::Error;
@@ -60,7 +60,7 @@ pub(super) struct Service {
 struct Served {
     guest: Guest,
     metadata: Metadata,
-    sources: [u64; 3],
+    sources: Vec<u64>,
 }
 
 impl Service {
@@ -161,10 +161,11 @@ impl Service {
         let guests = guests::guests(vpc, &self.records(vpc));
         self.zone = guests::zone(vpc, &guests);
         let up = links.into_iter().filter(|link| link.up);
-        let up: BTreeSet<String> = up.map(|link| link.name).collect();
-        let there = guests
-            .into_iter()
-            .filter(|(_, guest)| up.contains(&guest.tap));
+        let up: BTreeMap<String, LinkIndex> = up.map(|link| (link.name, link.index)).collect();
+        let there = guests.into_iter().filter_map(|(id, guest)| {
+            let index = *up.get(&guest.tap)?;
+            Some((id, (guest, index)))
+        });
         let there: BTreeMap<_, _> = there.collect();
         self.forget_ports(|id| there.contains_key(id));
         self.serve_ports(there);
@@ -203,16 +204,16 @@ impl Service {
         });
     }
 
-    fn serve_ports(&mut self, guests: BTreeMap<Id<OfPort>, Guest>) {
+    fn serve_ports(&mut self, guests: BTreeMap<Id<OfPort>, (Guest, LinkIndex)>) {
         let mut new = Vec::new();
-        for (id, guest) in guests {
+        for (id, (guest, index)) in guests {
             match self.ports.get_mut(&id) {
                 Some(served) if served.guest == guest => {}
                 Some(served) => {
                     served.metadata.update(&guest.instance);
                     served.guest = guest;
                 }
-                None => new.push((id, guest)),
+                None => new.push((id, guest, index)),
             }
         }
         if new.is_empty() {
@@ -221,14 +222,14 @@ impl Service {
         let open = || {
             let opened = new
                 .iter()
-                .map(|(_, guest)| AtPort::open(&guest.tap, guest.lease.router));
+                .map(|(_, guest, index)| AtPort::open(&guest.tap, *index, guest.lease.router));
             opened.collect::<Vec<_>>()
         };
         let opened = match self.namespace.within(open) {
             Ok(opened) => opened,
             Err(error) => return eprintln!("plinth: {error}"),
         };
-        for ((id, guest), opened) in new.into_iter().zip(opened) {
+        for ((id, guest, _), opened) in new.into_iter().zip(opened) {
             let served = opened.and_then(|sockets| self.served(id, guest, sockets));
             match served {
                 Ok(served) => {
@@ -246,23 +247,25 @@ impl Service {
             everybody,
             router,
             metadata,
+            link,
         } = sockets;
         let replies = router.try_clone()?;
         let own = replies.try_clone()?;
-        let sources = [
+        let mut sources = vec![
             Source::Dhcp(id, everybody, replies),
             Source::Dhcp(id, router, own),
             Source::Metadata(id, metadata),
         ];
-        let mut numbers = [WATCH; 3];
-        for (at, source) in sources.into_iter().enumerate() {
+        if let Some(OnLink { routers, metadata }) = link {
+            sources.extend([Source::Routers(routers), Source::Metadata(id, metadata)]);
+        }
+        let mut numbers = Vec::new();
+        for source in sources {
             match self.sources.add(source, Next::Read) {
-                Ok(number) => numbers[at] = number,
+                Ok(number) => numbers.push(number),
                 Err(error) => {
                     // Those that were added would be for nobody.
-                    numbers[..at]
-                        .iter()
-                        .for_each(|one| self.sources.remove(*one));
+                    numbers.iter().for_each(|one| self.sources.remove(*one));
                     return Err(error);
                 }
             }
@@ -329,6 +332,10 @@ impl Service {
             Source::Dhcp(id, socket, replies) => {
                 self.give_addresses(id, &socket, &replies);
                 self.sources.put(number, Source::Dhcp(id, socket, replies));
+            }
+            Source::Routers(socket) => {
+                requests::tell_of_the_service(&socket);
+                self.sources.put(number, Source::Routers(socket));
             }
             Source::Metadata(id, listener) => {
                 let accepted = self.accept_requests(id, &listener);

@@ -1,12 +1,15 @@
 //! What a guest asks about itself: its address, by DHCP, and its metadata.
 
 use std::io::{self, ErrorKind};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use metadata::connection::Connection;
 use metadata::dhcp;
 use metadata::options::HopLimit;
+use metadata::router;
 use network::id::{Id, OfPort};
+use network::plan::METADATA6;
+use socket2::SockRef;
 
 use super::super::stream::{Came, Next, Stream};
 use super::sources::Source;
@@ -69,7 +72,7 @@ impl Service {
                 // It stays: what is not acknowledged is sent again, as far as what is
                 // sent then.
                 if let Some(limit) = answer.hop_limit {
-                    stream.socket.set_ttl(HopLimit::get(limit).into())?;
+                    set_hops(&stream.socket, limit)?;
                 }
                 stream.send(answer.bytes, answer.close);
                 continue;
@@ -82,5 +85,28 @@ impl Service {
             };
         }
         Ok(Next::Write)
+    }
+}
+
+/// Tells whoever asks for a router where the metadata service is.
+pub(super) fn tell_of_the_service(socket: &UdpSocket) {
+    let mut message = [0; 2048];
+    for _ in 0..TURN {
+        let Ok((len, from)) = socket.recv_from(&mut message) else {
+            return;
+        };
+        if let Some(answer) = router::answer(&message[..len], METADATA6) {
+            // Who does not get it asks again.
+            let _ = socket.send_to(&answer, from);
+        }
+    }
+}
+
+/// Lets what is sent from now on go as far as `limit`.
+fn set_hops(socket: &TcpStream, limit: HopLimit) -> io::Result<()> {
+    let hops = HopLimit::get(limit).into();
+    match socket.local_addr()?.is_ipv6() {
+        true => SockRef::from(socket).set_unicast_hops_v6(hops),
+        false => socket.set_ttl(hops),
     }
 }

@@ -34,6 +34,8 @@ pub(super) const WATCH: u64 = 0;
 pub(super) enum Source {
     /// Asks for an address come, and are answered by the other socket.
     Dhcp(Id<OfPort>, UdpSocket, UdpSocket),
+    /// Messages of guests that ask for a router, by IPv6.
+    Routers(UdpSocket),
     /// Connections to the metadata service.
     Metadata(Id<OfPort>, TcpListener),
     /// One of them.
@@ -177,7 +179,9 @@ impl Sources {
 impl Source {
     fn descriptor(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Dhcp(_, socket, _) | Self::Names(socket) => socket.as_fd(),
+            Self::Dhcp(_, socket, _) | Self::Routers(socket) | Self::Names(socket) => {
+                socket.as_fd()
+            }
             Self::Metadata(_, listener) | Self::NameStreams(listener) => listener.as_fd(),
             Self::Request(_, stream, _) | Self::NameStream(_, stream, _) => stream.socket.as_fd(),
             Self::Inquiry(_, inquiry) => inquiry.source(),
