@@ -35,6 +35,7 @@ mod bridge;
 mod change;
 mod compile;
 mod gateway;
+mod guard;
 mod host;
 mod json;
 mod network_acl;

@@ -2,22 +2,22 @@
 //! addresses, the rules that lead to tables of routes, the routes, and who is at
 //! which tap.
 //!
-//! By IPv6 it is the metadata service alone that guests reach, each on the link
-//! between its interface and its tap, which therefore has the service's address.
-//!
 //! What is there is asked for once of each kind, however many ports there are, and
 //! only what differs is told.
+
+mod compared;
+mod link_local;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
-use network::plan::{Hop, MAIN_TABLE, METADATA6, Plan, ROUTER6, Route as Planned};
+use network::plan::{Hop, MAIN_TABLE, Plan, Route as Planned};
 use network::port::Port;
 use network::vpc::Vpc;
 use vmm::MacAddress;
 
-use super::kernel::sysctl::{self, LinkSetting, Links, Sysctl, has_ipv6};
+use super::kernel::sysctl::has_ipv6;
 use super::kernel::{
     Address, Family, KernelError, Link, Namespace, Neighbour, Netlink, Route, Rule, Target,
 };
@@ -25,14 +25,6 @@ use super::kernel::{
 /// Where the rules are that have marked packets looked up in their tables: after
 /// the one for the network's own addresses, before all others.
 const PRIORITY: u32 = 1000;
-
-/// How a tap treats IPv6: it has the addresses that it is given, and listens to nobody
-/// about others.
-const SETTINGS6: [(LinkSetting, u32); 3] = [
-    (LinkSetting::AddrGenMode, 1),
-    (LinkSetting::AcceptRa, 0),
-    (LinkSetting::DisableIpv6, 0),
-];
 
 /// Those of a network, in `namespace`, which `net` is connected to.
 pub(super) struct Ways<'a> {
@@ -118,25 +110,6 @@ impl<'a> Ways<'a> {
         }
         for address in wanted.difference(&there) {
             self.net.add_address(own.index, *address)?;
-        }
-        Ok(())
-    }
-
-    /// Each tap has the same, and there is nobody but its guest to mistake it for
-    /// another's.
-    fn arrange_addresses6(&self, there: &BTreeSet<Address>) -> Result<(), KernelError> {
-        for (_, link) in self.taps() {
-            let mut wanted = addresses6(link);
-            // Whoever has no IPv6 any more has no addresses.
-            if wanted.all(|address| there.contains(&address)) {
-                continue;
-            }
-            let tap = Links::One(&link.name);
-            let settings = SETTINGS6.map(|(setting, value)| (Sysctl::Of(tap, setting), value));
-            unless_gone(sysctl::set(self.namespace, &settings))?;
-            for Address { link, prefix } in addresses6(link) {
-                unless_gone(self.net.add_address(link, prefix))?;
-            }
         }
         Ok(())
     }
@@ -250,61 +223,6 @@ impl<'a> Ways<'a> {
             })
         })
     }
-
-    /// What is not so, a line each.
-    pub(super) fn compare(&self) -> Result<Vec<String>, KernelError> {
-        let mut found = Vec::new();
-        let ports = self.vpc.ports().values();
-        let gone = ports.filter(|port| !self.links.contains_key(&port.tap()));
-        found.extend(gone.map(|port| {
-            let (owner, address) = (&port.owner, port.address);
-            format!("machine '{owner}' at {address} is not plugged in")
-        }));
-        let (there, wanted, none) = (self.routes_there()?, self.routes(), BTreeSet::new());
-        for table in self.tables() {
-            let there = there.get(&table).unwrap_or(&none);
-            let wanted = wanted.get(&table).unwrap_or(&none);
-            let lacking = wanted.difference(there);
-            found.extend(lacking.map(|route| format!("{route} is missing")));
-            let extra = there.difference(wanted);
-            found.extend(extra.map(|route| format!("{route} is not plinth's")));
-        }
-        let known: BTreeSet<Neighbour> = self.net.all_neighbours()?.into_iter().collect();
-        let lacking = self.neighbours().filter(|one| !known.contains(one));
-        found.extend(lacking.map(|one| format!("{one} is missing")));
-        let there: BTreeSet<Rule> = self.net.rules(Family::V4)?.into_iter().collect();
-        let wanted = self.rules();
-        let lacking = wanted.difference(&there);
-        found.extend(lacking.map(|rule| format!("{rule} is missing")));
-        let ours = there.iter().filter(|rule| rule.priority == PRIORITY);
-        let extra = ours.filter(|rule| !wanted.contains(rule));
-        found.extend(extra.map(|rule| format!("{rule} is not plinth's")));
-        found.extend(self.compare_addresses()?);
-        Ok(found)
-    }
-
-    fn compare_addresses(&self) -> Result<Vec<String>, KernelError> {
-        let all: BTreeSet<Address> = self.net.addresses()?.into_iter().collect();
-        let mut found = Vec::new();
-        match self.links.get("lo").filter(|own| own.up) {
-            None => found.push("its loopback interface is down".into()),
-            Some(own) => {
-                let (there, wanted) = (addresses_of(own, &all), self.addresses());
-                let lacking = wanted.difference(&there);
-                found.extend(lacking.map(|address| format!("address {address} is missing")));
-                let extra = there.difference(&wanted);
-                found.extend(extra.map(|address| format!("address {address} is not plinth's")));
-            }
-        }
-        for (_, link) in self.taps() {
-            let lacking = addresses6(link).filter(|address| !all.contains(address));
-            found.extend(lacking.map(|address| {
-                let (prefix, tap) = (address.prefix, &link.name);
-                format!("address {prefix} of {tap} is missing")
-            }));
-        }
-        Ok(found)
-    }
 }
 
 /// The addresses of the loopback interface among `all`, but for those that every one
@@ -314,15 +232,6 @@ fn addresses_of(own: &Link, all: &BTreeSet<Address>) -> BTreeSet<IpNet> {
         .iter()
         .filter(|address| address.link == own.index && !address.prefix.addr().is_loopback());
     ours.map(|address| address.prefix).collect()
-}
-
-/// The router's and the metadata service's, at `tap`.
-fn addresses6(tap: &Link) -> impl Iterator<Item = Address> {
-    let addresses = has_ipv6().then_some([(ROUTER6, 64), (METADATA6, 128)]);
-    addresses.into_iter().flatten().map(|(own, len)| Address {
-        link: tap.index,
-        prefix: IpNet::new(own.into(), len).expect("an address has 128 bits"),
-    })
 }
 
 fn by_table(routes: impl Iterator<Item = Route>) -> BTreeMap<u32, BTreeSet<Route>> {

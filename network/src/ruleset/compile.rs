@@ -1,49 +1,28 @@
 //! From a network's state to its rules.
 
-use std::net::Ipv4Addr;
-
 use serde_json::{Value, json};
 
+use super::guard::{self, DHCP_SERVER, OWNERS, ROUTERS, SOLICITATIONS};
 use super::json::{
     IIF, OIF, accept, any, concat, counter, ct, drop, is, is_in, is_not, jump, mark_by, meta,
-    original, payload, prefix, vmap,
+    original, payload, vmap,
 };
 use super::rules::{Addresses, Rules, members_of};
 use super::{Chain, Family, Hook, Ruleset, Set, TABLE, Table, gateway, network_acl, peering};
-use crate::cidr::Cidr;
 use crate::id::{Id, OfGroup};
 use crate::plan::{METADATA, METADATA6};
 use crate::port::{Port, TAP_PREFIX};
 use crate::security_group::{Direction, Peer, SecurityGroup};
 use crate::vpc::Vpc;
 
-/// Who may send as whom: tap, MAC and IP address of each port, and no address at
-/// all, as a guest does that asks for one (RFC 2131 §4.1) or whether another has
-/// it (RFC 5227 §2.1.1).
-const SENDERS: &str = "senders";
-/// The same by IPv6, of each port's address on its link.
-const SENDERS6: &str = "senders6";
-/// Tap and MAC address of the ports that may send as others.
-const ROUTERS: &str = "routers";
-/// Tap and IP address of each port.
-const OWNERS: &str = "owners";
 /// From taps to the marks of their route tables.
 const TABLES: &str = "tables";
 /// From taps to the chains of their ports, by direction.
 const OUTBOUND: &str = "outbound-of";
 const INBOUND: &str = "inbound-of";
 
-/// The ports of DHCP (RFC 2131 §4.1).
-const DHCP_CLIENT: u16 = 68;
-const DHCP_SERVER: u16 = 67;
-/// That of name servers.
+/// The port of name servers.
 const DNS: u16 = 53;
-
-/// To whom is sent who asks for the MAC address of the metadata service (RFC 4291
-/// §2.7.1), or for a router.
-const SOLICITED: &str = "ff02::1:ff00:254";
-const ALL_ROUTERS: &str = "ff02::2";
-const SOLICITATIONS: [&str; 2] = ["nd-neighbor-solicit", "nd-router-solicit"];
 
 /// Before fragments are put together (netfilter's NF_IP_PRI_RAW_BEFORE_DEFRAG),
 /// which does not ask by which interface each came, and before connections are
@@ -58,40 +37,17 @@ const LATER: i32 = 10;
 impl Ruleset {
     /// The rules of `vpc`.
     pub fn of(vpc: &Vpc) -> Self {
-        let tables = [(Family::Arp, arp(vpc)), (Family::Inet, inet(vpc))];
+        let tables = [(Family::Arp, guard::arp(vpc)), (Family::Inet, inet(vpc))];
         Self::sealed(TABLE.into(), tables)
-    }
-}
-
-/// The network answers ARP, for the owners of addresses only.
-fn arp(vpc: &Vpc) -> Table {
-    let sender = concat(&[
-        meta(IIF),
-        payload("arp", "saddr ether"),
-        payload("arp", "saddr ip"),
-    ]);
-    let router = concat(&[meta(IIF), payload("arp", "saddr ether")]);
-    let rules = vec![
-        json!([is_not(meta(IIF), taps()), accept()]),
-        json!([is_in(sender, SENDERS), accept()]),
-        json!([is_in(router, ROUTERS), accept()]),
-        json!([counter(), drop()]),
-    ];
-    let guard = Chain::at("input", FILTER, "accept", rules);
-    Table {
-        sets: owners(vpc).into(),
-        chains: [("guard".into(), guard)].into(),
     }
 }
 
 fn inet(vpc: &Vpc) -> Table {
     let mut table = Table::default();
-    table.sets.extend(owners(vpc));
-    table.sets.insert(SENDERS6.into(), senders6(vpc));
-    table.sets.insert(OWNERS.into(), addresses(vpc));
+    table.sets.extend(guard::sets(vpc));
     table.sets.insert(TABLES.into(), tables(vpc));
     for (name, chain) in [
-        ("guard", guard()),
+        ("guard", guard::chain()),
         (
             "tables",
             Chain::at(
@@ -148,42 +104,8 @@ fn inet(vpc: &Vpc) -> Table {
 }
 
 /// Taps, of any port.
-fn taps() -> String {
+pub(super) fn taps() -> String {
     format!("{TAP_PREFIX}*")
-}
-
-/// Who may send as whom.
-fn owners(vpc: &Vpc) -> [(String, Set); 2] {
-    let mut senders = Set::of(&["ifname", "ether_addr", "ipv4_addr"]);
-    let mut routers = Set::of(&["ifname", "ether_addr"]);
-    for port in vpc.ports().values() {
-        let (tap, mac) = (json!(port.tap()), json!(port.mac));
-        let nobody = json!(Ipv4Addr::UNSPECIFIED);
-        senders.insert(&[tap.clone(), mac.clone(), nobody], None);
-        if port.source_check {
-            senders.insert(&[tap, mac, json!(port.address)], None);
-        } else {
-            routers.insert(&[tap, mac], None);
-        }
-    }
-    [(SENDERS.into(), senders), (ROUTERS.into(), routers)]
-}
-
-fn senders6(vpc: &Vpc) -> Set {
-    let mut senders = Set::of(&["ifname", "ether_addr", "ipv6_addr"]);
-    for port in vpc.ports().values() {
-        let own = json!(port.mac.link_local());
-        senders.insert(&[json!(port.tap()), json!(port.mac), own], None);
-    }
-    senders
-}
-
-fn addresses(vpc: &Vpc) -> Set {
-    let mut owners = Set::of(&["ifname", "ipv4_addr"]);
-    for port in vpc.ports().values() {
-        owners.insert(&[json!(port.tap()), json!(port.address)], None);
-    }
-    owners
 }
 
 fn tables(vpc: &Vpc) -> Set {
@@ -195,69 +117,8 @@ fn tables(vpc: &Vpc) -> Set {
     tables
 }
 
-/// What a guest sends under another's name goes no further, nor what is for
-/// everybody, but for its asking the network for its address.
-fn guard() -> Chain {
-    let sender = concat(&[meta(IIF), payload("ether", "saddr"), payload("ip", "saddr")]);
-    let router = concat(&[meta(IIF), payload("ether", "saddr")]);
-    let to = |range: Cidr| {
-        let range = prefix(&range.first().to_string(), range.prefix());
-        is(payload("ip", "daddr"), range)
-    };
-    let groups: Cidr = "224.0.0.0/3".parse().expect("this is a range");
-    let mut rules = vec![json!([is_not(meta(IIF), taps()), accept()])];
-    rules.extend(metadata6());
-    rules.extend([
-        json!([is_not(meta("nfproto"), "ipv4"), counter(), drop()]),
-        json!([
-            is(payload("ip", "daddr"), Ipv4Addr::BROADCAST.to_string()),
-            is(payload("udp", "sport"), DHCP_CLIENT),
-            is(payload("udp", "dport"), DHCP_SERVER),
-            is_in(sender.clone(), SENDERS),
-            accept()
-        ]),
-        json!([to(groups), counter(), drop()]),
-        // Nobody sends from there but to everybody.
-        json!([
-            is(payload("ip", "saddr"), Ipv4Addr::UNSPECIFIED.to_string()),
-            counter(),
-            drop()
-        ]),
-        json!([is_in(sender, SENDERS), accept()]),
-        json!([is_in(router, ROUTERS), accept()]),
-        json!([counter(), drop()]),
-    ]);
-    Chain::at("prerouting", FIRST, "accept", rules)
-}
-
-/// All of IPv6 that there is: a guest asks for its router, and for the metadata
-/// service, as its own interface.
-fn metadata6() -> [Value; 3] {
-    let sender = || {
-        let key = [
-            meta(IIF),
-            payload("ether", "saddr"),
-            payload("ip6", "saddr"),
-        ];
-        is_in(concat(&key), SENDERS6)
-    };
-    let to = |addresses: &[&str]| is(payload("ip6", "daddr"), any(addresses));
-    let asks = |what: &str| is(payload("icmpv6", "type"), what);
-    let [neighbour, router] = SOLICITATIONS;
-    let service = METADATA6.to_string();
-    [
-        json!([
-            sender(),
-            to(&[service.as_str(), SOLICITED]),
-            asks(neighbour),
-            accept()
-        ]),
-        json!([sender(), to(&[ALL_ROUTERS]), asks(router), accept()]),
-        json!([sender(), to(&[service.as_str()]), http(), accept()]),
-    ]
-}
-
-fn http() -> Value {
+/// Is for the port of the metadata service.
+pub(super) fn http() -> Value {
     is(payload("tcp", "dport"), 80)
 }
 
