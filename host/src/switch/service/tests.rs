@@ -660,6 +660,35 @@ fn names_of_the_network_are_known_and_others_are_asked_of_the_host() {
     running.end(&host, &vpc);
 }
 
+/// Each has its share of questions, by its address.
+#[test]
+fn who_may_send_as_others_asks_for_names_as_itself() {
+    let host = Host::new();
+    let vpc = host.vpc("shares");
+    let other = host.guest(&vpc, "front");
+    let router = host.guest(&vpc, "front,source-check=off");
+    let running = Running::start(&host, &vpc, resolver());
+    let server = Ipv4Addr::new(10, 0, 1, 2);
+    let asks = |guest| resolved(guest, server, "example.org.", RecordType::A).is_some();
+    assert!(soon(|| asks(&router)) && soon(|| asks(&other)));
+    let question = question("example.org.", RecordType::A);
+    let len = u16::try_from(8 + question.len()).unwrap();
+    let mut payload = vec![0x12, 0x34, 0, 53];
+    payload.extend(len.to_be_bytes());
+    payload.extend([0, 0]);
+    payload.extend(question);
+    let before = dropped(&host, &vpc, "services");
+    router.inject(&Packet {
+        from: other.address,
+        to: server,
+        protocol: 17,
+        fragment: (0, false),
+        payload: &payload,
+    });
+    assert!(soon(|| dropped(&host, &vpc, "services") > before));
+    running.end(&host, &vpc);
+}
+
 #[test]
 fn a_resolver_that_is_not_there_is_said_to_have_failed() {
     let host = Host::new();
