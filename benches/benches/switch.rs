@@ -1,11 +1,11 @@
-//! How long one change of a security group takes, on a network of many: from the
-//! stored state to the rules in the kernel. `cargo bench -p benches --bench switch`,
-//! as root, since it makes a network namespace.
+//! How long one change of a security group takes, and plugging in one machine, on a
+//! network of many: from the stored state to what is in the kernel. `cargo bench -p
+//! benches --bench switch`, as root, since it makes a network namespace.
 //!
-//! Each group has sixty rules and each port one group. The change is a rule more
-//! in one group, or less. *Computed* is the transaction alone, for as many ports as
-//! groups; *made* is all of it, stored durably and applied, with a tap for each of
-//! at most a hundred ports.
+//! Each group has sixty rules and each port one group; there are as many ports as
+//! groups, each plugged in. The change is a rule more in one group, or less.
+//! *Computed* is the transaction alone; *made* is all of it, stored durably and
+//! applied; *plugged* is a machine more, until packets would reach it.
 
 #![allow(missing_docs)] // Of what criterion's macros make.
 
@@ -13,7 +13,7 @@ use std::error::Error;
 use std::fs::{self, Permissions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use host::option::net::{NetEnd, NetOption};
@@ -30,9 +30,6 @@ use network::vpc::Vpc;
 
 /// Groups, and ports.
 const COUNTS: [usize; 3] = [10, 100, 1000];
-
-/// Ports that are plugged in; each takes a while.
-const MOST_TAPS: usize = 100;
 
 fn name(text: &str) -> Name {
     text.parse().expect("this is a name")
@@ -99,15 +96,18 @@ fn computed(criterion: &mut Criterion) {
 }
 
 fn made(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("switch/made");
-    group
-        .sample_size(10)
-        .measurement_time(Duration::from_secs(5));
     for count in COUNTS {
-        let id = BenchmarkId::from_parameter(count);
-        group.bench_function(id, |bencher| {
-            let network = Network::new(count).expect("this takes root, and the package nftables");
+        let mut network = Network::new(count).expect("this takes root, and the package nftables");
+        let id = |what| BenchmarkId::new(what, count);
+        let mut group = criterion.benchmark_group("switch");
+        group
+            .sample_size(10)
+            .measurement_time(Duration::from_secs(5));
+        group.bench_function(id("made"), |bencher| {
             bencher.iter(|| network.change(toggle).expect("the network is there"));
+        });
+        group.bench_function(id("plugged"), |bencher| {
+            bencher.iter_custom(|times| (0..times).map(|_| network.plug_one_more()).sum());
         });
     }
 }
@@ -135,21 +135,31 @@ impl Network {
             _data: data,
         };
         network.change(|vpc| fill(vpc, count))?;
-        for number in 0..count.min(MOST_TAPS) {
-            network.plug(&format!("g{number}"))?;
+        for number in 0..count {
+            let taps = network.plug(&format!("g{number}"))?;
+            network.taps.extend(taps);
         }
         Ok(network)
     }
 
-    fn plug(&mut self, group: &str) -> Result<(), Box<dyn Error>> {
+    /// How long it takes to plug one machine more in, which is gone then.
+    fn plug_one_more(&mut self) -> Duration {
+        let began = Instant::now();
+        let taps = self.plug("g7").expect("the network is there");
+        let took = began.elapsed();
+        drop(taps);
+        self.change(|_| Ok(())).expect("the network is there");
+        took
+    }
+
+    fn plug(&mut self, group: &str) -> Result<Vec<OwnedFd>, Box<dyn Error>> {
         let option: NetOption = format!("{},security-group={group}", self.name).parse()?;
         let NetEnd::Port(port) = &option.end else {
             return Err("it is a port that is asked for".into());
         };
         let machine = Machine::called(group);
         let plugged = plug(&self.switches, port, None, option.queues, &machine)?;
-        self.taps.extend(plugged.taps);
-        Ok(())
+        Ok(plugged.taps)
     }
 
     fn change(

@@ -22,6 +22,13 @@ impl Holder {
     pub fn pid(&self) -> u32 {
         self.pid
     }
+
+    /// Process `pid`, whatever it is.
+    #[cfg(test)]
+    pub(crate) fn for_test(pid: u32) -> Self {
+        let command = "plinth".into();
+        Self { pid, command }
+    }
 }
 
 impl fmt::Display for Holder {

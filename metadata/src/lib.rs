@@ -19,6 +19,7 @@
 //! - [`seed`] and [`cidata`]: the same for cloud-init's NoCloud.
 //! - [`dhcp`]: a lease as messages.
 //! - [`zone`] and [`dns`]: the names of a network, and answers about them.
+//! - [`router`]: what is said of IPv6, by which the metadata service is reached, too.
 //!
 //! Whatever a guest sends is hostile: it is answered, refused or ignored, within
 //! bounds, and never makes any of this panic.
@@ -38,6 +39,7 @@ pub mod options;
 pub mod rate;
 pub mod request;
 pub mod response;
+pub mod router;
 pub mod seed;
 pub mod service;
 pub mod ssh_key;

@@ -33,6 +33,14 @@ impl Claims {
         }));
     }
 
+    /// Adds public addresses that the network `name` has, of which nothing else is
+    /// known.
+    pub fn add_addresses(&mut self, name: &Name, addresses: impl IntoIterator<Item = Ipv4Addr>) {
+        let addresses = addresses.into_iter();
+        self.addresses
+            .extend(addresses.map(|address| (address, name.clone())));
+    }
+
     /// The uplink of `vpc`, or one that it can have.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The Ethernet address of a port.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,18 @@ impl Mac {
     /// Its bytes, as on the wire.
     pub fn octets(self) -> [u8; 6] {
         self.0
+    }
+
+    /// The IPv6 address of its interface on its link (RFC 4291 §2.5.6 and appendix A).
+    pub fn link_local(self) -> Ipv6Addr {
+        let [a, b, c, d, e, f] = self.0;
+        let universal = 0x02;
+        let high = [0xfe, 0x80, 0, 0, 0, 0, 0, 0];
+        let low = [a ^ universal, b, c, 0xff, 0xfe, d, e, f];
+        let mut octets = [0; 16];
+        octets[..8].copy_from_slice(&high);
+        octets[8..].copy_from_slice(&low);
+        Ipv6Addr::from(octets)
     }
 }
 
@@ -76,6 +89,14 @@ impl fmt::Display for Mac {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interface_has_the_address_on_its_link_that_is_made_of_its_own() {
+        let mac: Mac = "34:56:78:9a:bc:de".parse().unwrap();
+        // The example of RFC 2464 §4 and §5.
+        let address = "fe80::3656:78ff:fe9a:bcde".parse::<Ipv6Addr>();
+        assert_eq!(mac.link_local(), address.unwrap());
+    }
 
     #[test]
     fn an_address_is_read_as_it_is_written() {

@@ -14,7 +14,7 @@
 //! gateway.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::cidr::Cidr;
 use crate::nat_gateway::NatGateway;
@@ -80,8 +80,25 @@ pub enum Hop {
     Blackhole,
 }
 
+impl Hop {
+    /// The interface that packets go by, if they go by one.
+    pub fn link(&self) -> Option<&str> {
+        match self {
+            Self::Link(link) | Self::Gateway { link, .. } => Some(link),
+            Self::Throw | Self::Blackhole => None,
+        }
+    }
+}
+
 /// Where every guest finds its metadata (EC2, "Access instance metadata").
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
+/// The same by IPv6. A network has no other IPv6: a guest asks from its interface's
+/// address on its link, and is told by its router that this one is there, too.
+pub const METADATA6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
+/// That router's own address on the link of any guest.
+pub const ROUTER6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 /// Where every guest finds a name server, beside that of its subnet (EC2,
 /// "Amazon DNS server").

@@ -7,6 +7,10 @@
 //!                                     tables     marked with its subnet's route table
 //!                     forward         outbound-  the network ACL of the sender's subnet,
 //!                                     border     if the packet leaves that
+//!                                     inbound-   the same of a NAT gateway's: what comes
+//!                                     gateway    into that by way of it,
+//!                                     outbound-  and what leaves it
+//!                                     gateway
 //!                                     inbound-   the same of the receiver's, if it comes
 //!                                     border     from elsewhere
 //!                                     outbound   a tracked flow, or a rule of a group
@@ -31,6 +35,7 @@ mod bridge;
 mod change;
 mod compile;
 mod gateway;
+mod guard;
 mod host;
 mod json;
 mod network_acl;

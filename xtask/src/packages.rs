@@ -37,11 +37,11 @@ pub(crate) const OUTER: Purpose = Purpose {
     usual: true,
 };
 
-/// What unit tests run: the host's switches are made of nftables, and a client of
-/// EC2's asks their metadata service.
+/// What unit tests run: the host's switches are made of nftables and lead into Open
+/// vSwitch's, and a client of EC2's asks their metadata service.
 pub(crate) const UNIT_TESTS: Purpose = Purpose {
     name: "unit-tests",
-    packages: &["nftables", "python3-botocore"],
+    packages: &["nftables", "python3-botocore", "openvswitch-switch"],
     usual: true,
 };
 

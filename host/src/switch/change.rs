@@ -5,6 +5,7 @@
 //! process is killed in between, whoever comes next makes what is stored.
 
 use std::collections::BTreeSet;
+use std::mem;
 
 use network::bridge::Bridge;
 use network::bridge::uplink::Uplink;
@@ -136,15 +137,14 @@ pub(super) fn commit_bridge<T>(
 
 /// Stores `new` in the place of what the switch is, and makes it.
 fn replace(switch: &mut Switch, new: Kind) -> Result<(), Error> {
-    let old = switch.record.kind.clone();
     switch.begin()?;
-    store(switch, new)?;
+    let old = store(switch, new)?;
     if let Err(error) = side::change(&old, &switch.record.kind) {
         // Why it could not be made is what counts. What is not put right here is by
         // the next.
         let restored = side::abandon(&switch.record.kind, &old)
             .and_then(|()| store(switch, old))
-            .and_then(|()| side::make(&switch.record.kind));
+            .and_then(|_| side::make(&switch.record.kind));
         if restored.is_ok() {
             switch.finish();
         }
@@ -273,11 +273,11 @@ pub fn delete(switches: &Switches, name: &Name) -> Result<(), Error> {
     switch.forget()
 }
 
-pub(super) fn store(switch: &mut Switch, kind: Kind) -> Result<(), Error> {
+/// Stores what the switch is from now on; returns what it was.
+pub(super) fn store(switch: &mut Switch, kind: Kind) -> Result<Kind, Error> {
     let record = Record { kind };
     switch.store(&record)?;
-    switch.record = record;
-    Ok(())
+    Ok(mem::replace(&mut switch.record, record).kind)
 }
 
 pub(super) fn refused(error: Refused) -> Error {

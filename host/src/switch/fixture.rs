@@ -355,6 +355,11 @@ impl Guest {
         self.send_frame_as(mac, self.router.octets(), &rest);
     }
 
+    /// Puts a frame to the router on the cable; `rest` begins with its type.
+    pub(super) fn send_to_router(&self, rest: &[u8]) {
+        self.send_frame(self.router.octets(), rest);
+    }
+
     /// Puts a frame on the cable, from this guest's MAC address; `rest` begins with
     /// its type.
     pub(super) fn send_frame(&self, to: [u8; 6], rest: &[u8]) {

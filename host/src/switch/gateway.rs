@@ -2,6 +2,7 @@
 //! No two networks have the same, which the directory of switches knows: who asks
 //! for something looks into all of them, and holds up others who do.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
@@ -12,6 +13,7 @@ use network::name::Name;
 use network::nat_gateway::NatGateway;
 use network::publication::{Protocol, Publication};
 use network::refused::Refused;
+use network::uplink::host_link;
 use network::vpc::Vpc;
 
 use crate::error::Error;
@@ -28,27 +30,43 @@ pub(super) struct Others {
     _lock: File,
 }
 
-/// What networks other than `name` have. One that is damaged may have anything.
+/// What networks other than `name` have. One that is damaged holds nobody up: it has
+/// what this host sends there, which is told.
 ///
 /// # Errors
-/// One of them is damaged, or the directory cannot be locked.
+/// The directory cannot be read or locked, or the kernel does not tell.
 pub(super) fn others(switches: &Switches, name: &Name) -> Result<Others, Error> {
     let lock = switches.lock_claims()?;
     let mut claims = Claims::default();
+    let (mut known, mut damaged) = (BTreeSet::new(), None);
     for other in switches.names()? {
-        if other == *name {
-            continue;
-        }
+        let current = match other == *name {
+            true => switches.read(&other),
+            false => change::current(switches, &other),
+        };
         // Somebody may delete one meanwhile, which then has nothing.
-        match change::current(switches, &other) {
+        match current {
             Ok(Record {
                 kind: Kind::Vpc(vpc),
-            }) => claims.add(&other, &vpc),
+            }) => {
+                known.insert(host_link(vpc.id));
+                if other != *name {
+                    claims.add(&other, &vpc);
+                }
+            }
             // A bridge has none of it.
             Ok(_) => {}
             Err(_) if !switches.names()?.contains(&other) => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                eprintln!("plinth: {}", error.report());
+                damaged = Some(other);
+            }
         }
+    }
+    if let Some(other) = damaged {
+        let strange = Outside::current().and_then(|outside| outside.sends_to_strangers(&known));
+        let strange = strange.map_err(|error| Error::host(error.to_string()))?;
+        claims.add_addresses(&other, strange);
     }
     Ok(Others {
         claims,

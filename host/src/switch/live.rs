@@ -4,40 +4,30 @@
 //! Everything here can be done again, and from any state in between: what is
 //! there stays, what lacks is made, what is too much goes.
 
-use std::collections::{BTreeSet, HashSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
-use ipnet::IpNet;
-use network::plan::{Hop, MAIN_TABLE, Plan, Route as Planned};
-use network::port::{Port, TAP_PREFIX};
+use network::plan::Plan;
+use network::port::Port;
 use network::ruleset::{Ruleset, replacement, transaction};
 use network::vpc::Vpc;
-use vmm::{MacAddress, Mtu, QueueCount};
+use vmm::{Mtu, QueueCount};
 
 use crate::error::Error;
 
 use super::cable;
 use super::kernel::flows::End;
 use super::kernel::sysctl::{self, LinkSetting, Links, Sysctl};
-use super::kernel::tap::{self, NewTap};
-use super::kernel::{
-    Family, KernelError, Link, LinkKind, Namespace, Neighbour, Netlink, Route, Rule, Target, flows,
-    nft,
-};
+use super::kernel::{KernelError, Link, Namespace, Netlink, flows, nft};
 use super::outside::Outside;
-use super::rules_compared;
+use super::ways::Ways;
+use super::{rules_compared, taps};
 
 /// What the names of namespaces begin with.
 pub(super) const PREFIX: &str = "plinth-";
 
 /// Inside a network (EC2, "Network MTU": jumbo frames).
 pub const MTU: u16 = 9001;
-
-/// Where the rules are that have marked packets looked up in their tables: after
-/// the one for the network's own addresses, before all others.
-const PRIORITY: u32 = 1000;
 
 /// How the namespace treats packets.
 const SETTINGS: [(Sysctl<'_>, u32); 12] = [
@@ -55,13 +45,14 @@ const SETTINGS: [(Sysctl<'_>, u32); 12] = [
     // No port is the better way to another.
     (Sysctl::Of(Links::All, LinkSetting::SendRedirects), 0),
     (Sysctl::Of(Links::New, LinkSetting::SendRedirects), 0),
+    // But on taps, for the metadata service.
     (Sysctl::Of(Links::All, LinkSetting::DisableIpv6), 1),
     (Sysctl::Of(Links::New, LinkSetting::DisableIpv6), 1),
 ];
 
 /// Those that this kernel has: it can have been booted without IPv6.
 fn settings() -> impl Iterator<Item = (Sysctl<'static>, u32)> {
-    let has_ipv6 = Path::new("/proc/sys/net/ipv6").exists();
+    let has_ipv6 = sysctl::has_ipv6();
     let is_of_ipv6 = |setting| matches!(setting, Sysctl::Of(_, LinkSetting::DisableIpv6));
     SETTINGS
         .into_iter()
@@ -186,14 +177,20 @@ impl Live {
     }
 
     /// Forgets the flows of ports that are gone, before others have their addresses,
-    /// those of public addresses that are something else's, and those with networks
-    /// that are peers no more.
+    /// also in the networks of peers, those of public addresses that are something
+    /// else's, and those with networks that are peers no more.
     fn forget(&self, old: &Vpc, new: &Vpc) -> Result<(), KernelError> {
         let gone = old
             .ports()
             .iter()
             .filter(|(id, _)| !new.ports().contains_key(*id));
-        let private = gone.map(|(_, port)| port.address);
+        let private: BTreeSet<End> = gone.map(|(_, port)| End::from(port.address)).collect();
+        for peering in old.peerings().values().filter(|_| !private.is_empty()) {
+            match Namespace::open(&format!("{PREFIX}{}", peering.peer)) {
+                Err(KernelError::Gone { .. }) => {}
+                peer => flows::forget(&peer?, &private)?,
+            }
+        }
         let changed = old
             .associations()
             .filter(|(_, holder)| new.public_address_of(holder) != old.public_address_of(holder));
@@ -201,15 +198,15 @@ impl Live {
         let strangers = old.peerings().values();
         let strangers = strangers.filter(|peering| new.peering(peering.id).is_none());
         let theirs = strangers.flat_map(|one| (0..).map_while(|number| one.cidr.nth(number)));
-        let ends = private.chain(public).chain(theirs);
-        let ends: BTreeSet<End> = ends.map(End::from).collect();
+        let ends = public.chain(theirs).map(End::from);
+        let ends: BTreeSet<End> = ends.chain(private).collect();
         match ends.is_empty() {
             true => Ok(()),
             false => flows::forget(&self.namespace, &ends),
         }
     }
 
-    /// Settings, addresses, and where packets go.
+    /// Settings, cables, and where packets go.
     fn arrange(&self, vpc: &Vpc) -> Result<(), KernelError> {
         let settings: Vec<_> = settings().collect();
         sysctl::set(&self.namespace, &settings)?;
@@ -220,90 +217,8 @@ impl Live {
             outside.arrange(vpc, &plan, uplink)?;
             Outside::introduce(&plan, uplink, &self.net)?;
         }
-        for peering in &plan.peerings {
-            cable::connect(peering, &self.net)?;
-        }
-        let links = self.net.links()?;
-        self.arrange_addresses(&plan, &links)?;
-        self.arrange_tables(&plan)?;
-        for port in vpc.ports().values() {
-            self.introduce(port, &links)?;
-        }
-        self.arrange_routes(&plan, &links)
-    }
-
-    /// Addresses are the loopback interface's: any tap leads to them.
-    fn arrange_addresses(&self, plan: &Plan, links: &[Link]) -> Result<(), KernelError> {
-        let Some(own) = links.iter().find(|link| link.name == "lo") else {
-            return Ok(());
-        };
-        if !own.up {
-            self.net.set_up(own.index)?;
-        }
-        let (there, wanted) = (self.own_addresses(own)?, own_addresses(plan));
-        for address in there.difference(&wanted) {
-            self.net.remove_address(own.index, *address)?;
-        }
-        for address in wanted.difference(&there) {
-            self.net.add_address(own.index, *address)?;
-        }
-        Ok(())
-    }
-
-    /// The addresses of the loopback interface, but for those that every one has.
-    fn own_addresses(&self, own: &Link) -> Result<BTreeSet<IpNet>, KernelError> {
-        let addresses = self.net.addresses()?.into_iter();
-        let ours = addresses
-            .filter(|address| address.link == own.index && !address.prefix.addr().is_loopback());
-        Ok(ours.map(|address| address.prefix).collect())
-    }
-
-    fn arrange_tables(&self, plan: &Plan) -> Result<(), KernelError> {
-        let there = self.net.rules(Family::V4)?;
-        let wanted: Vec<Rule> = plan.marks.iter().map(marked).collect();
-        let ours = there.iter().filter(|rule| rule.priority == PRIORITY);
-        for gone in ours.filter(|rule| !wanted.contains(rule)) {
-            self.net.remove_rule(gone)?;
-            for route in self.net.routes(gone.table)? {
-                self.net.remove_route(route.destination, gone.table)?;
-            }
-        }
-        for rule in wanted.iter().filter(|rule| !there.contains(rule)) {
-            self.net.add_rule(rule)?;
-        }
-        Ok(())
-    }
-
-    fn arrange_routes(&self, plan: &Plan, links: &[Link]) -> Result<(), KernelError> {
-        let wanted = routes(plan, links);
-        for table in plan.marks.iter().copied().chain([MAIN_TABLE]) {
-            let there = self.net.routes(table)?;
-            let wanted: Vec<&Route> = wanted.iter().filter(|one| one.table == table).collect();
-            let destinations: BTreeSet<IpNet> = wanted.iter().map(|one| one.destination).collect();
-            for route in &there {
-                if !destinations.contains(&route.destination) {
-                    self.net.remove_route(route.destination, table)?;
-                }
-            }
-            let there: HashSet<&Route> = there.iter().collect();
-            for route in wanted.into_iter().filter(|one| !there.contains(one)) {
-                unless_gone(self.net.replace_route(route))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Nobody needs to ask for the MAC address of a port, so nobody can lie.
-    fn introduce(&self, port: &Port, links: &[Link]) -> Result<(), KernelError> {
-        let tap = port.tap();
-        let Some(link) = links.iter().find(|link| link.name == tap) else {
-            return Ok(());
-        };
-        unless_gone(self.net.add_neighbour(&Neighbour {
-            link: link.index,
-            address: port.address.into(),
-            mac: mac(port),
-        }))
+        cable::connect(&plan, &self.net)?;
+        Ways::of(&self.namespace, &self.net, vpc, &plan)?.arrange()
     }
 
     /// The names of the taps that are plugged in.
@@ -311,11 +226,7 @@ impl Live {
     /// # Errors
     /// The kernel refuses.
     pub(super) fn plugged(&self) -> Result<BTreeSet<String>, Error> {
-        let links = self.net.links().map_err(failed)?;
-        let taps = links.into_iter().filter(|link| {
-            matches!(link.kind, LinkKind::Tap(_)) && link.name.starts_with(TAP_PREFIX)
-        });
-        Ok(taps.map(|link| link.name).collect())
+        taps::plugged(&self.net).map_err(failed)
     }
 
     /// Makes the tap of `port`, whose other end is the descriptors, and with them
@@ -330,26 +241,25 @@ impl Live {
         queues: QueueCount,
     ) -> Result<Vec<OwnedFd>, Error> {
         let name = port.tap();
-        let tap = NewTap {
-            name: &name,
-            queues,
-            mac: None,
-            mtu: Mtu::new(MTU).ok(),
-            owner: None,
+        let mtu = Mtu::new(MTU).expect("Ethernet has it");
+        let plug_in = || {
+            let descriptors = taps::make(&self.namespace, &name, queues, mtu)?;
+            self.connect(vpc, &name)?;
+            Ok(descriptors)
         };
-        let descriptors = tap::create(&self.namespace, &tap).map_err(failed)?;
-        self.connect(vpc, &name).map_err(failed)?;
-        Ok(descriptors)
+        plug_in().map_err(failed)
     }
 
     fn connect(&self, vpc: &Vpc, tap: &str) -> Result<(), KernelError> {
-        if let Some(link) = self.net.link(tap)? {
-            // The router answers for all at once, not after up to 0.8 s.
-            let delay = Sysctl::Of(Links::One(tap), LinkSetting::ProxyDelay);
-            sysctl::set(&self.namespace, &[(delay, 0)])?;
-            self.net.set_up(link.index)?;
-        }
-        self.arrange(vpc)
+        // The router answers for all at once, not after up to 0.8 s.
+        let delay = Sysctl::Of(Links::One(tap), LinkSetting::ProxyDelay);
+        sysctl::set(&self.namespace, &[(delay, 0)])?;
+        let Some(link) = self.net.link(tap)? else {
+            return Ok(());
+        };
+        self.net.set_up(link.index)?;
+        let link = Link { up: true, ..link };
+        Ways::of_port(&self.namespace, &self.net, vpc, &Plan::of(vpc), link).connect()
     }
 
     /// What in the kernel is not as `vpc` says, a line each.
@@ -365,28 +275,7 @@ impl Live {
 
     fn compare(&self, vpc: &Vpc) -> Result<Vec<String>, KernelError> {
         let plan = Plan::of(vpc);
-        let links = self.net.links()?;
-        let mut found = Vec::new();
-        for port in vpc.ports().values() {
-            if !links.iter().any(|link| link.name == port.tap()) {
-                found.push(format!(
-                    "machine '{}' at {} is not plugged in",
-                    port.owner, port.address
-                ));
-            }
-        }
-        let wanted = routes(&plan, &links);
-        for table in plan.marks.iter().copied().chain([MAIN_TABLE]) {
-            let there = self.net.routes(table)?;
-            let wanted = wanted.iter().filter(|route| route.table == table);
-            let lacking = wanted.clone().filter(|route| !there.contains(route));
-            found.extend(lacking.map(|route| format!("{route} is missing")));
-            let extra = there
-                .iter()
-                .filter(|there| !wanted.clone().any(|one| one == *there));
-            found.extend(extra.map(|route| format!("{route} is not plinth's")));
-        }
-        found.extend(self.compare_ways(&plan, &links)?);
+        let mut found = Ways::of(&self.namespace, &self.net, vpc, &plan)?.compare()?;
         found.extend(cable::compare(&plan, &self.net)?);
         for (setting, value) in settings() {
             let there = sysctl::get(&self.namespace, setting)?;
@@ -400,30 +289,6 @@ impl Live {
         if let Some(outside) = Outside::of(vpc)? {
             let of_host = rules_compared::expected(&model, &Ruleset::of_host(vpc))?;
             found.extend(outside.compare(vpc, &plan, &self.net, &of_host)?);
-        }
-        Ok(found)
-    }
-
-    /// The rules that lead to tables, and the network's own addresses.
-    fn compare_ways(&self, plan: &Plan, links: &[Link]) -> Result<Vec<String>, KernelError> {
-        let mut found = Vec::new();
-        let there = self.net.rules(Family::V4)?;
-        let wanted: Vec<Rule> = plan.marks.iter().map(marked).collect();
-        let lacking = wanted.iter().filter(|rule| !there.contains(rule));
-        found.extend(lacking.map(|rule| format!("{rule} is missing")));
-        let ours = there.iter().filter(|rule| rule.priority == PRIORITY);
-        let extra = ours.filter(|rule| !wanted.contains(rule));
-        found.extend(extra.map(|rule| format!("{rule} is not plinth's")));
-        match links.iter().find(|link| link.name == "lo") {
-            Some(own) if own.up => {
-                let there = self.own_addresses(own)?;
-                let wanted = own_addresses(plan);
-                let lacking = wanted.difference(&there);
-                found.extend(lacking.map(|address| format!("address {address} is missing")));
-                let extra = there.difference(&wanted);
-                found.extend(extra.map(|address| format!("address {address} is not plinth's")));
-            }
-            _ => found.push("its loopback interface is down".into()),
         }
         Ok(found)
     }
@@ -450,63 +315,6 @@ pub(super) fn namespace(vpc: &Vpc) -> String {
 /// Another for a moment, which shows what the kernel makes of rules.
 fn model(vpc: &Vpc) -> String {
     format!("{}.check", namespace(vpc))
-}
-
-/// The routes of `plan`, but for those to machines that are gone.
-fn routes(plan: &Plan, links: &[Link]) -> Vec<Route> {
-    let routes = plan.routes.iter();
-    routes.filter_map(|planned| route(planned, links)).collect()
-}
-
-/// `planned` in the kernel's terms; `None` if the tap is not there, or not
-/// up, since its machine is gone.
-fn route(planned: &Planned, links: &[Link]) -> Option<Route> {
-    let index = |name: &str| {
-        let link = links.iter().find(|link| link.name == name)?;
-        link.up.then_some(link.index)
-    };
-    let target = match &planned.hop {
-        Hop::Link(link) => Target::Link(index(link)?),
-        Hop::Gateway { link, address } => Target::Gateway {
-            address: IpAddr::from(*address),
-            link: index(link)?,
-        },
-        Hop::Throw => Target::Throw,
-        Hop::Blackhole => Target::Blackhole,
-    };
-    Some(Route {
-        destination: planned.destination.into(),
-        table: planned.table,
-        target,
-    })
-}
-
-/// A machine may end at any time, and its tap is gone: nothing is to be done for it.
-fn unless_gone(done: Result<(), KernelError>) -> Result<(), KernelError> {
-    match done {
-        Err(KernelError::Gone { .. }) => Ok(()),
-        done => done,
-    }
-}
-
-/// The rule that has packets with `mark` looked up in the table of that number.
-fn marked(mark: &u32) -> Rule {
-    Rule {
-        family: Family::V4,
-        input: None,
-        mark: Some(*mark),
-        table: *mark,
-        priority: PRIORITY,
-    }
-}
-
-fn own_addresses(plan: &Plan) -> BTreeSet<IpNet> {
-    let host = |address: &Ipv4Addr| IpNet::from(IpAddr::from(*address));
-    plan.addresses.iter().map(host).collect()
-}
-
-fn mac(port: &Port) -> MacAddress {
-    MacAddress::new(port.mac.octets()).expect("a port's address is an interface's")
 }
 
 /// What the kernel refuses, as this crate says it.

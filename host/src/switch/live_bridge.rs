@@ -10,23 +10,20 @@
 //! Everything here can be done again, and from any state in between. What is made
 //! last is that the bridge is up: one that is, is whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use network::bridge::Bridge;
 use network::bridge::port::Port;
-use network::port::TAP_PREFIX;
 use network::ruleset::{Ruleset, UPLINK, replacement};
 use vmm::{Mtu, QueueCount};
 
 use crate::error::Error;
 
 use super::kernel::sysctl::{self, LinkSetting, Links, Sysctl};
-use super::kernel::tap::{self, NewTap};
-use super::kernel::{KernelError, Link, LinkIndex, LinkKind, Namespace, Netlink, nft};
+use super::kernel::{KernelError, Link, LinkIndex, Namespace, Netlink, nft};
 use super::live::{PREFIX, failed};
-use super::{rules_compared, uplink};
+use super::{rules_compared, taps, uplink};
 
 /// What the bridge is called in its namespace.
 const BRIDGE: &str = "bridge";
@@ -39,7 +36,7 @@ const SETTINGS: [(Sysctl<'_>, u32); 2] = [
 
 /// Those that this kernel has: it can have been booted without IPv6.
 fn settings() -> &'static [(Sysctl<'static>, u32)] {
-    match Path::new("/proc/sys/net/ipv6").exists() {
+    match sysctl::has_ipv6() {
         true => &SETTINGS,
         false => &[],
     }
@@ -135,16 +132,15 @@ impl LiveBridge {
 
     /// Makes the taps of all ports that are plugged in ports of the bridge.
     fn connect(&self, bridge: &Bridge, link: LinkIndex) -> Result<(), KernelError> {
-        let links = self.net.links()?;
-        for port in bridge.ports().values() {
-            let name = port.tap();
-            if let Some(tap) = links.iter().find(|link| link.name == name) {
-                let connected = self.net.set_master(tap.index, Some(link));
-                match connected.and_then(|()| self.net.set_up(tap.index)) {
-                    // A machine may end at any time: nothing is to be done for it.
-                    Err(KernelError::Gone { .. }) => {}
-                    connected => connected?,
-                }
+        let known: BTreeSet<String> = bridge.ports().values().map(Port::tap).collect();
+        let there = self.net.links()?.into_iter();
+        let lacking = there.filter(|tap| known.contains(&tap.name) && !is_on(tap, link));
+        for tap in lacking {
+            let connected = self.net.set_master(tap.index, Some(link));
+            match connected.and_then(|()| self.net.set_up(tap.index)) {
+                // A machine may end at any time: nothing is to be done for it.
+                Err(KernelError::Gone { .. }) => {}
+                connected => connected?,
             }
         }
         Ok(())
@@ -155,11 +151,7 @@ impl LiveBridge {
     /// # Errors
     /// The kernel refuses.
     pub(super) fn plugged(&self) -> Result<BTreeSet<String>, Error> {
-        let links = self.net.links().map_err(failed)?;
-        let taps = links.into_iter().filter(|link| {
-            matches!(link.kind, LinkKind::Tap(_)) && link.name.starts_with(TAP_PREFIX)
-        });
-        Ok(taps.map(|link| link.name).collect())
+        taps::plugged(&self.net).map_err(failed)
     }
 
     /// Makes the tap of `port`, whose other end is the descriptors, and with them
@@ -173,15 +165,8 @@ impl LiveBridge {
         port: &Port,
         queues: QueueCount,
     ) -> Result<Vec<OwnedFd>, Error> {
-        let tap = NewTap {
-            name: &port.tap(),
-            queues,
-            mac: None,
-            mtu: Some(mtu(bridge)),
-            owner: None,
-        };
         let plug_in = || {
-            let descriptors = tap::create(&self.namespace, &tap)?;
+            let descriptors = taps::make(&self.namespace, &port.tap(), queues, mtu(bridge))?;
             let link = self.net.add_bridge(BRIDGE)?;
             self.connect(bridge, link)?;
             Ok(descriptors)
@@ -234,13 +219,14 @@ fn compare_links(bridge: &Bridge, own: &Link, links: &[Link]) -> Vec<String> {
     if own.mtu != u32::from(bridge.mtu) {
         found.push(format!("its MTU is {}, not {}", own.mtu, bridge.mtu));
     }
-    let is_on_it = |link: &Link| link.up && link.master == Some(own.index);
+    let by_name: BTreeMap<&str, &Link> = links.iter().map(|one| (one.name.as_str(), one)).collect();
     for port in bridge.ports().values() {
         let machine = format!("machine '{}' at {}", port.owner, port.mac);
-        let tap = port.tap();
-        match links.iter().find(|link| link.name == tap) {
+        match by_name.get(port.tap().as_str()) {
             None => found.push(format!("{machine} is not plugged in")),
-            Some(link) if !is_on_it(link) => found.push(format!("{machine} is not connected")),
+            Some(link) if !is_on(link, own.index) => {
+                found.push(format!("{machine} is not connected"));
+            }
             Some(_) => {}
         }
     }
@@ -250,6 +236,11 @@ fn compare_links(bridge: &Bridge, own: &Link, links: &[Link]) -> Vec<String> {
     });
     found.extend(others.map(|link| format!("port {} is not plinth's", link.name)));
     found
+}
+
+/// Whether `link` is a port of `bridge` that is up.
+fn is_on(link: &Link, bridge: LinkIndex) -> bool {
+    link.up && link.master == Some(bridge)
 }
 
 /// What the namespace of `bridge` is called: names are one user's, namespaces the

@@ -24,7 +24,9 @@ pub mod record;
 mod rules_compared;
 pub mod service;
 mod side;
+mod taps;
 mod uplink;
+mod ways;
 
 #[cfg(test)]
 mod bridge_fixture;

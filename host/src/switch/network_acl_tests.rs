@@ -12,7 +12,7 @@ use network::security_group::Direction::{self, Inbound, Outbound};
 
 use super::change::check;
 use super::fixture::{Guest, Host, echoes, name, rule, soon};
-use super::gateway::{allocate, attach};
+use super::gateway::{allocate, attach, create_nat_gateway};
 use super::internet::{FAR, Internet, NEAR, seen, tell};
 
 const EVERYBODY: &str = "0.0.0.0/0";
@@ -221,4 +221,59 @@ fn what_comes_from_outside_or_goes_there_crosses_a_border() {
     add(&host, &vpc, Inbound, 20, "allow tcp:32768-60999 0.0.0.0/0");
     assert!(soon(leaves) && !comes() && !relayed());
     assert_eq!(check(&host.switches, &vpc).unwrap(), [""; 0]);
+}
+
+/// The rules of a subnet with a NAT gateway are about what its users send, and about
+/// the answers, too.
+#[test]
+fn what_goes_by_a_nat_gateway_crosses_the_border_of_its_subnet() {
+    let internet = Internet::new();
+    let host = Host::new();
+    let vpc = network(&host, "nat");
+    let gateway = attach(&host.switches, &vpc).unwrap();
+    let to = Target::InternetGateway(gateway);
+    host.change(&vpc, |vpc| vpc.add_route(&name("main"), Cidr::ALL, to));
+    let (egress, strict) = (name("egress"), name("back"));
+    let nat = create_nat_gateway(&host.switches, &vpc, egress, strict, None).unwrap();
+    host.change(&vpc, |vpc| vpc.add_route_table(name("private")).map(drop));
+    host.change(&vpc, |vpc| {
+        vpc.add_route(&name("private"), Cidr::ALL, Target::NatGateway(nat.id))
+    });
+    host.change(&vpc, |vpc| vpc.associate(&name("front"), &name("private")));
+    let guest = host.guest(&vpc, "front");
+    tell(&internet.namespace, 80);
+    let leaves = |expected: bool| {
+        let stored = host.switches.read(&vpc).unwrap();
+        let packet = Packet {
+            from: guest.address,
+            to: FAR,
+            kind: PacketKind::Tcp(80),
+        };
+        let told = explain(stored.vpc(&vpc).unwrap(), packet);
+        assert_eq!(passes(&told), expected, "{told:?}");
+        let leaves = || seen(&guest.namespace, FAR, 80).is_some();
+        match expected {
+            true => assert!(soon(leaves), "{told:?}"),
+            false => assert!(!leaves(), "{told:?}"),
+        }
+    };
+    let rules = [
+        (Inbound, 10, "allow tcp:80 10.0.1.0/24"),
+        (Outbound, 10, "allow tcp:80 198.51.100.0/24"),
+        (Inbound, 20, "allow tcp:1024-65535 198.51.100.0/24"),
+        (Outbound, 20, "allow tcp:1024-65535 10.0.1.0/24"),
+    ];
+    for (direction, number, rule) in rules {
+        leaves(false);
+        add(&host, &vpc, direction, number, rule);
+    }
+    leaves(true);
+    assert_eq!(check(&host.switches, &vpc).unwrap(), [""; 0]);
+    // Each is needed.
+    for (direction, number, rule) in rules {
+        remove(&host, &vpc, direction, number);
+        leaves(false);
+        add(&host, &vpc, direction, number, rule);
+        leaves(true);
+    }
 }

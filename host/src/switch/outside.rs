@@ -8,20 +8,21 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 
 use ipnet::IpNet;
 use network::plan::{MAIN_TABLE, Plan};
 use network::publication::Published;
 use network::ruleset::Ruleset;
-use network::uplink::{MTU, OUT, Uplink, host_link};
+use network::uplink::{HOST_PREFIX, MTU, OUT, Uplink, host_link};
 use network::vpc::Vpc;
 use serde_json::{Value, json};
 use vmm::{MacAddress, Mtu};
 
 use super::kernel::flows::{self, End};
 use super::kernel::sysctl::{self, LinkSetting, Links, Sysctl};
-use super::kernel::{KernelError, Link, Namespace, Neighbour, Netlink, Route, Target, nft};
+use super::kernel::{
+    KernelError, Link, LinkIndex, LinkKind, Namespace, Neighbour, Netlink, Route, Target, nft,
+};
 use super::rules_compared;
 
 /// The host's own namespace.
@@ -41,8 +42,7 @@ fn settings(link: &str) -> impl Iterator<Item = (Sysctl<'_>, u32)> {
         of_link(LinkSetting::SendRedirects, 0),
         of_link(LinkSetting::AcceptRedirects, 0),
     ];
-    let has_ipv6 = Path::new("/proc/sys/net/ipv6").exists();
-    let ipv6 = has_ipv6.then(|| of_link(LinkSetting::DisableIpv6, 1));
+    let ipv6 = sysctl::has_ipv6().then(|| of_link(LinkSetting::DisableIpv6, 1));
     settings.into_iter().chain(ipv6)
 }
 
@@ -64,6 +64,27 @@ impl Outside {
     pub(super) fn addresses(&self) -> Result<BTreeSet<IpAddr>, KernelError> {
         let addresses = self.net.addresses()?.into_iter();
         Ok(addresses.map(|address| address.prefix.addr()).collect())
+    }
+
+    /// The addresses that the host sends to networks whose ends of their cables are
+    /// not among `known`.
+    pub(super) fn sends_to_strangers(
+        &self,
+        known: &BTreeSet<String>,
+    ) -> Result<BTreeSet<Ipv4Addr>, KernelError> {
+        let links = self.net.links()?.into_iter().filter(|link| {
+            let is_cable = matches!(link.kind, LinkKind::Veth { .. });
+            is_cable && link.name.starts_with(HOST_PREFIX) && !known.contains(&link.name)
+        });
+        let strange: BTreeSet<LinkIndex> = links.map(|link| link.index).collect();
+        let routes = self.net.routes(MAIN_TABLE)?.into_iter();
+        let addresses = routes.filter_map(|route| match (route.target, route.destination) {
+            (Target::Gateway { link, .. }, IpNet::V4(to)) if strange.contains(&link) => {
+                Some(to.addr())
+            }
+            _ => None,
+        });
+        Ok(addresses.collect())
     }
 
     /// Makes the cable, and plugs its other end in where `inside` is.
@@ -93,19 +114,10 @@ impl Outside {
             net.set_mtu(index, Mtu::new(MTU).expect("Ethernet has it"))?;
             net.add_address(index, host(address))?;
         }
-        self.set(&name)?;
+        let settings: Vec<_> = settings(&name).collect();
+        sysctl::set(&self.namespace, &settings)?;
         self.net.set_up(link.index)?;
         inside.set_up(end)
-    }
-
-    /// Settings that are as they should be are not written: /proc may be read-only.
-    fn set(&self, link: &str) -> Result<(), KernelError> {
-        for (setting, value) in settings(link) {
-            if sysctl::get(&self.namespace, setting)? != value {
-                sysctl::set(&self.namespace, &[(setting, value)])?;
-            }
-        }
-        Ok(())
     }
 
     /// Takes the cable of `vpc` away, if it is there.
@@ -176,12 +188,12 @@ impl Outside {
             return Ok(());
         };
         let wanted = neighbours(plan, uplink, &end);
-        for there in inside.neighbours(end.index)? {
-            if !wanted.contains(&there) {
-                inside.remove_neighbour(there.link, there.address)?;
-            }
+        let there: BTreeSet<_> = inside.neighbours(end.index)?.into_iter().collect();
+        for gone in there.difference(&wanted) {
+            inside.remove_neighbour(gone.link, gone.address)?;
         }
-        wanted.iter().try_for_each(|one| inside.add_neighbour(one))
+        let mut lacking = wanted.difference(&there);
+        lacking.try_for_each(|one| inside.add_neighbour(one))
     }
 
     /// Routes that lead to the network.

@@ -89,7 +89,7 @@ fn replace(both: &mut [Switch; 2], new: [Vpc; 2]) -> Result<(), Error> {
         // Why it could not be made is what counts. What is not put right here is by
         // the next.
         for (switch, old) in both.iter_mut().zip(old) {
-            let restored = store(switch, old).and_then(|()| side::make(&switch.record.kind));
+            let restored = store(switch, old).and_then(|_| side::make(&switch.record.kind));
             if restored.is_ok() {
                 switch.finish();
             }
@@ -127,7 +127,7 @@ pub(super) fn remove_halves(switch: &mut Switch) -> Result<(), Error> {
     }
     match whole == *vpc {
         true => Ok(()),
-        false => store(switch, Kind::Vpc(whole)),
+        false => store(switch, Kind::Vpc(whole)).map(drop),
     }
 }
 

@@ -2,7 +2,9 @@
 //! of the cable. It lasts as long as the tap's descriptors are open; whoever
 //! changes the switch next takes the port away then.
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use network::bridge;
 use network::id::{Id, OfPort};
@@ -111,11 +113,19 @@ fn tell(
     id: Id<OfPort>,
     machine: &Machine<'_>,
 ) -> Result<(), Error> {
-    let (Kind::Vpc(_), Some(instance)) = (&switch.record.kind, machine.instance) else {
+    let Kind::Vpc(vpc) = &switch.record.kind else {
         return Ok(());
     };
     let name = &switch.name;
-    instance::write(&switches.directory(name), id, instance).map_err(|error| {
+    let directory = switches.directory(name);
+    let instance = match machine.instance {
+        Some(instance) => Some(instance.clone()),
+        None => known(&directory, vpc, machine.owner),
+    };
+    let Some(instance) = instance else {
+        return Ok(());
+    };
+    instance::write(&directory, id, &instance).map_err(|error| {
         let what = format!("what a guest of switch '{name}' is told cannot be stored");
         Error::host(what).because(error)
     })
@@ -123,6 +133,22 @@ fn tell(
 
 /// A new port: its id, its MAC address and its MTU.
 type Added = (Id<OfPort>, Mac, u16);
+
+/// What is stored of the machine `owner` at other ports of `vpc`, as it is told at one
+/// more: its interfaces have different numbers.
+fn known(directory: &Path, vpc: &Vpc, owner: &str) -> Option<InstanceRecord> {
+    let ports = vpc.ports().values();
+    let own = ports.filter(|port| port.owner == owner && !owner.is_empty());
+    // What cannot be read is told of by the service.
+    let records = own.filter_map(|port| instance::read(directory, port.id).ok().flatten());
+    let records: Vec<InstanceRecord> = records.collect();
+    let taken: BTreeSet<u8> = records.iter().map(|record| record.device_number).collect();
+    let free = (0..=u8::MAX).find(|number| !taken.contains(number));
+    records.into_iter().next().map(|record| InstanceRecord {
+        device_number: free.unwrap_or(u8::MAX),
+        ..record
+    })
+}
 
 fn add_to_vpc(
     switch: &mut Switch,
@@ -227,5 +253,49 @@ fn subnet(vpc: &Vpc, option: &PortOption) -> Result<Name, Error> {
             Error::configuration(format!("network '{switch}' has several subnets"))
                 .remedy(format!("naming one: --net {switch}/{first}")),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::instance::tests::record;
+    use super::*;
+
+    #[test]
+    fn each_interface_of_a_machine_has_a_number_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut vpc = Vpc::new("10.0.0.0/16".parse().unwrap()).unwrap();
+        let front: Name = "front".parse().unwrap();
+        let cidr = "10.0.1.0/24".parse().unwrap();
+        vpc.add_subnet(front.clone(), cidr).unwrap();
+        let mut port = |owner: &str| {
+            let wish = PortWish {
+                owner: owner.into(),
+                ..PortWish::default()
+            };
+            vpc.add_port(front.clone(), wish).unwrap().id
+        };
+        let own = [(); 3].map(|()| port("a"));
+        let stranger = port("b");
+        let store = |id, number| {
+            let record = InstanceRecord {
+                device_number: number,
+                ..record()
+            };
+            instance::write(directory.path(), id, &record).unwrap();
+        };
+        let next = |owner: &str| {
+            let known = known(directory.path(), &vpc, owner);
+            known.map(|record| record.device_number)
+        };
+        assert_eq!(next("a"), None, "nothing is stored");
+        store(stranger, 7);
+        store(own[0], 0);
+        assert_eq!(next("a"), Some(1));
+        store(own[1], 1);
+        assert_eq!(next("a"), Some(2));
+        store(own[1], 2);
+        assert_eq!(next("a"), Some(1), "the first is unplugged");
+        assert_eq!(next(""), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use network::name::Name;
@@ -236,9 +236,8 @@ fn a_tunnel_spans_hosts() {
 struct OpenVswitch(Vec<Child>);
 
 impl OpenVswitch {
-    /// In `OVS_RUNDIR`, which is a directory of this test's.
-    fn start(here: &Elsewhere) -> Self {
-        let directory = PathBuf::from(env::var_os("OVS_RUNDIR").expect("OVS_RUNDIR is set"));
+    /// In `directory`, which is empty, and `OVS_RUNDIR`.
+    fn start(here: &Elsewhere, directory: &Path) -> Self {
         let data = env::var_os("OVS_PKGDATADIR").unwrap_or("/usr/share/openvswitch".into());
         let schema = PathBuf::from(data).join("vswitch.ovsschema");
         let (file, socket) = (directory.join("conf.db"), directory.join("db.sock"));
@@ -275,17 +274,38 @@ fn ovs_vsctl(here: &Elsewhere, words: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The directory of the test that has a process of its own.
+const ALONE: &str = "PLINTH_TEST_OPEN_VSWITCH";
+
+/// Runs the test `name` in a process of its own, whose Open vSwitch is in a directory
+/// of its own.
+fn alone(name: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env::current_exe().unwrap());
+    let command = command
+        .args(["--exact", name, "--nocapture"])
+        .env("OVS_RUNDIR", directory.path())
+        .env(ALONE, directory.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(said.contains("1 passed"), "{said}");
+}
+
 /// One host's bridge has a port of Open vSwitch's, which leads to another host's.
 #[test]
-#[ignore = "takes the package openvswitch-switch, and OVS_RUNDIR, an empty directory"]
 fn open_vswitch_leads_out() {
+    // Where Open vSwitch is found is the whole process's to say.
+    let Some(directory) = env::var_os(ALONE) else {
+        return alone("switch::uplink_tests::open_vswitch_leads_out");
+    };
     let hosts = [Host::new(), Host::new()];
     let places = [
         Elsewhere::new(&hosts[0], "host"),
         Elsewhere::new(&hosts[1], "host"),
     ];
     places[0].cable("eth1", &places[1], "eth1");
-    let open = OpenVswitch::start(&places[0]);
+    let open = OpenVswitch::start(&places[0], Path::new(&directory));
     let lan = name("lan");
     let create = |to: &str| places[0].run(|| hosts[0].bridge_with("lan", uplink(to), None));
     let refused = create("open-vswitch=br-int").unwrap_err().report();

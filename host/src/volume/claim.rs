@@ -24,11 +24,14 @@ use super::usage::{self, Usage, User};
 /// How long who fills a volume may take to let go of it, before it is killed.
 const LOADER_PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long it may take a process that ends to let go of its files.
+/// How often a process that ends is looked for that has not let go of its files yet.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// As often it is tried: others may begin to fill the volume meanwhile.
-const ATTEMPTS: usize = 10;
+/// How long it may take it to: on a busy host it waits for its turn.
+const ENDING_PATIENCE: Duration = Duration::from_secs(2);
+
+/// As many loaders are ended: others may begin to fill the volume meanwhile.
+const MOST_LOADERS: usize = 10;
 
 /// Why a volume is not to be had.
 #[derive(Debug)]
@@ -87,25 +90,41 @@ fn claim_by(
 
 /// Locks `data`. Who only fills the volume is ended, or left alone.
 fn take(data: &File, access: Access, ends_loaders: bool) -> Result<(), Unclaimed> {
-    for _ in 0..ATTEMPTS {
-        match lock(data, access) {
+    let end = ends_loaders.then_some(end_loader);
+    take_from(|| lock(data, access), || users_of(data), end)
+}
+
+/// The same, by `lock`, of what has these `users`; with `end`, loaders are ended.
+fn take_from(
+    mut lock: impl FnMut() -> Result<(), LockError>,
+    users: impl Fn() -> Vec<User>,
+    end: Option<impl Fn(u32)>,
+) -> Result<(), Unclaimed> {
+    let (mut ended, mut waited) = (0, Duration::ZERO);
+    loop {
+        match lock() {
             Ok(()) => return Ok(()),
             Err(LockError::InUse) => {}
             Err(error) => return Err(Unclaimed::Unlocked(error)),
         }
-        let users = users_of(data);
+        let users = users();
         let mut loaders = users.iter().filter_map(|user| match user {
             User::Loader(holder) => Some(holder.pid()),
             User::Machine(_) | User::Process(_) => None,
         });
-        match loaders.next() {
-            Some(pid) if ends_loaders => end_loader(pid),
+        match (loaders.next(), &end) {
+            (Some(pid), Some(end)) if ended < MOST_LOADERS => {
+                end(pid);
+                ended += 1;
+            }
             // It is just being let go of, or one may not look.
-            None if users.is_empty() => thread::sleep(MOMENT),
+            (None, _) if users.is_empty() && waited < ENDING_PATIENCE => {
+                thread::sleep(MOMENT);
+                waited += MOMENT;
+            }
             _ => return Err(Unclaimed::InUse(Usage::InUse(users))),
         }
     }
-    Err(Unclaimed::InUse(Usage::InUse(users_of(data))))
 }
 
 /// Has a process that fills a volume end: soon, when it has noted what it has
@@ -181,5 +200,56 @@ fn in_use(name: &VolumeName, id: Option<VolumeId>, usage: &Usage) -> Error {
             refused.remedy(format!("plinth vm detach {machine} {}", id.serial()))
         }
         _ => refused.remedy("ending that process, or waiting until it has ended"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::holder::Holder;
+    use std::cell::{Cell, RefCell};
+
+    /// What is free when it was tried so often.
+    fn free_after(tries: usize) -> impl FnMut() -> Result<(), LockError> {
+        let mut left = tries;
+        move || match left.checked_sub(1) {
+            None => Ok(()),
+            Some(fewer) => {
+                left = fewer;
+                Err(LockError::InUse)
+            }
+        }
+    }
+
+    fn loader() -> Vec<User> {
+        vec![User::Loader(Holder::for_test(7))]
+    }
+
+    #[test]
+    fn who_ends_may_take_its_time_to_let_go() {
+        let nobody = || Vec::new();
+        for end in [Some(|_| panic!("there is none to be ended")), None] {
+            take_from(free_after(40), nobody, end).unwrap();
+        }
+        let begun = std::time::Instant::now();
+        let refused = take_from(free_after(1000), nobody, None::<fn(u32)>);
+        assert!(matches!(refused, Err(Unclaimed::InUse(Usage::InUse(users))) if users.is_empty()));
+        assert!(begun.elapsed() >= ENDING_PATIENCE);
+    }
+
+    #[test]
+    fn a_loader_is_ended_or_left_alone_at_once() {
+        let ended = RefCell::new(Vec::new());
+        let end = |pid| ended.borrow_mut().push(pid);
+        take_from(free_after(2), loader, Some(end)).unwrap();
+        assert_eq!(*ended.borrow(), [7, 7]);
+        let tries = Cell::new(0);
+        let lock = || {
+            tries.set(tries.get() + 1);
+            Err(LockError::InUse)
+        };
+        let refused = take_from(lock, loader, None::<fn(u32)>);
+        assert!(matches!(refused, Err(Unclaimed::InUse(usage)) if usage.is_loading()));
+        assert_eq!(tries.get(), 1);
     }
 }

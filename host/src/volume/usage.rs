@@ -88,12 +88,16 @@ impl fmt::Display for Usage {
     }
 }
 
-/// The command that [`is_loader`] knows, but for the program's name.
+/// The command that a loader is known by, but for the program's name.
 pub const LOAD: [&str; 2] = ["volume", "load"];
 
 /// Whether process `pid`, which holds a volume, fills it.
 pub(super) fn is_loader(pid: u32) -> bool {
-    let line = command_line(pid);
+    fills(&command_line(pid))
+}
+
+/// Whether who was called with `line` fills a volume.
+fn fills(line: &[u8]) -> bool {
     let words = line.split(|byte| *byte == 0).skip(1);
     words.take(LOAD.len()).eq(LOAD.map(str::as_bytes))
 }
@@ -110,16 +114,52 @@ pub(super) fn users(metadata: &Metadata) -> Vec<User> {
     // Without a registry, processes are told by their numbers.
     let machines = Registry::of_this_user().and_then(|registry| registry.machines());
     let machines = machines.unwrap_or_default();
-    let user = |holder: Holder| {
+    let machine = |holder: &Holder| {
         let is_its = |pid: Option<u32>| pid == Some(holder.pid());
         let mut alive = machines.iter().filter(|machine| machine.is_alive());
-        match alive.find(|machine| is_its(machine.record().pid)) {
-            Some(machine) => User::Machine(machine.name().clone()),
-            None if is_loader(holder.pid()) => User::Loader(holder),
-            None => User::Process(holder),
-        }
+        let machine = alive.find(|machine| is_its(machine.record().pid));
+        machine.map(|machine| machine.name().clone())
     };
     let holders = holder::all_of_lock(metadata);
-    let holders = holders.filter(|holder| !command_line(holder.pid()).is_empty());
-    holders.map(user).collect()
+    let users = holders.filter_map(|holder| {
+        let line = command_line(holder.pid());
+        user(holder, &line, machine)
+    });
+    users.collect()
+}
+
+/// Who `holder` is, which was called with `line`; `None` if it is ending. It can be
+/// from one moment to the next: it is looked at once.
+fn user(
+    holder: Holder,
+    line: &[u8],
+    machine: impl FnOnce(&Holder) -> Option<VmName>,
+) -> Option<User> {
+    if line.is_empty() {
+        return None;
+    }
+    Some(match machine(&holder) {
+        Some(machine) => User::Machine(machine),
+        None if fills(line) => User::Loader(holder),
+        None => User::Process(holder),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_is_known_by_what_it_was_called_with_and_none_if_it_is_ending() {
+        let holder = || Holder::for_test(7);
+        let user = |line: &[u8]| user(holder(), line, |_| None);
+        assert_eq!(
+            user(b"/usr/bin/plinth\0volume\0load\0data\0"),
+            Some(User::Loader(holder()))
+        );
+        for line in [b"plinth\0volume\0export\0".as_slice(), b"volume\0load\0"] {
+            assert_eq!(user(line), Some(User::Process(holder())));
+        }
+        assert_eq!(user(b""), None);
+    }
 }

@@ -11,13 +11,14 @@ use crate::uplink::Uplink;
 use crate::vpc::Vpc;
 
 /// From the route of `sender`'s subnet on, which leads to a gateway.
-pub(super) fn outwards(vpc: &Vpc, sender: &Port, to: Ipv4Addr, way: Option<Way>) -> Vec<Step> {
+pub(super) fn outwards(vpc: &Vpc, sender: &Port, packet: Packet, way: Option<Way>) -> Vec<Step> {
     let Some(Way::NatGateway(name)) = way else {
         let from = sender.address;
         let public = vpc.public_address_of(&Holder::Port(sender.id));
         return vec![public.map_or(Step::NoPublicAddress(from), |to| translated(from, to))];
     };
-    let (next, way) = route(vpc, &vpc.nat_gateways()[&name].subnet, to);
+    let subnet = &vpc.nat_gateways()[&name].subnet;
+    let (next, way) = route(vpc, subnet, packet.to);
     let public = vpc.public_address_of(&Holder::NatGateway(name.clone()));
     let last = match (way, public) {
         (Some(Way::InternetGateway), Some(to)) => Step::Translated {
@@ -27,7 +28,16 @@ pub(super) fn outwards(vpc: &Vpc, sender: &Port, to: Ipv4Addr, way: Option<Way>)
         },
         _ => Step::NatGatewayAstray(name),
     };
-    vec![next, last]
+    match *subnet == sender.subnet {
+        true => vec![next, last],
+        // It comes into the gateway's subnet, and leaves that, too.
+        false => vec![
+            network_acl::entering(vpc, subnet, packet),
+            next,
+            network_acl::leaving(vpc, subnet, packet),
+            last,
+        ],
+    }
 }
 
 /// From nobody of the network: to a public address, or to a port of the host.
@@ -188,7 +198,11 @@ mod tests {
              route table 'private': 0.0.0.0/0 goes by NAT gateway 'egress'\n\
              outbound at subnet 'back': rule 100 of network ACL 'default' allows all \
              0.0.0.0/0\n\
+             inbound at subnet 'front': rule 100 of network ACL 'default' allows all \
+             0.0.0.0/0\n\
              route table 'main': 0.0.0.0/0 goes by the internet gateway\n\
+             outbound at subnet 'front': rule 100 of network ACL 'default' allows all \
+             0.0.0.0/0\n\
              NAT gateway 'egress': 10.0.2.4 becomes 198.19.0.1"
         );
         for from in ["192.0.2.1", "10.0.2.4"] {

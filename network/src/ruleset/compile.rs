@@ -1,38 +1,28 @@
 //! From a network's state to its rules.
 
-use std::net::Ipv4Addr;
-
 use serde_json::{Value, json};
 
+use super::guard::{self, DHCP_SERVER, OWNERS, ROUTERS, SOLICITATIONS};
 use super::json::{
     IIF, OIF, accept, any, concat, counter, ct, drop, is, is_in, is_not, jump, mark_by, meta,
-    original, payload, prefix, vmap,
+    original, payload, vmap,
 };
 use super::rules::{Addresses, Rules, members_of};
 use super::{Chain, Family, Hook, Ruleset, Set, TABLE, Table, gateway, network_acl, peering};
-use crate::cidr::Cidr;
 use crate::id::{Id, OfGroup};
+use crate::plan::{METADATA, METADATA6};
 use crate::port::{Port, TAP_PREFIX};
 use crate::security_group::{Direction, Peer, SecurityGroup};
 use crate::vpc::Vpc;
 
-/// Who may send as whom: tap, MAC and IP address of each port, and no address at
-/// all, as a guest does that asks for one (RFC 2131 §4.1) or whether another has
-/// it (RFC 5227 §2.1.1).
-const SENDERS: &str = "senders";
-/// Tap and MAC address of the ports that may send as others.
-const ROUTERS: &str = "routers";
-/// Tap and IP address of each port.
-const OWNERS: &str = "owners";
 /// From taps to the marks of their route tables.
 const TABLES: &str = "tables";
 /// From taps to the chains of their ports, by direction.
 const OUTBOUND: &str = "outbound-of";
 const INBOUND: &str = "inbound-of";
 
-/// The ports of DHCP (RFC 2131 §4.1).
-const DHCP_CLIENT: u16 = 68;
-const DHCP_SERVER: u16 = 67;
+/// The port of name servers.
+const DNS: u16 = 53;
 
 /// Before fragments are put together (netfilter's NF_IP_PRI_RAW_BEFORE_DEFRAG),
 /// which does not ask by which interface each came, and before connections are
@@ -47,39 +37,17 @@ const LATER: i32 = 10;
 impl Ruleset {
     /// The rules of `vpc`.
     pub fn of(vpc: &Vpc) -> Self {
-        let tables = [(Family::Arp, arp(vpc)), (Family::Inet, inet(vpc))];
+        let tables = [(Family::Arp, guard::arp(vpc)), (Family::Inet, inet(vpc))];
         Self::sealed(TABLE.into(), tables)
-    }
-}
-
-/// The network answers ARP, for the owners of addresses only.
-fn arp(vpc: &Vpc) -> Table {
-    let sender = concat(&[
-        meta(IIF),
-        payload("arp", "saddr ether"),
-        payload("arp", "saddr ip"),
-    ]);
-    let router = concat(&[meta(IIF), payload("arp", "saddr ether")]);
-    let rules = vec![
-        json!([is_not(meta(IIF), taps()), accept()]),
-        json!([is_in(sender, SENDERS), accept()]),
-        json!([is_in(router, ROUTERS), accept()]),
-        json!([counter(), drop()]),
-    ];
-    let guard = Chain::at("input", FILTER, "accept", rules);
-    Table {
-        sets: owners(vpc).into(),
-        chains: [("guard".into(), guard)].into(),
     }
 }
 
 fn inet(vpc: &Vpc) -> Table {
     let mut table = Table::default();
-    table.sets.extend(owners(vpc));
-    table.sets.insert(OWNERS.into(), addresses(vpc));
+    table.sets.extend(guard::sets(vpc));
     table.sets.insert(TABLES.into(), tables(vpc));
     for (name, chain) in [
-        ("guard", guard()),
+        ("guard", guard::chain()),
         (
             "tables",
             Chain::at(
@@ -136,33 +104,8 @@ fn inet(vpc: &Vpc) -> Table {
 }
 
 /// Taps, of any port.
-fn taps() -> String {
+pub(super) fn taps() -> String {
     format!("{TAP_PREFIX}*")
-}
-
-/// Who may send as whom.
-fn owners(vpc: &Vpc) -> [(String, Set); 2] {
-    let mut senders = Set::of(&["ifname", "ether_addr", "ipv4_addr"]);
-    let mut routers = Set::of(&["ifname", "ether_addr"]);
-    for port in vpc.ports().values() {
-        let (tap, mac) = (json!(port.tap()), json!(port.mac));
-        let nobody = json!(Ipv4Addr::UNSPECIFIED);
-        senders.insert(&[tap.clone(), mac.clone(), nobody], None);
-        if port.source_check {
-            senders.insert(&[tap, mac, json!(port.address)], None);
-        } else {
-            routers.insert(&[tap, mac], None);
-        }
-    }
-    [(SENDERS.into(), senders), (ROUTERS.into(), routers)]
-}
-
-fn addresses(vpc: &Vpc) -> Set {
-    let mut owners = Set::of(&["ifname", "ipv4_addr"]);
-    for port in vpc.ports().values() {
-        owners.insert(&[json!(port.tap()), json!(port.address)], None);
-    }
-    owners
 }
 
 fn tables(vpc: &Vpc) -> Set {
@@ -174,38 +117,9 @@ fn tables(vpc: &Vpc) -> Set {
     tables
 }
 
-/// What a guest sends under another's name goes no further, nor what is for
-/// everybody, but for its asking the network for its address.
-fn guard() -> Chain {
-    let sender = concat(&[meta(IIF), payload("ether", "saddr"), payload("ip", "saddr")]);
-    let router = concat(&[meta(IIF), payload("ether", "saddr")]);
-    let to = |range: Cidr| {
-        let range = prefix(&range.first().to_string(), range.prefix());
-        is(payload("ip", "daddr"), range)
-    };
-    let groups: Cidr = "224.0.0.0/3".parse().expect("this is a range");
-    let rules = vec![
-        json!([is_not(meta(IIF), taps()), accept()]),
-        json!([is_not(meta("nfproto"), "ipv4"), counter(), drop()]),
-        json!([
-            is(payload("ip", "daddr"), Ipv4Addr::BROADCAST.to_string()),
-            is(payload("udp", "sport"), DHCP_CLIENT),
-            is(payload("udp", "dport"), DHCP_SERVER),
-            is_in(sender.clone(), SENDERS),
-            accept()
-        ]),
-        json!([to(groups), counter(), drop()]),
-        // Nobody sends from there but to everybody.
-        json!([
-            is(payload("ip", "saddr"), Ipv4Addr::UNSPECIFIED.to_string()),
-            counter(),
-            drop()
-        ]),
-        json!([is_in(sender, SENDERS), accept()]),
-        json!([is_in(router, ROUTERS), accept()]),
-        json!([counter(), drop()]),
-    ];
-    Chain::at("prerouting", FIRST, "accept", rules)
+/// Is for the port of the metadata service.
+pub(super) fn http() -> Value {
+    is(payload("tcp", "dport"), 80)
 }
 
 /// What `interface` says of packets is answered by the chains of the ports in
@@ -255,18 +169,27 @@ fn errors_of_senders() -> Vec<Value> {
 /// and its services.
 fn services() -> Chain {
     let port = |protocol: &str, port: u16| is(payload(protocol, "dport"), port);
+    let own = || is_in(concat(&[meta(IIF), payload("ip", "saddr")]), OWNERS);
     let rules = vec![
         json!([is_not(meta(IIF), taps()), accept()]),
         json!([is(ct("state"), any(&["established", "related"])), accept()]),
         json!([is(payload("icmp", "type"), "echo-request"), accept()]),
         json!([port("udp", DHCP_SERVER), accept()]),
-        json!([port("udp", 53), accept()]),
-        json!([port("tcp", 53), accept()]),
+        // Who asks for names has its share of them, by its address: also one that
+        // routes asks for itself only.
+        json!([port("udp", DNS), own(), accept()]),
+        json!([port("tcp", DNS), own(), accept()]),
         json!([
-            is(payload("ip", "daddr"), "169.254.169.254"),
-            port("tcp", 80),
+            is(payload("ip", "daddr"), METADATA.to_string()),
+            http(),
             accept()
         ]),
+        json!([
+            is(payload("ip6", "daddr"), METADATA6.to_string()),
+            http(),
+            accept()
+        ]),
+        json!([is(payload("icmpv6", "type"), any(&SOLICITATIONS)), accept()]),
         json!([counter(), drop()]),
     ];
     Chain::at("input", FILTER, "accept", rules)

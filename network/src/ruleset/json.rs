@@ -28,6 +28,11 @@ pub(super) fn original(key: &str) -> Value {
     json!({"ct": {"key": key, "dir": "original"}})
 }
 
+/// The same, of how its answers come.
+pub(super) fn reply(key: &str) -> Value {
+    json!({"ct": {"key": key, "dir": "reply"}})
+}
+
 /// A key of several parts.
 pub(super) fn concat(parts: &[Value]) -> Value {
     json!({"concat": parts})

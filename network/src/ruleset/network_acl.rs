@@ -1,23 +1,30 @@
 //! What network ACLs make of packets that are forwarded from one subnet to another,
 //! or to or from elsewhere: of every packet, whatever flow it is of, and before
 //! security groups are asked. Which subnet a packet leaves, or comes into, its tap
-//! says.
+//! says. What goes by a NAT gateway comes into the gateway's subnet, too, and leaves
+//! it, and so do its answers: the next hop says by which gateway, and the address that
+//! answers are sent to.
 
 use serde_json::{Value, json};
 
 use super::compile::FILTER;
-use super::json::{IIF, OIF, goto, is_in, meta, pass, vmap};
+use super::json::{IIF, OIF, goto, is, is_in, meta, next_hop, pass, reply, vmap};
 use super::rules::Rules;
 use super::{Chain, Set, Table};
 use crate::id::{Id, OfNetworkAcl};
 use crate::network_acl::NetworkAcl;
+use crate::public_address::Holder;
 use crate::security_group::Direction;
 use crate::subnet::Subnet;
+use crate::uplink::OUT;
 use crate::vpc::Vpc;
 
 /// Before security groups: what leaves a subnet, then what comes into one.
 const LEAVES: i32 = FILTER - 20;
 const ENTERS: i32 = FILTER - 10;
+/// In between, at a NAT gateway.
+const ENTERS_GATEWAY: i32 = FILTER - 17;
+const LEAVES_GATEWAY: i32 = FILTER - 14;
 
 /// Adds to the rules of `vpc` those of its network ACLs.
 pub(super) fn extend(table: &mut Table, vpc: &Vpc) {
@@ -52,6 +59,39 @@ pub(super) fn extend(table: &mut Table, vpc: &Vpc) {
         table.chains.insert(format!("{direction}-border"), chain);
         table.sets.insert(map, borders(vpc, direction));
     }
+    if vpc.nat_gateways().is_empty() {
+        return;
+    }
+    for (direction, priority) in [
+        (Direction::Inbound, ENTERS_GATEWAY),
+        (Direction::Outbound, LEAVES_GATEWAY),
+    ] {
+        let [by, at] = ["by", "at"].map(|how| format!("{direction}-gateway-{how}"));
+        let rules = vec![
+            json!([is(meta(OIF), OUT), vmap(next_hop(), &by)]),
+            json!([is(meta(IIF), OUT), vmap(reply("ip daddr"), &at)]),
+        ];
+        let chain = Chain::at("forward", priority, "accept", rules);
+        table.chains.insert(format!("{direction}-gateway"), chain);
+        let [by_hop, by_answers] = gateways(vpc, direction);
+        table.sets.extend([(by, by_hop), (at, by_answers)]);
+    }
+}
+
+/// From the addresses of NAT gateways in the network, and outside, to the chains of
+/// their subnets' borders.
+fn gateways(vpc: &Vpc, direction: Direction) -> [Set; 2] {
+    let map = || Set::map(&["ipv4_addr"], "verdict");
+    let (mut by_hop, mut by_answers) = (map(), map());
+    for (name, gateway) in vpc.nat_gateways() {
+        let border = goto(&chain_of_border(&vpc.subnets()[&gateway.subnet], direction));
+        by_hop.insert(&[json!(gateway.address)], Some(border.clone()));
+        let public = vpc.public_address_of(&Holder::NatGateway(name.clone()));
+        if let Some(public) = public {
+            by_answers.insert(&[json!(public)], Some(border));
+        }
+    }
+    [by_hop, by_answers]
 }
 
 /// From taps to the chains of their subnets' borders.

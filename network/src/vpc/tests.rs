@@ -1,7 +1,13 @@
 //! What a network lets be done to it, and what it refuses.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::mac::Mac;
 use crate::network_acl::{AclRule, Action, Number};
+use crate::port::PortWish;
+use crate::route_table::Target;
+use crate::security_group::Direction;
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()

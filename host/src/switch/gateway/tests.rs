@@ -114,6 +114,27 @@ fn who_leaves_needs_a_gateway_a_route_and_a_public_address() {
 }
 
 #[test]
+fn a_damaged_network_holds_nobody_up_and_keeps_its_addresses() {
+    let _internet = Internet::new();
+    let host = Host::new();
+    let one = connected(&host, "one");
+    let first = allocate(&host.switches, &one, None).unwrap();
+    let path = host.directory(&one).join("switch.json");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, "?").unwrap();
+    let two = connected(&host, "two");
+    let second = allocate(&host.switches, &two, None).unwrap();
+    assert_ne!(second, first);
+    let error = allocate(&host.switches, &two, Some(first)).unwrap_err();
+    let told = format!("{first} is taken by network 'one'");
+    assert!(error.report().contains(&told), "{}", error.report());
+    fs::write(&path, whole).unwrap();
+    for vpc in [&one, &two] {
+        assert_eq!(check(&host.switches, vpc).unwrap(), [""; 0]);
+    }
+}
+
+#[test]
 fn a_public_address_is_one_guests_in_both_directions() {
     let internet = Internet::new();
     let host = Host::new();

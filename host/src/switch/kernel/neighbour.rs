@@ -12,7 +12,7 @@ use netlink_packet_route::route::RouteType;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 
-use super::error::KernelError;
+use super::error::{KernelError, Refusal};
 use super::link::{LinkIndex, mac};
 use super::netlink::Netlink;
 
@@ -34,19 +34,29 @@ impl Netlink {
     /// # Errors
     /// The kernel refuses.
     pub fn neighbours(&self, link: LinkIndex) -> Result<Vec<Neighbour>, KernelError> {
+        let only = Some(NeighbourAttribute::IfIndex(link.get()));
+        self.told(only).map_err(|refusal| {
+            let name = self.called(link);
+            refusal.at(self.task(format_args!("neighbours on link {name} cannot be listed")))
+        })
+    }
+
+    /// The same of all links.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn all_neighbours(&self) -> Result<Vec<Neighbour>, KernelError> {
+        self.told(None)
+            .map_err(|refusal| refusal.at(self.task("neighbours cannot be listed")))
+    }
+
+    fn told(&self, only: Option<NeighbourAttribute>) -> Result<Vec<Neighbour>, Refusal> {
         let mut neighbours = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut message = NeighbourMessage::default();
             message.header.family = family;
-            let only = NeighbourAttribute::IfIndex(link.get());
-            message.attributes.push(only);
-            let answers = self
-                .list(&RouteNetlinkMessage::GetNeighbour(message))
-                .map_err(|refusal| {
-                    let name = self.called(link);
-                    refusal
-                        .at(self.task(format_args!("neighbours on link {name} cannot be listed")))
-                })?;
+            message.attributes.extend(only.clone());
+            let answers = self.list(&RouteNetlinkMessage::GetNeighbour(message))?;
             neighbours.extend(answers.into_iter().filter_map(|answer| match answer {
                 RouteNetlinkMessage::NewNeighbour(message) => neighbour(message),
                 _ => None,
@@ -175,6 +185,8 @@ mod tests {
             net.add_neighbour(&neighbour).unwrap();
             net.add_neighbour(&neighbour).unwrap();
             assert_eq!(net.neighbours(link).unwrap(), [neighbour]);
+            assert_eq!(net.all_neighbours().unwrap(), [neighbour]);
+            assert_eq!(net.neighbours(LinkIndex::LOOPBACK).unwrap(), []);
             let other = told(address, "02:00:00:00:00:08");
             let taken = net.add_neighbour(&other).unwrap_err();
             assert!(matches!(taken, KernelError::Taken { .. }), "{taken:?}");

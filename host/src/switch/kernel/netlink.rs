@@ -69,6 +69,12 @@ impl Netlink {
         self.namespace.as_fd()
     }
 
+    /// How often the kernel was asked for anything.
+    #[cfg(test)]
+    pub(in super::super) fn asked(&self) -> u32 {
+        self.sequence.get()
+    }
+
     /// Has the kernel make a change, with `flags` (`NLM_F_*`) that say what may
     /// be there already.
     pub(super) fn change(&self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Refusal> {

@@ -23,7 +23,7 @@ use super::netlink::{Answer, Netlink};
 const METRIC6: u32 = 1024;
 
 /// Where packets go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Route {
     /// Packets to these addresses. Nothing but its first bits counts: others are
     /// zero in what is listed, and refused in what is added.
@@ -36,7 +36,7 @@ pub struct Route {
 }
 
 /// What becomes of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// It is for a neighbour on this link.
     Link(LinkIndex),
@@ -62,6 +62,18 @@ impl Netlink {
     /// # Errors
     /// The kernel refuses.
     pub fn routes(&self, table: u32) -> Result<Vec<Route>, KernelError> {
+        self.routes_of(Some(table))
+    }
+
+    /// The same of all tables, the kernel's own among them.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn all_routes(&self) -> Result<Vec<Route>, KernelError> {
+        self.routes_of(None)
+    }
+
+    fn routes_of(&self, table: Option<u32>) -> Result<Vec<Route>, KernelError> {
         let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let answers = self.route_messages(family, table)?;
@@ -82,7 +94,7 @@ impl Netlink {
             Ok(()) => Ok(()),
             Err(refusal) if refusal.errno == Errno::EXIST => {
                 let family = family(wanted.destination);
-                let messages = self.route_messages(family, wanted.table)?;
+                let messages = self.route_messages(family, Some(wanted.table))?;
                 let mut routes = messages.iter().filter(|m| is_ours(m)).filter_map(route);
                 match routes.find(|there| there.destination == wanted.destination) {
                     Some(there) if there == *wanted => Ok(()),
@@ -127,11 +139,11 @@ impl Netlink {
     fn route_messages(
         &self,
         family: AddressFamily,
-        table: u32,
+        table: Option<u32>,
     ) -> Result<Vec<RouteMessage>, KernelError> {
         let mut message = RouteMessage::default();
         message.header.address_family = family;
-        message.attributes.push(RouteAttribute::Table(table));
+        message.attributes.extend(table.map(RouteAttribute::Table));
         // Where there is no IPv6, the kernel lists another family instead.
         let routes = |answer: Answer| match answer {
             RouteNetlinkMessage::NewRoute(message) if message.header.address_family == family => {
@@ -144,7 +156,8 @@ impl Netlink {
             // A table is there as long as there is a route in it.
             Err(refusal) if refusal.errno == Errno::NOENT => Ok(Vec::new()),
             Err(refusal) => {
-                Err(refusal.at(self.task(format_args!("table {table} cannot be listed"))))
+                let which = table.map_or("routes".into(), |table| format!("table {table}"));
+                Err(refusal.at(self.task(format_args!("{which} cannot be listed"))))
             }
         }
     }
@@ -305,6 +318,9 @@ mod tests {
             }
             let listed = net.routes(table).unwrap();
             assert_eq!(listed.len(), routes.len(), "{listed:?}");
+            let mut all = net.all_routes().unwrap();
+            all.retain(|route| route.table == table);
+            assert_eq!(all, listed);
             for route in &routes {
                 assert!(listed.contains(route), "{route} not in {listed:?}");
                 for _ in 0..2 {

@@ -13,7 +13,7 @@ use super::link::vet_name;
 use super::netlink::Netlink;
 
 /// A protocol that packets are of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// IPv4.
     V4,
@@ -23,7 +23,7 @@ pub enum Family {
 
 /// Packets are looked up in a table; if that has no route for them, by the next
 /// rule.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rule {
     /// Which packets.
     pub family: Family,

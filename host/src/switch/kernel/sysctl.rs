@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use super::error::{KernelError, Refusal};
 use super::link::vet_name;
@@ -61,6 +62,8 @@ pub enum LinkSetting {
     AcceptRa,
     /// `disable_ipv6`: 1 has no IPv6 on the link.
     DisableIpv6,
+    /// `addr_gen_mode`: 1 gives the link no IPv6 address that nobody asked for.
+    AddrGenMode,
 }
 
 impl LinkSetting {
@@ -78,6 +81,7 @@ impl LinkSetting {
             Self::RouteLocalnet => ("ipv4/conf", "route_localnet"),
             Self::AcceptRa => ("ipv6/conf", "accept_ra"),
             Self::DisableIpv6 => ("ipv6/conf", "disable_ipv6"),
+            Self::AddrGenMode => ("ipv6/conf", "addr_gen_mode"),
         }
     }
 }
@@ -115,8 +119,13 @@ impl fmt::Display for Sysctl<'_> {
     }
 }
 
+/// Whether this kernel has IPv6: it can have been booted without.
+pub fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
+}
+
 /// Gives settings of `namespace` their values, in this order; ends at the first
-/// that fails.
+/// that fails. One that has its value is not written: /proc may be read-only.
 ///
 /// # Errors
 /// The link is not there, the kernel knows no such setting, or the privilege is
@@ -125,7 +134,11 @@ pub fn set(namespace: &Namespace, settings: &[(Sysctl<'_>, u32)]) -> Result<(), 
     settings.iter().try_for_each(|(setting, _)| setting.vet())?;
     namespace.within(|| {
         settings.iter().try_for_each(|(setting, value)| {
-            fs::write(setting.path(), value.to_string()).map_err(|error| {
+            let (path, value) = (setting.path(), value.to_string());
+            if fs::read_to_string(&path).is_ok_and(|there| there.trim_end() == value) {
+                return Ok(());
+            }
+            fs::write(path, &value).map_err(|error| {
                 let task = format!("{namespace}: setting {setting} to {value} failed");
                 explain(error, task)
             })
@@ -173,6 +186,7 @@ mod tests {
             Sysctl::Of(Links::One("a.b"), LinkSetting::Forwarding),
             Sysctl::Of(Links::One("a.b"), LinkSetting::RouteLocalnet),
             Sysctl::Of(Links::One("a.b"), LinkSetting::AcceptRa),
+            Sysctl::Of(Links::One("a.b"), LinkSetting::AddrGenMode),
             Sysctl::Of(Links::All, LinkSetting::RpFilter),
             Sysctl::Of(Links::New, LinkSetting::DisableIpv6),
         ] {
@@ -212,7 +226,8 @@ mod tests {
         let disable = Sysctl::Of(Links::All, LinkSetting::DisableIpv6);
         let refused = set(&scratch, &[(disable, u32::MAX)]).unwrap_err();
         assert!(matches!(refused, KernelError::Other { .. }), "{refused:?}");
-        let forward = (Sysctl::IpForward, 1);
-        without_privilege(|| set(&scratch, &[forward])).unwrap_err();
+        let forward = Sysctl::IpForward;
+        let there = get(&scratch, forward).unwrap();
+        without_privilege(|| set(&scratch, &[(forward, 1 - there)])).unwrap_err();
     }
 }

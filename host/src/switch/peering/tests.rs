@@ -250,6 +250,40 @@ fn only_addresses_of_the_peer_come_from_there() {
 }
 
 #[test]
+fn who_takes_an_address_has_no_part_in_the_flows_that_a_peer_had_with_it() {
+    let host = Host::new();
+    let (one, two) = peered(&host);
+    let everything = rule("all", EVERYBODY);
+    host.change(&two, |vpc| {
+        vpc.revoke(&name("default"), Direction::Inbound, &everything)
+    });
+    let (left, right) = (
+        host.guest(&one, "front,ip=10.1.1.10"),
+        host.guest(&two, "front"),
+    );
+    let address = left.address;
+    let bind = |guest: &Guest, port| guest.within(|| UdpSocket::bind((guest.address, port)));
+    let socket = bind(&right, 9).unwrap();
+    socket.set_read_timeout(Some(SILENCE)).unwrap();
+    let hears = || socket.recv_from(&mut [0; 16]).is_ok();
+    let first = bind(&left, 7).unwrap();
+    let to = (right.address, 9);
+    assert!(soon(|| {
+        // Only what is answered is let in.
+        socket.send_to(b"ping", (address, 7)).unwrap();
+        first.send_to(b"pong", to).unwrap();
+        hears()
+    }));
+    while hears() {}
+    drop((first, left));
+    let other = host.guest(&one, "front,ip=10.1.1.10");
+    let second = bind(&other, 7).unwrap();
+    second.send_to(b"pong", to).unwrap();
+    assert!(!hears(), "it was asked nothing");
+    is_in_order(&host, &[&one, &two]);
+}
+
+#[test]
 fn peerings_that_cannot_be_are_refused() {
     let host = Host::new();
     let (one, two) = (network(&host, "one", 1), network(&host, "two", 2));

@@ -54,23 +54,27 @@ pub(super) fn guests(
     records: &BTreeMap<Id<OfPort>, InstanceRecord>,
 ) -> BTreeMap<Id<OfPort>, Guest> {
     let ports = vpc.ports().values();
-    let told: BTreeMap<_, _> = ports
-        .map(|port| (port.id, record_of(vpc, port, records)))
-        .collect();
-    let guest = |port: &Port| {
-        let record = &told[&port.id];
-        let own = told.iter().filter(|(_, other)| other.id == record.id);
-        let interfaces = own.map(|(id, other)| interface(vpc, &vpc.ports()[id], other));
-        Guest {
+    let told = ports.map(|port| {
+        let record = records.get(&port.id).cloned();
+        (port, record.unwrap_or_else(|| unknown(vpc, port)))
+    });
+    let told: Vec<(&Port, InstanceRecord)> = told.collect();
+    let mut interfaces: BTreeMap<InstanceId, Vec<Interface>> = BTreeMap::new();
+    for (port, record) in &told {
+        let own = interfaces.entry(record.id).or_default();
+        own.push(interface(vpc, port, record));
+    }
+    let guest = |(port, record): &(&Port, InstanceRecord)| {
+        let guest = Guest {
             tap: port.tap(),
             lease: lease(vpc, port, record),
-            instance: instance(record, interfaces.collect()),
+            instance: instance(record, interfaces[&record.id].clone()),
             interface: text(&port.id.to_string()),
             name: name(port, record),
-        }
+        };
+        (port.id, guest)
     };
-    let ports = vpc.ports().values();
-    ports.map(|port| (port.id, guest(port))).collect()
+    told.iter().map(guest).collect()
 }
 
 /// The names of `vpc` and its guests.
@@ -80,31 +84,6 @@ pub(super) fn zone(vpc: &Vpc, guests: &BTreeMap<Id<OfPort>, Guest>) -> Zone {
         zone.add(guest.lease.address, guest.name.as_ref());
     }
     zone
-}
-
-/// What is stored of the machine at `port`: at another of its ports if not at this
-/// one, as when it was plugged in later.
-fn record_of(
-    vpc: &Vpc,
-    port: &Port,
-    records: &BTreeMap<Id<OfPort>, InstanceRecord>,
-) -> InstanceRecord {
-    if let Some(record) = records.get(&port.id) {
-        return record.clone();
-    }
-    let ports = vpc.ports().values();
-    let others: Vec<&InstanceRecord> = ports
-        .filter(|other| other.owner == port.owner && !port.owner.is_empty())
-        .filter_map(|other| records.get(&other.id))
-        .collect();
-    let next = others.iter().map(|record| record.device_number).max();
-    match others.first() {
-        Some(record) => InstanceRecord {
-            device_number: next.unwrap_or(0).saturating_add(1),
-            ..(*record).clone()
-        },
-        None => unknown(vpc, port),
-    }
 }
 
 /// A machine of which nothing is stored.
@@ -248,7 +227,12 @@ mod tests {
     #[test]
     fn a_machine_has_all_its_interfaces_at_each_port() {
         let (vpc, ports) = vpc(&["a", "a", "b", ""]);
-        let guests = guests(&vpc, &[(ports[0].id, record())].into());
+        let later = InstanceRecord {
+            device_number: 1,
+            ..record()
+        };
+        let records = [(ports[0].id, record()), (ports[1].id, later)];
+        let guests = guests(&vpc, &records.into());
         for port in &ports[..2] {
             let instance = &guests[&port.id].instance;
             assert_eq!(instance.id, record().id);

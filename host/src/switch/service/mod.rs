@@ -5,7 +5,8 @@
 //! plugged in to the end of the last ([`process`]). It stays in the host's network
 //! namespace, where the host's resolvers are, and has sockets in the network's.
 //! A guest is known by the tap that a packet comes by: each has sockets of its own
-//! that are bound to it, so that nothing a guest writes says who it is.
+//! that are bound to it, so that nothing a guest writes says who it is. Who asks a name
+//! server is known by its address, which the network's rules have be its own.
 //!
 //! - [`guests`]: from what is stored to what each guest is told; pure.
 //! - [`process`]: its beginning and end.

@@ -2,6 +2,7 @@
 //! ready. One thread does everything, and waits for nobody but here.
 
 mod questions;
+mod renewal;
 mod requests;
 mod sources;
 
@@ -15,12 +16,9 @@ use metadata::token::TokenKey;
 use metadata::zone::Zone;
 use network::id::{Id, OfPort, OfVpc};
 use network::name::Name;
-use network::plan::NAME_SERVER;
-use network::vpc::Vpc;
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::super::change;
 use super::super::directory::Switches;
 use super::super::instance;
 use super::super::kernel::Namespace;
@@ -28,7 +26,6 @@ use super::super::live;
 use super::super::record::{Kind, Record};
 use super::guests::{self, Guest};
 use super::names::Progress;
-use super::sockets::{AtPort, NameServer};
 use super::stream::Next;
 use super::watch::Watch;
 use crate::error::Error;
@@ -60,7 +57,7 @@ pub(super) struct Service {
 struct Served {
     guest: Guest,
     metadata: Metadata,
-    sources: [u64; 3],
+    sources: Vec<u64>,
 }
 
 impl Service {
@@ -141,180 +138,6 @@ impl Service {
         self.end_late();
         Ok(())
     }
-
-    /// Learns what is stored, and which taps there are. The port of a machine that
-    /// has ended goes now: what led to it leads nowhere, rather than elsewhere.
-    fn renew(&mut self) -> Result<(), Error> {
-        if !self.switches.names()?.contains(&self.name) {
-            self.forget_ports(|_| false);
-            return Ok(());
-        }
-        let record = change::current(&self.switches, &self.name)?;
-        if !self.serves(&record) {
-            self.forget_ports(|_| false);
-            return Ok(());
-        }
-        let vpc = record.vpc(&self.name)?;
-        let links = super::super::kernel::Netlink::in_namespace(&self.namespace)
-            .and_then(|net| net.links())
-            .map_err(live::failed)?;
-        let guests = guests::guests(vpc, &self.records(vpc));
-        self.zone = guests::zone(vpc, &guests);
-        let plugged = |guest: &Guest| links.iter().any(|link| link.up && link.name == guest.tap);
-        let there: BTreeMap<_, _> = guests.into_iter().filter(|(_, one)| plugged(one)).collect();
-        self.forget_ports(|id| there.contains_key(id));
-        self.serve_ports(there);
-        self.serve_names(vpc);
-        Ok(())
-    }
-
-    fn records(&self, vpc: &Vpc) -> BTreeMap<Id<OfPort>, instance::InstanceRecord> {
-        let directory = self.switches.directory(&self.name);
-        let mut records = BTreeMap::new();
-        for id in vpc.ports().keys() {
-            match instance::read(&directory, *id) {
-                Ok(Some(record)) => {
-                    records.insert(*id, record);
-                }
-                Ok(None) => {}
-                Err(error) => eprintln!("plinth: what is stored of port {id}: {error}"),
-            }
-        }
-        records
-    }
-
-    fn forget_ports(&mut self, stays: impl Fn(&Id<OfPort>) -> bool) {
-        let sources = &mut self.sources;
-        self.ports.retain(|id, served| {
-            let stays = stays(id);
-            if !stays {
-                served.sources.iter().for_each(|one| sources.remove(*one));
-                let own = sources.all.iter();
-                let requests =
-                    own.filter(|(_, one)| matches!(one, Source::Request(of, ..) if of == id));
-                let requests: Vec<u64> = requests.map(|(number, _)| *number).collect();
-                requests.into_iter().for_each(|one| sources.remove(one));
-            }
-            stays
-        });
-    }
-
-    fn serve_ports(&mut self, guests: BTreeMap<Id<OfPort>, Guest>) {
-        let mut new = Vec::new();
-        for (id, guest) in guests {
-            match self.ports.get_mut(&id) {
-                Some(served) if served.guest == guest => {}
-                Some(served) => {
-                    served.metadata.update(&guest.instance);
-                    served.guest = guest;
-                }
-                None => new.push((id, guest)),
-            }
-        }
-        if new.is_empty() {
-            return;
-        }
-        let open = || {
-            let opened = new
-                .iter()
-                .map(|(_, guest)| AtPort::open(&guest.tap, guest.lease.router));
-            opened.collect::<Vec<_>>()
-        };
-        let opened = match self.namespace.within(open) {
-            Ok(opened) => opened,
-            Err(error) => return eprintln!("plinth: {error}"),
-        };
-        for ((id, guest), opened) in new.into_iter().zip(opened) {
-            let served = opened.and_then(|sockets| self.served(id, guest, sockets));
-            match served {
-                Ok(served) => {
-                    self.ports.insert(id, served);
-                }
-                // It was pulled out this moment.
-                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
-                Err(error) => eprintln!("plinth: port {id} cannot be served: {error}"),
-            }
-        }
-    }
-
-    fn served(&mut self, id: Id<OfPort>, guest: Guest, sockets: AtPort) -> io::Result<Served> {
-        let AtPort {
-            everybody,
-            router,
-            metadata,
-        } = sockets;
-        let replies = router.try_clone()?;
-        let own = replies.try_clone()?;
-        let sources = [
-            Source::Dhcp(id, everybody, replies),
-            Source::Dhcp(id, router, own),
-            Source::Metadata(id, metadata),
-        ];
-        let mut numbers = [WATCH; 3];
-        for (at, source) in sources.into_iter().enumerate() {
-            match self.sources.add(source, Next::Read) {
-                Ok(number) => numbers[at] = number,
-                Err(error) => {
-                    // Those that were added would be for nobody.
-                    numbers[..at]
-                        .iter()
-                        .for_each(|one| self.sources.remove(*one));
-                    return Err(error);
-                }
-            }
-        }
-        Ok(Served {
-            metadata: Metadata::new(&guest.instance, guest.interface, self.key.clone()),
-            guest,
-            sources: numbers,
-        })
-    }
-
-    fn serve_names(&mut self, vpc: &Vpc) {
-        let subnets = vpc.subnets().values();
-        let wanted: Vec<Ipv4Addr> = subnets
-            .map(|subnet| subnet.name_server())
-            .chain([NAME_SERVER])
-            .collect();
-        let sources = &mut self.sources;
-        self.servers.retain(|address, numbers| {
-            let stays = wanted.contains(address);
-            if !stays {
-                numbers.iter().for_each(|one| sources.remove(*one));
-            }
-            stays
-        });
-        let new: Vec<Ipv4Addr> = wanted
-            .into_iter()
-            .filter(|address| !self.servers.contains_key(address))
-            .collect();
-        if new.is_empty() {
-            return;
-        }
-        let open = || {
-            new.iter()
-                .map(|one| NameServer::open(*one))
-                .collect::<Vec<_>>()
-        };
-        let opened = match self.namespace.within(open) {
-            Ok(opened) => opened,
-            Err(error) => return eprintln!("plinth: {error}"),
-        };
-        for (address, opened) in new.iter().zip(opened) {
-            let added = opened.and_then(|NameServer { packets, streams }| {
-                Ok([
-                    self.sources.add(Source::Names(packets), Next::Read)?,
-                    self.sources.add(Source::NameStreams(streams), Next::Read)?,
-                ])
-            });
-            match added {
-                Ok(numbers) => {
-                    self.servers.insert(*address, numbers);
-                }
-                Err(error) => eprintln!("plinth: no name server at {address}: {error}"),
-            }
-        }
-    }
 }
 
 /// What is done when a source is ready. Each is taken out, and put back if it goes
@@ -326,9 +149,14 @@ impl Service {
                 self.give_addresses(id, &socket, &replies);
                 self.sources.put(number, Source::Dhcp(id, socket, replies));
             }
+            Source::Routers(socket) => {
+                requests::tell_of_the_service(&socket);
+                self.sources.put(number, Source::Routers(socket));
+            }
             Source::Metadata(id, listener) => {
-                self.accept_requests(id, &listener);
+                let accepted = self.accept_requests(id, &listener);
                 self.sources.put(number, Source::Metadata(id, listener));
+                self.rest_without_room(number, accepted);
             }
             Source::Request(id, mut stream, mut connection) => {
                 if let Ok(next) = self.answer_requests(id, &mut stream, &mut connection) {
@@ -341,8 +169,9 @@ impl Service {
                 self.sources.put(number, Source::Names(socket));
             }
             Source::NameStreams(listener) => {
-                self.accept_name_streams(&listener);
+                let accepted = self.accept_name_streams(&listener);
                 self.sources.put(number, Source::NameStreams(listener));
+                self.rest_without_room(number, accepted);
             }
             Source::NameStream(from, mut stream, mut came) => {
                 if let Ok(next) = self.answer_stream(number, from, &mut stream, &mut came) {
@@ -366,6 +195,14 @@ impl Service {
         }
     }
 
+    /// A connection for which there is no room stays, and its listener ready: it would
+    /// be asked again and again.
+    fn rest_without_room(&mut self, number: u64, accepted: io::Result<()>) {
+        if accepted.is_err_and(|error| is_for_want_of_room(&error)) {
+            self.sources.rest(number);
+        }
+    }
+
     fn end_late(&mut self) {
         let now = Instant::now();
         let late = self.sources.all.iter().filter(|(_, source)| match source {
@@ -382,6 +219,35 @@ impl Service {
     }
 }
 
+/// Whether there are too many descriptors, or there is too little memory (accept(2)).
+fn is_for_want_of_room(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(
+        errno,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+    )
+}
+
 fn unexpected(error: io::Error) -> Error {
     Error::unexpected("a network's service cannot go on").because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_rests_for_want_of_room_only() {
+        for (errno, rests) in [
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::NOBUFS, true),
+            (Errno::NOMEM, true),
+            (Errno::WOULDBLOCK, false),
+            (Errno::CONNABORTED, false),
+        ] {
+            let error = io::Error::from(errno);
+            assert_eq!(is_for_want_of_room(&error), rests, "{errno}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! told, and that no other is.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -14,14 +14,17 @@ use dhcproto::{Decodable, Encodable};
 use hickory_proto::op::{Message as Question, MessageType as Kind, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
 use network::cidr::Cidr;
+use network::mac::Mac;
 use network::name::Name;
+use network::plan::METADATA6;
 use network::route_table::Target;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::super::change;
-use super::super::fixture::{BOUND, Guest, Host, Packet, SILENCE, name, soon};
+use super::super::fixture::{BOUND, Guest, Host, Packet, SILENCE, checksum, name, soon};
 use super::super::instance::InstanceRecord;
 use super::super::instance::tests::record;
+use super::super::tests::{dropped, dropped_at_last};
 use super::process;
 use super::run::Service;
 
@@ -72,7 +75,12 @@ fn instance(digit: char) -> InstanceRecord {
 
 /// What `guest` is answered by the metadata service, with these header lines.
 fn asked(guest: &Guest, request: &str, headers: &str) -> Option<String> {
-    let address = SocketAddr::from((METADATA, 80));
+    asked_at(guest, METADATA.into(), request, headers)
+}
+
+/// The same at any of its addresses.
+fn asked_at(guest: &Guest, address: IpAddr, request: &str, headers: &str) -> Option<String> {
+    let address = SocketAddr::new(address, 80);
     let mut stream = guest
         .within(|| TcpStream::connect_timeout(&address, BOUND))
         .ok()?;
@@ -117,6 +125,104 @@ fn a_guest_is_told_of_itself_and_of_no_other() {
     let stolen = asked(&second, path, &with(&own)).unwrap();
     assert!(stolen.starts_with("HTTP/1.1 401"), "{stolen}");
     running.end(&host, &vpc);
+}
+
+/// Who has no other IPv6 than its own interface's on its link.
+#[test]
+fn a_guest_finds_the_service_by_ipv6_and_nobody_else_by_that() {
+    const IPV6: [u8; 2] = [0x86, 0xdd];
+    const TCP: u8 = 6;
+    const ICMPV6: u8 = 58;
+    let host = Host::new();
+    let vpc = host.vpc("six");
+    let first = host.instance(&vpc, "front", Some(&instance('a')));
+    let second = host.instance(&vpc, "front", Some(&instance('b')));
+    let running = Running::start(&host, &vpc, NOBODY);
+    let ttl = "X-aws-ec2-metadata-token-ttl-seconds: 60\r\n";
+    for (guest, id) in [(&first, "i-aaaa"), (&second, "i-bbbb")] {
+        let ask =
+            |request: &str, headers: &str| asked_at(guest, METADATA6.into(), request, headers);
+        assert!(soon(|| ask("PUT /latest/api/token", ttl).is_some()));
+        let token = ask("PUT /latest/api/token", ttl).unwrap();
+        let token = with(token.lines().last().unwrap());
+        let answer = ask("GET /latest/meta-data/instance-id", &token).unwrap();
+        assert!(answer.contains(id), "{answer}");
+    }
+    assert_eq!(change::check(&host.switches, &vpc).unwrap(), [""; 0]);
+
+    let own = link_local(&first);
+    let other = link_local(&second);
+    let strange: Ipv6Addr = "fe80::7".parse().unwrap();
+    let group = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+    // A connection to port 80, and to another.
+    let [begins, elsewhere] = [80_u16, 53].map(|port| {
+        let mut header = vec![0x12, 0x34];
+        header.extend(port.to_be_bytes());
+        header.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0]);
+        header
+    });
+    let ping = [128, 0, 0, 0, 0, 7, 0, 1].to_vec();
+    let advertisement = [&[134, 0, 0, 0, 64, 0, 7, 8], [0; 8].as_slice()].concat();
+    let solicitation =
+        |target: Ipv6Addr| [&[135, 0, 0, 0, 0, 0, 0, 0], target.octets().as_slice()].concat();
+    let redirect = [&[137, 0, 0, 0, 0, 0, 0, 0], [0; 32].as_slice()].concat();
+    let everybody = group("ff02::1");
+    let whole = |from, to, protocol, payload: &[u8]| packet6(from, to, protocol, payload);
+    let mut before = dropped_at_last(&host, &vpc, "guard");
+    for (what, packet) in [
+        ("a router", whole(own, everybody, ICMPV6, &advertisement)),
+        ("a better way", whole(own, METADATA6, ICMPV6, &redirect)),
+        ("a forged source", whole(strange, METADATA6, TCP, &begins)),
+        ("another's address", whole(other, METADATA6, TCP, &begins)),
+        (
+            "another's question",
+            whole(
+                other,
+                group("ff02::1:ff00:254"),
+                ICMPV6,
+                &solicitation(METADATA6),
+            ),
+        ),
+        ("another service", whole(own, METADATA6, TCP, &elsewhere)),
+        ("a ping", whole(own, METADATA6, ICMPV6, &ping)),
+        ("its router", whole(own, group("fe80::1"), TCP, &begins)),
+        ("another guest", whole(own, other, TCP, &begins)),
+        (
+            "somebody else",
+            whole(own, group("2001:db8::1"), TCP, &begins),
+        ),
+        ("its neighbours", whole(own, everybody, ICMPV6, &ping)),
+    ] {
+        first.send_to_router(&[IPV6.as_slice(), &packet].concat());
+        before += 1;
+        assert!(soon(|| dropped(&host, &vpc, "guard") >= before), "{what}");
+    }
+    thread::sleep(SILENCE);
+    assert_eq!(dropped(&host, &vpc, "guard"), before);
+    running.end(&host, &vpc);
+}
+
+fn link_local(guest: &Guest) -> Ipv6Addr {
+    guest.mac.to_string().parse::<Mac>().unwrap().link_local()
+}
+
+/// A packet (RFC 8200 §3) with the sum of its payload in the right place.
+fn packet6(from: Ipv6Addr, to: Ipv6Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut payload = payload.to_vec();
+    let place = if protocol == 58 { 2 } else { 16 };
+    let pseudo = [
+        &from.octets()[..],
+        &to.octets(),
+        &[0, 0],
+        &len,
+        &[0, 0, 0, protocol],
+        &payload,
+    ];
+    let sum = checksum(&pseudo.concat());
+    payload[place..place + 2].copy_from_slice(&sum.to_be_bytes());
+    let header = [&[0x60, 0, 0, 0][..], &len, &[protocol, 255]].concat();
+    [&header[..], &from.octets(), &to.octets(), &payload].concat()
 }
 
 /// botocore's own clients of the service, which are boto3's.
@@ -551,6 +657,35 @@ fn names_of_the_network_are_known_and_others_are_asked_of_the_host() {
         stream.read_exact(&mut answer).unwrap();
         assert_eq!(told(&Question::from_vec(&answer).unwrap()), [data]);
     }
+    running.end(&host, &vpc);
+}
+
+/// Each has its share of questions, by its address.
+#[test]
+fn who_may_send_as_others_asks_for_names_as_itself() {
+    let host = Host::new();
+    let vpc = host.vpc("shares");
+    let other = host.guest(&vpc, "front");
+    let router = host.guest(&vpc, "front,source-check=off");
+    let running = Running::start(&host, &vpc, resolver());
+    let server = Ipv4Addr::new(10, 0, 1, 2);
+    let asks = |guest| resolved(guest, server, "example.org.", RecordType::A).is_some();
+    assert!(soon(|| asks(&router)) && soon(|| asks(&other)));
+    let question = question("example.org.", RecordType::A);
+    let len = u16::try_from(8 + question.len()).unwrap();
+    let mut payload = vec![0x12, 0x34, 0, 53];
+    payload.extend(len.to_be_bytes());
+    payload.extend([0, 0]);
+    payload.extend(question);
+    let before = dropped(&host, &vpc, "services");
+    router.inject(&Packet {
+        from: other.address,
+        to: server,
+        protocol: 17,
+        fragment: (0, false),
+        payload: &payload,
+    });
+    assert!(soon(|| dropped(&host, &vpc, "services") > before));
     running.end(&host, &vpc);
 }
 

@@ -43,11 +43,11 @@ impl Service {
         }
     }
 
-    pub(super) fn accept_name_streams(&mut self, listener: &TcpListener) {
+    /// # Errors
+    /// The last connection could not be taken.
+    pub(super) fn accept_name_streams(&mut self, listener: &TcpListener) -> io::Result<()> {
         for _ in 0..TURN {
-            let Ok((socket, from)) = listener.accept() else {
-                return;
-            };
+            let (socket, from) = listener.accept()?;
             let from = from.ip();
             let own =
                 |source: &&Source| matches!(source, Source::NameStream(of, ..) if *of == from);
@@ -58,6 +58,7 @@ impl Service {
                 let _ = self.sources.add(source, Next::Read);
             }
         }
+        Ok(())
     }
 
     pub(super) fn answer_stream(

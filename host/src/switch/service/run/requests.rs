@@ -1,12 +1,15 @@
 //! What a guest asks about itself: its address, by DHCP, and its metadata.
 
 use std::io::{self, ErrorKind};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use metadata::connection::Connection;
 use metadata::dhcp;
 use metadata::options::HopLimit;
+use metadata::router;
 use network::id::{Id, OfPort};
+use network::plan::METADATA6;
+use socket2::SockRef;
 
 use super::super::stream::{Came, Next, Stream};
 use super::sources::Source;
@@ -32,11 +35,15 @@ impl Service {
         }
     }
 
-    pub(super) fn accept_requests(&mut self, id: Id<OfPort>, listener: &TcpListener) {
+    /// # Errors
+    /// The last connection could not be taken.
+    pub(super) fn accept_requests(
+        &mut self,
+        id: Id<OfPort>,
+        listener: &TcpListener,
+    ) -> io::Result<()> {
         for _ in 0..TURN {
-            let Ok((socket, _)) = listener.accept() else {
-                return;
-            };
+            let (socket, _) = listener.accept()?;
             let own = |source: &&Source| matches!(source, Source::Request(of, ..) if *of == id);
             if self.sources.all.values().filter(own).count() < MOST_METADATA
                 && let Ok(stream) = Stream::new(socket)
@@ -46,6 +53,7 @@ impl Service {
                 let _ = self.sources.add(source, Next::Read);
             }
         }
+        Ok(())
     }
 
     pub(super) fn answer_requests(
@@ -64,7 +72,7 @@ impl Service {
                 // It stays: what is not acknowledged is sent again, as far as what is
                 // sent then.
                 if let Some(limit) = answer.hop_limit {
-                    stream.socket.set_ttl(HopLimit::get(limit).into())?;
+                    set_hops(&stream.socket, limit)?;
                 }
                 stream.send(answer.bytes, answer.close);
                 continue;
@@ -77,5 +85,28 @@ impl Service {
             };
         }
         Ok(Next::Write)
+    }
+}
+
+/// Tells whoever asks for a router where the metadata service is.
+pub(super) fn tell_of_the_service(socket: &UdpSocket) {
+    let mut message = [0; 2048];
+    for _ in 0..TURN {
+        let Ok((len, from)) = socket.recv_from(&mut message) else {
+            return;
+        };
+        if let Some(answer) = router::answer(&message[..len], METADATA6) {
+            // Who does not get it asks again.
+            let _ = socket.send_to(&answer, from);
+        }
+    }
+}
+
+/// Lets what is sent from now on go as far as `limit`.
+fn set_hops(socket: &TcpStream, limit: HopLimit) -> io::Result<()> {
+    let hops = HopLimit::get(limit).into();
+    match socket.local_addr()?.is_ipv6() {
+        true => SockRef::from(socket).set_unicast_hops_v6(hops),
+        false => socket.set_ttl(hops),
     }
 }

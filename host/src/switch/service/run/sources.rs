@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metadata::connection::Connection;
 use network::id::{Id, OfPort};
@@ -24,6 +24,8 @@ pub(super) struct Sources {
     pub(super) watch: Watch,
     pub(super) all: BTreeMap<u64, Source>,
     next: u64,
+    /// Those that are left alone, and until when.
+    resting: Vec<(Instant, u64)>,
 }
 
 /// Tells of changes; all others have numbers above.
@@ -32,6 +34,8 @@ pub(super) const WATCH: u64 = 0;
 pub(super) enum Source {
     /// Asks for an address come, and are answered by the other socket.
     Dhcp(Id<OfPort>, UdpSocket, UdpSocket),
+    /// Messages of guests that ask for a router, by IPv6.
+    Routers(UdpSocket),
     /// Connections to the metadata service.
     Metadata(Id<OfPort>, TcpListener),
     /// One of them.
@@ -74,11 +78,13 @@ impl Sources {
             watch,
             all: BTreeMap::new(),
             next: WATCH + 1,
+            resting: Vec::new(),
         })
     }
 
     /// The numbers of what is ready.
-    pub(super) fn wait(&self) -> io::Result<Vec<u64>> {
+    pub(super) fn wait(&mut self) -> io::Result<Vec<u64>> {
+        self.end_rests();
         let timed = |source: &Source| {
             matches!(
                 source,
@@ -89,7 +95,8 @@ impl Sources {
             tv_sec: 0,
             tv_nsec: CLOCK.subsec_nanos().into(),
         };
-        let moment = self.all.values().any(timed).then_some(&moment);
+        let anything = !self.resting.is_empty() || self.all.values().any(timed);
+        let moment = anything.then_some(&moment);
         let mut events = [epoll::Event {
             flags: epoll::EventFlags::empty(),
             data: epoll::EventData::new_u64(WATCH),
@@ -142,6 +149,25 @@ impl Sources {
         }
     }
 
+    /// Leaves a source alone for a moment: it is ready, but nothing can be done with
+    /// it now.
+    pub(super) fn rest(&mut self, number: u64) {
+        if let Some(source) = self.all.remove(&number) {
+            self.put_and_wait(number, source, Next::Other);
+            self.resting.push((Instant::now() + CLOCK, number));
+        }
+    }
+
+    fn end_rests(&mut self) {
+        let now = Instant::now();
+        let over = self.resting.extract_if(.., |(until, _)| *until <= now);
+        for (_, number) in over.collect::<Vec<_>>() {
+            if let Some(source) = self.all.remove(&number) {
+                self.put_and_wait(number, source, Next::Read);
+            }
+        }
+    }
+
     /// Has a connection that waited for somebody go on.
     pub(super) fn wake(&mut self, number: u64) {
         if let Some(source) = self.all.remove(&number) {
@@ -153,7 +179,9 @@ impl Sources {
 impl Source {
     fn descriptor(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Dhcp(_, socket, _) | Self::Names(socket) => socket.as_fd(),
+            Self::Dhcp(_, socket, _) | Self::Routers(socket) | Self::Names(socket) => {
+                socket.as_fd()
+            }
             Self::Metadata(_, listener) | Self::NameStreams(listener) => listener.as_fd(),
             Self::Request(_, stream, _) | Self::NameStream(_, stream, _) => stream.socket.as_fd(),
             Self::Inquiry(_, inquiry) => inquiry.source(),
@@ -167,5 +195,40 @@ fn flags(next: Next) -> epoll::EventFlags {
         Next::Write => epoll::EventFlags::OUT,
         // Only that it has ended.
         Next::Other => epoll::EventFlags::empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::super::fixture::Host;
+    use super::super::super::super::instance;
+    use super::super::super::super::kernel::Namespace;
+    use super::*;
+    use std::net::{Ipv4Addr, TcpStream};
+
+    #[test]
+    fn what_is_ready_and_cannot_be_taken_is_left_alone_for_a_moment() {
+        let host = Host::new();
+        let name = host.unique("resting");
+        let namespace = Namespace::create(&name).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        instance::prepare(directory.path()).unwrap();
+        let watch = Watch::new(directory.path(), &namespace).unwrap();
+        let mut sources = Sources::new(watch).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let _stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let source = Source::NameStreams(listener);
+        let number = sources.add(source, Next::Read).unwrap();
+        assert_eq!(sources.wait().unwrap(), [number]);
+        assert_eq!(sources.wait().unwrap(), [number], "it stays ready");
+        sources.rest(number);
+        let began = Instant::now();
+        let mut turns = 0;
+        while !sources.wait().unwrap().contains(&number) {
+            turns += 1;
+        }
+        assert!(began.elapsed() >= CLOCK);
+        assert!(turns <= 2, "{turns}");
+        Namespace::delete(&name).unwrap();
     }
 }
