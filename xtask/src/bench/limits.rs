@@ -58,11 +58,11 @@ impl Limits {
         match self.output {
             Format::Text => {
                 print(&all);
-                println!("emulator: {}", emulator_name(&bench.emulator));
+                println!("emulator: {}", emulator_name(bench.emulator.as_ref()));
             }
             Format::Json => {
                 let value = json!({ "mode": "deterministic",
-                    "emulator": emulator_name(&bench.emulator), "seconds": self.seconds,
+                    "emulator": emulator_name(bench.emulator.as_ref()), "seconds": self.seconds,
                     "kernel": bench.kernel.release, "limits": all });
                 println!("{}", serde_json::to_string_pretty(&value)?);
             }

@@ -126,7 +126,10 @@ impl Volume {
     }
 
     fn print(&self, bench: &VolumeBench, figures: &Figures) -> Result<()> {
-        let (emulator, kernel) = (emulator_name(&bench.emulator), &bench.kernel.release);
+        let (emulator, kernel) = (
+            emulator_name(bench.emulator.as_ref()),
+            &bench.kernel.release,
+        );
         let outer_kernel = &bench.outer_kernel.release;
         if self.output == Format::Json {
             let value = json!({ "mode": "deterministic", "emulator": emulator,
