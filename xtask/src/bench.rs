@@ -7,6 +7,7 @@ mod boot;
 mod common;
 mod control;
 mod density;
+pub(crate) mod gate;
 mod growth;
 pub(crate) mod limits;
 mod memory;
@@ -49,6 +50,7 @@ enum What {
     Net(net::Net),
     Limits(limits::Limits),
     Volume(volume::Volume),
+    Baseline(gate::Baseline),
     Emulator(Emulator),
 }
 
@@ -80,6 +82,7 @@ impl Bench {
             What::Net(net) => net.run(),
             What::Limits(limits) => limits.run(),
             What::Volume(volume) => volume.run(),
+            What::Baseline(baseline) => baseline.run(),
             What::Emulator(Emulator {}) => {
                 packages::ensure(&[&packages::OUTER, &packages::EMULATOR])?;
                 println!("{}", mended::build(&Cache::open()?)?.display());
