@@ -12,6 +12,7 @@ mod growth;
 pub(crate) mod limits;
 mod memory;
 mod net;
+mod output;
 mod peers;
 mod testbed;
 mod volume;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use guest_images::Cache;
 use guest_images::emulator::mended;
 
@@ -60,12 +61,6 @@ enum What {
 /// Takes some minutes; from then on it is used.
 #[derive(Debug, Args)]
 struct Emulator {}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
 
 impl Bench {
     /// Measures and prints.

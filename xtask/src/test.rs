@@ -91,7 +91,7 @@ impl Test {
         self.outer_machine_tests(tally)?;
         if self.filter.is_none() {
             println!("     Measuring rate limits in a deterministic machine");
-            let measured = limits::are_exact(programs.join("plinth"));
+            let measured = limits::are_exact(&programs);
             tally.step("limits", measured.err().map(|error| format!("{error:#}")));
         }
         if self.filter.is_none() {

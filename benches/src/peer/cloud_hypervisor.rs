@@ -20,11 +20,11 @@ pub(super) const PEER: Peer = Peer {
         socket,
         question: || Request::http("GET", "/api/v1/vmm.ping", None),
         attach_disk: Some(|image| {
-            let disk = json!({ "path": image, "id": "added" });
+            let disk = json!({ "path": image, "id": "added-disk" });
             vec![Request::http("PUT", "/api/v1/vm.add-disk", Some(disk))]
         }),
         attach_nic: Some(|nic| {
-            let net = json!({ "tap": nic.tap, "mac": nic.mac, "id": "added" });
+            let net = json!({ "tap": nic.tap, "mac": nic.mac, "id": "added-nic" });
             vec![Request::http("PUT", "/api/v1/vm.add-net", Some(net))]
         }),
     }),

@@ -19,19 +19,26 @@ pub(super) const PEER: Peer = Peer {
     device_words: "reboot=k",
     launch: |guest| Ok(launch(guest, "pci")),
     control: Some(Control {
-        socket: |guest| format!("/run/plinth/{}/api.sock", name(guest)),
-        question: || Request::http("GET", "/v1/vm", None),
         attach_disk: Some(|image| {
-            let disk = json!({ "kind": "disk", "name": "added" });
+            let disk = json!({ "kind": "disk", "name": "added-disk" });
             let disk = Request::http("POST", "/v1/devices", Some(disk));
             vec![disk.with(Descriptor::File(image.to_owned()))]
         }),
         attach_nic: Some(|nic| {
-            let net = json!({ "kind": "net", "name": "added", "mac": nic.mac });
+            let net = json!({ "kind": "net", "name": "added-net", "mac": nic.mac });
             let net = Request::http("POST", "/v1/devices", Some(net));
             vec![net.with(Descriptor::Tap(nic.tap.clone()))]
         }),
+        ..QUESTION
     }),
+};
+
+/// The control socket, by which nothing is attached.
+const QUESTION: Control = Control {
+    socket: |guest| format!("/run/plinth/{}/api.sock", name(guest)),
+    question: || Request::http("GET", "/v1/vm", None),
+    attach_disk: None,
+    attach_nic: None,
 };
 
 pub(super) const MMIO: Peer = Peer {
@@ -42,7 +49,7 @@ pub(super) const MMIO: Peer = Peer {
     device_words: "pci=off reboot=k",
     launch: |guest| Ok(launch(guest, "mmio")),
     // What is attached is on PCI.
-    control: None,
+    control: Some(QUESTION),
     ..PEER
 };
 

@@ -35,6 +35,9 @@ pub enum Unit {
     /// Of data.
     #[serde(rename = "B/s")]
     BytesPerSecond,
+    /// A part of a whole, for instance of what was expected.
+    #[serde(rename = "part")]
+    Part,
     /// Of what is on a wire.
     #[serde(rename = "bit/s")]
     BitsPerSecond,
@@ -88,8 +91,11 @@ impl Figure {
     }
 
     /// By how much `after` is better than `before`, as a part of `before`; negative
-    /// if it is worse.
+    /// if it is worse. What is a part of something already is compared as it is.
     pub fn gain(&self, before: f64, after: f64) -> f64 {
+        if self.unit == Unit::Part {
+            return before.abs() - after.abs();
+        }
         // Nothing, where there was nothing, is no change.
         let change = match after - before {
             0.0 => 0.0,
@@ -121,6 +127,7 @@ impl Unit {
             Self::Kibibytes => format!("{:.2} MiB", value / 1024.0),
             Self::PerSecond if value < 1000.0 => format!("{value:.2}/s"),
             Self::PerSecond => format!("{value:.0}/s"),
+            Self::Part => format!("{:+.3} %", value * 100.0),
             Self::BytesPerSecond => format!("{:.0} MiB/s", value / f64::from(1 << 20)),
             Self::BitsPerSecond => format!("{:.2} Gbit/s", value / 1e9),
         }
@@ -143,6 +150,15 @@ mod tests {
     }
 
     #[test]
+    fn a_part_is_compared_by_how_far_it_is_from_zero() {
+        let error = Figure::less("e", "missed by", Unit::Part);
+        assert!((error.gain(0.001, -0.004) + 0.003).abs() < 1e-9);
+        let time = Figure::less("t", "time", Unit::Nanoseconds);
+        assert!((time.gain(100.0, 104.0) + 0.04).abs() < 1e-9);
+        assert!(time.gain(0.0, 0.0).abs() < 1e-9);
+    }
+
+    #[test]
     fn people_see_multiples() {
         let shown = [
             Unit::Nanoseconds.shown(32_104_000.0),
@@ -154,6 +170,7 @@ mod tests {
             Unit::BytesPerSecond.shown(1_048_576.0 * 2514.0),
             Unit::BitsPerSecond.shown(4.87e9),
             Unit::Count.shown(3022.0),
+            Unit::Part.shown(0.0016),
         ];
         let expected = [
             "32.10 ms",
@@ -165,6 +182,7 @@ mod tests {
             "2514 MiB/s",
             "4.87 Gbit/s",
             "3022",
+            "+0.160 %",
         ];
         assert_eq!(shown, expected);
     }

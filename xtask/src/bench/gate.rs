@@ -15,7 +15,7 @@ use benches::report::baseline::{incomparable, regressions};
 use benches::report::{Conditions, Document, FORMAT, Figure, Mode};
 use clap::Args;
 
-use super::common::read;
+use super::output::read;
 use super::testbed::Parts;
 use crate::workspace;
 

@@ -15,7 +15,8 @@ use guest_images::emulator::mended;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Format, emulator_name, plinth};
+use super::output::Format;
+use super::{emulator_name, plinth};
 use crate::guest::outer_config;
 use crate::{image, workspace};
 
