@@ -217,7 +217,7 @@ impl Peer {
 }
 
 /// The first line of what `program` says of its version.
-pub(crate) fn version(program: &Path) -> String {
+pub fn version(program: &Path) -> String {
     let said = |word: &str| {
         let answer = Command::new(program).arg(word).output().ok()?;
         let text = String::from_utf8_lossy(&answer.stdout).into_owned();

@@ -23,7 +23,7 @@ pub fn report(report: &Report) -> String {
     let mut text = table(report);
     text.push('\n');
     for outcome in &report.outcomes {
-        writeln!(text, "{}", described(outcome)).expect("a String takes everything");
+        writeln!(text, "{}", described(report, outcome)).expect("a String takes everything");
     }
     for line in unmeasured(report).iter().chain(&report.parameters) {
         writeln!(text, "{line}").expect("a String takes everything");
@@ -80,8 +80,7 @@ pub fn title(figure: &Figure, at: Option<u64>) -> String {
     }
 }
 
-/// The median, with its interval where that is known and says something; empty
-/// if it was not measured.
+/// The median; empty if it was not measured.
 pub fn cell(outcome: &Outcome, figure: &Figure, at: Option<u64>) -> String {
     let Some(summary) = outcome.summary(&figure.name, at) else {
         return String::new();
@@ -99,23 +98,30 @@ pub(super) fn unmeasured(report: &Report) -> Vec<String> {
     absent.chain(failed).collect()
 }
 
-fn described(outcome: &Outcome) -> String {
+fn described(report: &Report, outcome: &Outcome) -> String {
     let mut text = format!(
         "{}: {}\n  {}\n  command line: {}\n  {} outer machines stalled and were tried again",
         outcome.peer, outcome.version, outcome.settings, outcome.command_line, outcome.stalls
     );
-    for one in &outcome.measured {
-        if let Some((summary, (low, high))) = outcome
-            .summary(&one.figure, one.at)
-            .and_then(|summary| Some((summary, summary.interval?)))
-            && summary.spread() > 0.0
-        {
-            write!(
-                text,
-                "\n  {}: median of {} within {low:.0} to {high:.0} (95 %), samples {:.0} to {:.0}",
-                one.figure, summary.count, summary.min, summary.max
-            )
-            .expect("a String takes everything");
+    for (figure, at) in report.rows() {
+        let summary = outcome.summary(&figure.name, at);
+        let Some(summary) = summary.filter(|summary| summary.spread() > 0.0) else {
+            continue;
+        };
+        let shown = |value| figure.unit.shown(value);
+        let title = title(figure, at);
+        let (min, max) = (shown(summary.min), shown(summary.max));
+        let count = summary.count;
+        write!(
+            text,
+            "\n  {}: {count} samples from {min} to {max}",
+            title.trim()
+        )
+        .expect("a String takes everything");
+        if let Some((low, high)) = summary.interval {
+            let (low, high) = (shown(low), shown(high));
+            write!(text, ", the median within {low} and {high} (95 %)")
+                .expect("a String takes everything");
         }
     }
     for failure in &outcome.failures {
@@ -130,7 +136,7 @@ fn described(outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::tests::report as example;
-    use super::super::{Conditions, FORMAT, Failed};
+    use super::super::{Conditions, FORMAT, Failed, Unit};
     use super::*;
 
     #[test]
@@ -182,12 +188,16 @@ mod tests {
     #[test]
     fn samples_that_differ_are_shown_with_their_interval() {
         let mut report = example(&[("plinth", 1.0, [1.0, 1.0])]);
+        report
+            .figures
+            .push(Figure::less("wall", "a while", Unit::Count));
         let outcome = &mut report.outcomes[0];
         for sample in 1..=20 {
             outcome.add("wall", None, f64::from(sample));
         }
-        let text = described(outcome);
-        assert!(text.contains("wall: median of 20 within 6 to 15 (95 %), samples 1 to 20"));
-        assert!(!text.contains("time: median"), "{text}");
+        let text = described(&report, &report.outcomes[0]);
+        let expected = "a while: 20 samples from 1 to 20, the median within 6 and 15 (95 %)";
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains("a time:"), "{text}");
     }
 }

@@ -17,7 +17,8 @@ use super::testbed::Parts;
 pub(super) struct Common {
     #[command(flatten)]
     peers: Peers,
-    /// How often to measure each: once, or 20 times by the clock
+    /// How often to measure each: once (boot and exits twice), or 20 times by
+    /// the clock
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
     /// Measure time instead of instructions, by hardware KVM: rounds of all

@@ -43,6 +43,9 @@ impl Growth {
             self.sizes.is_empty() || self.grows.len() == 1,
             "--sizes are of one thing that grows: name it"
         );
+        if self.grows.contains(&Grows::Nics) {
+            self.common.only_deterministic("growth nics")?;
+        }
         let parts = self.common.parts()?;
         let mut bench = usual(&parts, &self.common);
         if !self.grows.is_empty() {
