@@ -13,6 +13,8 @@ pub mod table;
 
 use serde::{Deserialize, Serialize};
 
+use crate::peer::Peer;
+
 pub use conditions::{Conditions, Mode};
 pub use figure::{Better, Figure, Unit};
 pub use outcome::{Measured, Outcome};
@@ -76,8 +78,8 @@ impl Report {
         rows
     }
 
-    /// The best median of those that are not called after the first, as
-    /// `plinth-volume` is after `plinth`.
+    /// The best median of other monitors than the first, of which `plinth-volume` is
+    /// none beside `plinth`.
     pub fn best_rival(&self, figure: &Figure, at: Option<u64>) -> Option<f64> {
         let medians = self
             .rivals()
@@ -93,8 +95,9 @@ impl Report {
 
     /// Outcomes of other monitors than the first.
     fn rivals(&self) -> impl Iterator<Item = &Outcome> {
-        let ours = self.outcomes.first().map_or("", |first| &first.peer);
-        let is_rival = move |one: &&Outcome| !one.peer.starts_with(ours);
+        let monitor = |outcome: &Outcome| Peer::named(&outcome.peer).map(|peer| peer.monitor);
+        let ours = self.outcomes.first().and_then(monitor);
+        let is_rival = move |one: &&Outcome| monitor(one) != ours;
         self.outcomes.iter().filter(is_rival)
     }
 
