@@ -132,3 +132,76 @@ fn repeats(report: &Report) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use benches::report::{Failed, Figure, Outcome, Unit};
+
+    use super::*;
+
+    fn report(benchmark: &str, samples: [f64; 2]) -> Report {
+        let mut outcome = Outcome {
+            peer: "plinth".to_owned(),
+            ..Outcome::default()
+        };
+        for sample in samples {
+            outcome.add("init", None, sample);
+        }
+        Report {
+            benchmark: benchmark.to_owned(),
+            figures: vec![Figure::less("init", "init", Unit::Nanoseconds)],
+            outcomes: vec![outcome],
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn rounds_agree_within_a_thousandth_but_for_many_questions_in_one() {
+        assert!(repeats(&report("boot", [1000.0, 1000.9])));
+        assert!(!repeats(&report("boot", [1000.0, 1002.0])));
+        assert!(repeats(&report("control", [1000.0, 1002.0])));
+    }
+
+    #[test]
+    fn a_failure_of_a_monitor_or_of_a_size_is_one_of_the_command() {
+        let sound = report("boot", [1.0, 1.0]);
+        assert!(is_sound(&sound));
+        let mut one_size = sound.clone();
+        let failures = &mut one_size.outcomes[0].failures;
+        failures.push("16 disks: too many".to_owned());
+        assert!(!is_sound(&one_size));
+        let failed = Failed {
+            peer: "qemu-q35".to_owned(),
+            why: "it ended early".to_owned(),
+        };
+        let failed = Report {
+            failed: vec![failed],
+            ..sound
+        };
+        assert!(!is_sound(&failed));
+    }
+
+    #[test]
+    fn an_earlier_run_is_compared_and_one_that_is_none_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("before.json");
+        let document = |init: f64| Document {
+            format: FORMAT,
+            conditions: Conditions::default(),
+            reports: vec![report("boot", [init, init])],
+        };
+        fs::write(&path, serde_json::to_string(&document(100.0)).unwrap()).unwrap();
+        let output = Output {
+            output: Format::Json,
+            html: None,
+            baseline: Some(path.clone()),
+            tolerance: 1.0,
+        };
+        output.check().unwrap();
+        assert!(output.compares(&path, &document(100.5)).unwrap());
+        assert!(!output.compares(&path, &document(102.0)).unwrap());
+        fs::write(&path, "not JSON").unwrap();
+        let error = output.check().unwrap_err().to_string();
+        assert!(error.contains("is not what --output json wrote"), "{error}");
+    }
+}
