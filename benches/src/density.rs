@@ -62,7 +62,7 @@ impl Benchmark for DensityBench {
             ),
             "one guest before all of them warms up and is ended".to_owned(),
             "host memory is what MemAvailable became less: guests, monitors and the kernel's \
-             share"
+             share; a file that is mapped was in memory before, so that it is in PSS alone"
                 .to_owned(),
         ]
     }

@@ -16,7 +16,7 @@ pub(super) struct Peers {
     /// Monitors to compare with, each with those of its machines that differ in
     /// what is measured: qemu (microvm and q35), firecracker, cloud-hypervisor,
     /// crosvm, kvmtool; or single machines: qemu-microvm, qemu-q35-vhost, ...
-    #[arg(long, value_name = "MONITOR", value_delimiter = ',', num_args = 0..,
+    #[arg(long, value_name = "MONITOR", value_delimiter = ',', num_args = 0..=1,
         default_values = MONITORS)]
     vs: Vec<String>,
     /// Which machines of plinth to measure, of plinth, plinth-mmio,
@@ -122,7 +122,37 @@ fn unknown(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        peers: Peers,
+        grows: Vec<String>,
+    }
+
+    #[test]
+    fn monitors_are_one_word_and_what_follows_is_something_else() {
+        let parsed = |words: &[&str]| {
+            let command = Command::parse_from([&["growth"], words].concat());
+            (command.peers.vs, command.grows)
+        };
+        let words = |words: &[&str]| {
+            words
+                .iter()
+                .map(|one| (*one).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let (vs, grows) = parsed(&["--vs", "qemu,kvmtool", "vcpus"]);
+        assert_eq!(
+            (vs, grows),
+            (words(&["qemu", "kvmtool"]), words(&["vcpus"]))
+        );
+        assert_eq!(parsed(&["vcpus", "--vs"]).0, words(&[]));
+        assert_eq!(parsed(&["vcpus"]).0, words(&MONITORS));
+    }
 
     fn peers(vs: &[&str], program: &[&str]) -> Peers {
         Peers {
