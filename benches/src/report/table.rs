@@ -153,7 +153,9 @@ mod tests {
         assert_eq!(rows[0][..3], ["test", "plinth", "kvmtool"]);
         let expected = ["a", "time", "40.00", "ms", "50.00", "ms", "+25.0", "%"];
         assert_eq!(rows[1], expected);
-        let expected = ["a", "rate,", "10", "VMs", "3000.0/s", "4000.0/s", "-25.0", "%"];
+        let expected = [
+            "a", "rate,", "10", "VMs", "3000.0/s", "4000.0/s", "-25.0", "%",
+        ];
         assert_eq!(rows[3], expected);
     }
 
