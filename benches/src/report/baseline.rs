@@ -55,13 +55,21 @@ pub fn regressions(then: &Document, now: &Document, tolerance: Tolerance<'_>) ->
                 found.push(Regression {
                     benchmark: old.benchmark.clone(),
                     peer: was.peer.clone(),
-                    figure: super::table::title(figure, at),
+                    figure: named(figure, at),
                     what,
                 });
             }
         }
     }
     found
+}
+
+/// What a figure is called by itself: titles may go on from the row above.
+fn named(figure: &Figure, at: Option<u64>) -> String {
+    match (at, &figure.over) {
+        (Some(at), Some(over)) => format!("{} at {at} {over}", figure.name),
+        _ => figure.name.clone(),
+    }
 }
 
 /// Why the two cannot be compared, if they cannot.
@@ -117,7 +125,7 @@ mod tests {
         let now = document(&[("plinth", 102.0, [99.5, 98.0])]);
         let found = regressions(&then, &now, &|_| 0.01);
         let figures: Vec<&str> = found.iter().map(|one| one.figure.as_str()).collect();
-        assert_eq!(figures, ["a time", "a rate, 10 VMs"]);
+        assert_eq!(figures, ["time", "rate at 10 VMs"]);
         assert!(found[0].what.contains("+2.00 %"), "{}", found[0].what);
         assert_eq!(regressions(&then, &now, &|_| 0.021), []);
     }

@@ -92,7 +92,7 @@ pub(crate) fn holds(programs: &Path) -> Result<()> {
         for (figure, at) in report.rows() {
             for outcome in &report.outcomes {
                 let shown = benches::report::table::cell(outcome, figure, at);
-                println!("{}: {shown}", figure.title);
+                println!("{}: {shown}", figure.name);
             }
         }
     }
