@@ -47,9 +47,9 @@ impl Benchmark for DensityBench {
     fn figures(&self, _: &[Outcome]) -> Vec<Figure> {
         let memory = |name, title| Figure::less(name, title, Unit::Kibibytes).over(OVER);
         vec![
-            Figure::more("starts", "started in a second, up to", Unit::PerSecond).over(OVER),
-            memory("host-memory", "host memory for each idle one, of"),
-            memory("pss", "  of it VMM and guest (PSS), of"),
+            Figure::more("starts", "started in a second", Unit::PerSecond).over(OVER),
+            memory("host-memory", "host memory for each idle one"),
+            memory("pss", "  of it VMM and guest (PSS)"),
         ]
     }
 
