@@ -4,27 +4,24 @@
 //! monitor and host kernel together.
 
 mod job;
-mod table;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use guest_images::{Kernel, run_word};
-use outer::{Command, Deterministic, Finished};
-use serde::Serialize;
+use guest_images::run_word;
+use outer::Finished;
 
+use crate::benchmark::Benchmark;
 use crate::fio::{self, FIELDS, Report};
-use crate::peer::{self, Disk, Guest, Launch, Peer};
-use crate::{libraries, retry};
+use crate::peer::{Aspect, Disk, Guest, Peer};
+use crate::report::{Figure, Outcome};
+use crate::testbed::{Run, Testbed};
 
 pub use job::{JOBS, Job, Pattern};
-pub use table::table;
 
-const VMLINUX: &str = "/guest/vmlinux";
-const BZIMAGE: &str = "/guest/bzimage";
-const INITRD: &str = "/guest/initrd";
 const IMAGE: &str = "/guest/disk";
+const INITRD: &str = "/guest/initrd";
 
 /// The disk's size in MiB. All of it is in the machine's initramfs.
 const DISK_MIB: u64 = 64;
@@ -32,16 +29,8 @@ const DISK_MIB: u64 = 64;
 /// What disks are measured with, and where.
 #[derive(Clone, Debug)]
 pub struct BlockBench {
-    /// The emulator, where it is not to be the installed one.
-    pub emulator: Option<PathBuf>,
-    /// The outer machine's kernel.
-    pub outer_kernel: Kernel,
-    /// The static `outer-agent` binary.
-    pub agent: PathBuf,
-    /// The guest's kernel.
-    pub kernel: Kernel,
-    /// The guest's initramfs.
-    pub initramfs: PathBuf,
+    /// Where.
+    pub testbed: Testbed,
     /// The archive of fio.
     pub fio: PathBuf,
     /// A static busybox.
@@ -56,87 +45,81 @@ pub struct BlockBench {
     pub stall_bound: Duration,
 }
 
-/// What fio saw of a peer's disk.
-#[derive(Debug, Serialize)]
-pub struct Outcome {
-    /// The peer.
-    pub peer: String,
-    /// As it says itself.
-    pub version: String,
-    /// What was set and why.
-    pub settings: String,
-    /// The guest's kernel command line, but for what its init is told.
-    pub command_line: String,
-    /// One for each job, in order.
-    pub seen: Vec<Seen>,
-    /// Machines that stalled and were tried again.
-    pub stalls: u32,
-}
+impl Benchmark for BlockBench {
+    fn name(&self) -> &'static str {
+        "block"
+    }
 
-/// What fio saw of one job.
-#[derive(Clone, Debug, Serialize)]
-pub struct Seen {
-    /// Which.
-    pub job: String,
-    /// Operations in a second.
-    pub operations: f64,
-    /// Bytes in a second.
-    pub bytes: f64,
-    /// From submission to completion, in microseconds, on average.
-    pub latency_us: f64,
+    fn aspect(&self) -> Aspect {
+        Aspect::Disk
+    }
+
+    fn figures(&self, _: &[Outcome]) -> Vec<Figure> {
+        let of = |job: &Job| [job.figure(), job.latency()];
+        let both: Vec<[Figure; 2]> = self.jobs.iter().map(of).collect();
+        let (rates, latencies): (Vec<_>, Vec<_>) = both.into_iter().map(Into::into).unzip();
+        rates.into_iter().chain(latencies).collect()
+    }
+
+    fn parameters(&self) -> Vec<String> {
+        vec![
+            format!(
+                "fio in a guest with 1 vCPU and 512 MiB, libaio and O_DIRECT, on a disk of \
+                 {DISK_MIB} MiB, for {} s of the guest each",
+                self.seconds
+            ),
+            "the whole disk is written once, to warm up".to_owned(),
+        ]
+    }
+
+    fn measure(&self, peer: &Peer, program: &Path) -> Result<Outcome> {
+        let command_line = peer.device_command_line(&self.words);
+        let mut outcome = Outcome::of(peer, program, command_line);
+        let scratch = tempfile::tempdir().context("making a scratch directory")?;
+        let run = self.prepared(peer, program, scratch.path())?;
+        let finished = self.testbed.run(run, &mut outcome.stalls)?;
+        for (job, report) in self.jobs.iter().zip(self.read(&finished)?) {
+            let (figure, latency) = (job.figure(), job.latency());
+            let rate = job.rate(report.bytes_per_second());
+            outcome.add(&figure.name, None, rate);
+            outcome.add(&latency.name, None, report.latency_us * 1e3);
+            outcome.raw.push(serde_json::to_value(&report)?);
+        }
+        Ok(outcome)
+    }
 }
 
 impl BlockBench {
-    /// Measures `peer`, whose program is `program`.
-    pub fn measure(&self, peer: &Peer, program: &Path) -> Result<Outcome> {
-        let scratch = tempfile::tempdir().context("making a scratch directory")?;
-        let machine = self.machine(peer, program, scratch.path())?;
-        let mut stalls = 0;
-        let finished = retry::run(&machine, &mut stalls)?;
-        Ok(Outcome {
-            peer: peer.name.to_owned(),
-            version: peer::version(program),
-            settings: peer.settings.to_owned(),
-            command_line: peer.device_command_line(&self.words),
-            seen: self.read(&finished)?,
-            stalls,
-        })
-    }
-
-    fn machine(&self, peer: &Peer, program: &Path, scratch: &Path) -> Result<Deterministic> {
-        let inside = program.to_str().context("a program's path is not UTF-8")?;
+    fn prepared<'a>(&self, peer: &Peer, program: &'a Path, scratch: &Path) -> Result<Run<'a>> {
         let words = format!(
             "plinth.root=none plinth.then=reboot {} {}",
             self.words,
             run_word(&self.script())
         );
+        let initrd = fio::initrd(&self.testbed.initramfs, &self.fio, scratch)?;
+        let disk = fio::disk(DISK_MIB << 20, scratch)?;
+        let image = self.testbed.place(IMAGE, &disk)?.to_owned();
         let launch = peer.launch(&Guest {
-            program: inside,
-            vmlinux: VMLINUX,
-            bzimage: BZIMAGE,
-            initramfs: INITRD,
             command_line: peer.device_command_line(&words),
+            initramfs: self.testbed.place(INITRD, &initrd)?,
             // Half of it is for files, and fio's are 100 MiB, twice at first.
             memory_mib: 512,
-            disk: Some(Disk {
-                image: IMAGE,
+            disks: vec![Disk {
+                image: image.clone(),
                 mib: DISK_MIB,
-                busybox: &self.busybox,
-            }),
-            nic: None,
-            scratch,
+            }],
+            busybox: Some(&self.busybox),
+            ..self.testbed.guest(program, scratch)?
         })?;
-        let (monitor, arguments) = launch.argv.split_first().context("a command has words")?;
-        let command = Command::new(monitor).args(arguments.iter().cloned());
-        Ok(Deterministic {
-            emulator: self.emulator.clone(),
-            kernel: self.outer_kernel.clone(),
-            agent: self.agent.clone(),
+        let mut files = launch.files;
+        files.push((INITRD.to_owned(), initrd));
+        files.push((image, disk));
+        Ok(Run {
+            programs: vec![program],
+            files,
+            modules: &[],
             memory_mib: 3072,
-            seed: 1,
-            modules: Vec::new(),
-            files: self.files(program, launch, scratch)?,
-            command,
+            command: launch.argv,
             stall_bound: self.stall_bound,
             total_bound: self.stall_bound * 4,
         })
@@ -162,31 +145,8 @@ impl BlockBench {
         )
     }
 
-    fn files(
-        &self,
-        program: &Path,
-        launch: Launch,
-        scratch: &Path,
-    ) -> Result<Vec<(String, PathBuf)>> {
-        let initrd = fio::initrd(&self.initramfs, &self.fio, scratch)?;
-        let disk = fio::disk(DISK_MIB << 20, scratch)?;
-        let mut files = vec![
-            (program.display().to_string(), program.to_owned()),
-            (VMLINUX.to_owned(), self.kernel.vmlinux.clone()),
-            (BZIMAGE.to_owned(), self.kernel.bzimage.clone()),
-            (INITRD.to_owned(), initrd),
-            (IMAGE.to_owned(), disk),
-        ];
-        let libraries = libraries::of(program)?.into_iter();
-        files.extend(libraries.map(|path| (path.display().to_string(), path)));
-        files.extend(launch.files);
-        files.sort();
-        files.dedup();
-        Ok(files)
-    }
-
     /// fio's reports on the guest's console, between the words of others.
-    fn read(&self, finished: &Finished) -> Result<Vec<Seen>> {
+    fn read(&self, finished: &Finished) -> Result<Vec<Report>> {
         let console = String::from_utf8_lossy(&finished.output.stdout);
         let reports: Vec<Report> = console.lines().filter_map(Report::parse).collect();
         let names = reports.iter().map(|report| report.job.as_str());
@@ -196,13 +156,7 @@ impl BlockBench {
             finished.status,
             String::from_utf8_lossy(&finished.output.stderr)
         );
-        let seen = self.jobs.iter().zip(reports).map(|(job, report)| Seen {
-            job: report.job.clone(),
-            operations: report.bytes_per_second() / f64::from(job.block_size()),
-            bytes: report.bytes_per_second(),
-            latency_us: report.latency_us,
-        });
-        Ok(seen.collect())
+        Ok(reports)
     }
 }
 

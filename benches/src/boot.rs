@@ -1,157 +1,151 @@
-//! Measuring how peers boot: each in a deterministic machine of its own, in
-//! which time is counted in instructions and figures repeat.
+//! Measuring how peers boot: times, exits, system calls, memory.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use guest_images::Kernel;
-use outer::{Command, Deterministic, Finished};
-use serde::Serialize;
+use outer::Finished;
 
-use crate::libraries;
-use crate::peer::{self, Guest, Launch, Peer};
-use crate::retry;
-use crate::sample::{Plan, Sample};
+use crate::benchmark::Benchmark;
+use crate::peer::{Aspect, Guest, Peer};
+use crate::probe::{BootPlan, Plan, Sample, Tally};
+use crate::report::{Figure, Mode, Outcome, Report, Unit};
+use crate::testbed::{Run, Testbed};
 
 /// What init prints first (guest-images/init/src/boot.rs).
-const FIRST_LINE: &str = "plinth-init: up";
-const IDLE_LINE: &str = "idle";
-const PROBE: &str = "/bench/boot-probe";
-const VMLINUX: &str = "/guest/vmlinux";
-const BZIMAGE: &str = "/guest/bzimage";
-const INITRAMFS: &str = "/guest/initramfs";
+pub(crate) const FIRST_LINE: &str = "plinth-init: up";
+pub(crate) const IDLE_LINE: &str = "idle";
+/// What guests are told that end at once, and that idle.
+pub(crate) const END_WORDS: &str = "plinth.root=none plinth.run=: plinth.then=reboot";
+pub(crate) const IDLE_WORDS: &str = "plinth.root=none plinth.run=echo%20idle;sleep%20100000";
+
+/// How many of each kind of exits and calls are shown.
+const SHOWN: usize = 12;
 
 /// What all peers boot, and where.
 #[derive(Clone, Debug)]
 pub struct BootBench {
-    /// The emulator, where it is not to be the installed one.
-    pub emulator: Option<PathBuf>,
-    /// The outer machine's kernel.
-    pub outer_kernel: Kernel,
-    /// The static `outer-agent` binary.
-    pub agent: PathBuf,
-    /// The static `boot-probe` binary.
-    pub probe: PathBuf,
-    /// The guest's kernel.
-    pub kernel: Kernel,
-    /// The guest's initramfs.
-    pub initramfs: PathBuf,
+    /// Where.
+    pub testbed: Testbed,
+    /// What is shown of it.
+    pub view: View,
     /// Guest memory in MiB.
     pub memory_mib: u32,
-    /// How many times to run each peer; all must agree.
-    pub runs: u32,
     /// More words for the guest's kernel.
     pub words: String,
     /// Where to write the trace and the console of each peer's boots.
     pub traces: Option<PathBuf>,
 }
 
-/// What a peer did.
-#[derive(Debug, Serialize)]
-pub struct Outcome {
-    /// The peer.
-    pub peer: String,
-    /// As it says itself.
-    pub version: String,
-    /// What was set and why.
-    pub settings: String,
-    /// The guest's kernel command line.
-    pub command_line: String,
-    /// One for each run.
-    pub samples: Vec<Sample>,
-    /// Machines that stalled and were tried again.
-    pub stalls: u32,
+/// What is shown of a boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// All in sum.
+    Boot,
+    /// Exits and system calls, by reason and name.
+    Exits,
+}
+
+/// The figures of a boot: what they are called, what they are, in what.
+const FIGURES: [(&str, &str, Unit); 10] = [
+    (
+        "first-entry",
+        "exec to the first guest instruction",
+        Unit::Nanoseconds,
+    ),
+    ("init", "exec to the first line of init", Unit::Nanoseconds),
+    ("end", "exec to the end", Unit::Nanoseconds),
+    ("exits", "VM exits", Unit::Count),
+    ("user-exits", "  of these to user space", Unit::Count),
+    ("system-calls", "system calls", Unit::Count),
+    (
+        "start-calls",
+        "  of these before the guest runs",
+        Unit::Count,
+    ),
+    (
+        "memory-pss",
+        "memory of the VMM (PSS), guest idle",
+        Unit::Kibibytes,
+    ),
+    (
+        "memory-private",
+        "  of it not shared with anyone",
+        Unit::Kibibytes,
+    ),
+    ("guest-memory", "guest memory in use", Unit::Kibibytes),
+];
+
+impl Benchmark for BootBench {
+    fn name(&self) -> &'static str {
+        match self.view {
+            View::Boot => "boot",
+            View::Exits => "exits",
+        }
+    }
+
+    fn aspect(&self) -> Aspect {
+        Aspect::Machine
+    }
+
+    fn figures(&self, outcomes: &[Outcome]) -> Vec<Figure> {
+        match self.view {
+            View::Boot => FIGURES
+                .map(|(name, title, unit)| Figure::less(name, title, unit))
+                .into(),
+            View::Exits => counted(outcomes),
+        }
+    }
+
+    fn parameters(&self) -> Vec<String> {
+        vec![
+            format!("a guest with 1 vCPU and {} MiB of memory", self.memory_mib),
+            "each run boots three times: once to warm up, and for the memory of the idle \
+             monitor; once for the times, next to untraced; once traced, for the counts"
+                .to_owned(),
+        ]
+    }
+
+    fn measure(&self, peer: &Peer, program: &Path) -> Result<Outcome> {
+        let command_line = peer.command_line(&self.words);
+        let mut outcome = Outcome::of(peer, program, command_line);
+        let scratch = tempfile::tempdir().context("making a scratch directory")?;
+        let guest = Guest {
+            memory_mib: self.memory_mib,
+            ..self.testbed.guest(program, scratch.path())?
+        };
+        let launch = |words: &str| {
+            let command_line = peer.command_line(&format!("{words} {}", self.words));
+            peer.launch(&Guest {
+                command_line,
+                ..guest.clone()
+            })
+        };
+        let (boot, idle) = (launch(END_WORDS)?, launch(IDLE_WORDS)?);
+        let traced = self.testbed.mode == Mode::Deterministic;
+        let plan = BootPlan {
+            idle: idle.argv,
+            idle_line: IDLE_LINE.to_owned(),
+            boot: boot.argv,
+            first_line: FIRST_LINE.to_owned(),
+            counted: traced,
+            traced,
+            raw_trace: self.traces.is_some(),
+        };
+        let mut run = probing(&self.testbed, program, &Plan::Boot(plan))?;
+        run.files = [boot.files, idle.files].concat();
+        let finished = self.testbed.run(run, &mut outcome.stalls)?;
+        let sample = self.read(peer, &finished)?;
+        add(&mut outcome, &sample, traced);
+        outcome.raw.push(serde_json::to_value(&sample)?);
+        outcome.notes = breakdown(&sample);
+        Ok(outcome)
+    }
 }
 
 impl BootBench {
-    /// Measures `peer`, whose program is `program`.
-    pub fn measure(&self, peer: &Peer, program: &Path) -> Result<Outcome> {
-        let mut outcome = Outcome {
-            peer: peer.name.to_owned(),
-            version: peer::version(program),
-            settings: peer.settings.to_owned(),
-            command_line: peer.command_line(""),
-            samples: Vec::new(),
-            stalls: 0,
-        };
-        let scratch = tempfile::tempdir().context("making a scratch directory")?;
-        let machine = self.machine(peer, program, scratch.path())?;
-        for _ in 0..self.runs {
-            let finished = retry::run(&machine, &mut outcome.stalls)?;
-            outcome.samples.push(self.read(peer, &finished)?);
-        }
-        Ok(outcome)
-    }
-
-    fn machine(&self, peer: &Peer, program: &Path, scratch: &Path) -> Result<Deterministic> {
-        // Where the host has it: some find their files from there.
-        let inside = program.to_str().context("a program's path is not UTF-8")?;
-        let launch = |words: &str| {
-            peer.launch(&Guest {
-                program: inside,
-                vmlinux: VMLINUX,
-                bzimage: BZIMAGE,
-                initramfs: INITRAMFS,
-                command_line: peer.command_line(words),
-                memory_mib: self.memory_mib,
-                disk: None,
-                nic: None,
-                scratch,
-            })
-        };
-        let boot = launch(&format!(
-            "plinth.root=none plinth.run=: plinth.then=reboot {}",
-            self.words
-        ))?;
-        let idle = launch("plinth.root=none plinth.run=echo%20idle;sleep%201000")?;
-        let plan = Plan {
-            boot: boot.argv.clone(),
-            idle: idle.argv.clone(),
-            first_line: FIRST_LINE.to_owned(),
-            idle_line: IDLE_LINE.to_owned(),
-            raw_trace: self.traces.is_some(),
-        };
-        Ok(Deterministic {
-            emulator: self.emulator.clone(),
-            kernel: self.outer_kernel.clone(),
-            agent: self.agent.clone(),
-            memory_mib: 2048,
-            seed: 1,
-            modules: Vec::new(),
-            files: self.files(program, [boot, idle])?,
-            command: Command::new(PROBE).args([serde_json::to_string(&plan)?]),
-            // A busy host makes a boot of some seconds last a minute.
-            stall_bound: Duration::from_secs(240),
-            total_bound: Duration::from_secs(900),
-        })
-    }
-
-    fn files(&self, program: &Path, launches: [Launch; 2]) -> Result<Vec<(String, PathBuf)>> {
-        let mut files = vec![
-            (PROBE.to_owned(), self.probe.clone()),
-            (program.display().to_string(), program.to_owned()),
-            (VMLINUX.to_owned(), self.kernel.vmlinux.clone()),
-            (BZIMAGE.to_owned(), self.kernel.bzimage.clone()),
-            (INITRAMFS.to_owned(), self.initramfs.clone()),
-        ];
-        let libraries = libraries::of(program)?.into_iter();
-        files.extend(libraries.map(|path| (path.display().to_string(), path)));
-        files.extend(launches.into_iter().flat_map(|launch| launch.files));
-        files.sort();
-        files.dedup();
-        Ok(files)
-    }
-
     fn read(&self, peer: &Peer, finished: &Finished) -> Result<Sample> {
-        let told = String::from_utf8_lossy(&finished.output.stdout);
-        ensure!(
-            finished.status.success(),
-            "{}: the probe failed ({}):\n{}",
-            peer.name,
-            finished.status,
-            String::from_utf8_lossy(&finished.output.stderr)
-        );
+        let told = told(finished)?;
         let (answer, trace) = told.split_once('\n').unwrap_or((&told, ""));
         if let Some(directory) = &self.traces {
             write(directory, &format!("{}.trace", peer.name), trace.as_bytes())?;
@@ -162,9 +156,196 @@ impl BootBench {
     }
 }
 
+/// The exits and calls of the boots in `report`, by reason and by name.
+pub fn exits(report: &Report) -> Report {
+    Report {
+        benchmark: "exits".to_owned(),
+        figures: counted(&report.outcomes),
+        ..report.clone()
+    }
+}
+
+/// A run of the probe, which watches `program` as `plan` says.
+pub(crate) fn probing<'a>(testbed: &Testbed, program: &'a Path, plan: &Plan) -> Result<Run<'a>> {
+    Ok(Run {
+        programs: vec![program],
+        files: Vec::new(),
+        modules: &[],
+        memory_mib: 2048,
+        command: vec![testbed.probe()?, serde_json::to_string(plan)?],
+        // A busy host makes a boot of some seconds last a minute.
+        stall_bound: Duration::from_secs(240),
+        total_bound: Duration::from_secs(900),
+    })
+}
+
+/// What the probe said, which succeeded.
+pub(crate) fn told(finished: &Finished) -> Result<String> {
+    ensure!(
+        finished.status.success(),
+        "the probe failed ({}):\n{}",
+        finished.status,
+        String::from_utf8_lossy(&finished.output.stderr)
+    );
+    Ok(String::from_utf8_lossy(&finished.output.stdout).into_owned())
+}
+
+/// What the probe answered.
+pub(crate) fn answer<T: serde::de::DeserializeOwned>(finished: &Finished) -> Result<T> {
+    serde_json::from_str(&told(finished)?).context("understanding the probe's answer")
+}
+
+/// The sample in figures.
+fn add(outcome: &mut Outcome, sample: &Sample, traced: bool) {
+    let times = [("init", sample.init_ns), ("end", sample.end_ns)];
+    let mut figures: Vec<(String, u64)> = times.map(|(name, ns)| (name.to_owned(), ns)).into();
+    if traced {
+        let memory = &sample.memory;
+        let sums = [
+            ("first-entry", sample.first_entry_ns),
+            ("exits", sample.exits.sum()),
+            ("user-exits", sample.user_exits.sum()),
+            ("system-calls", sample.system_calls.sum()),
+            ("start-calls", sample.start_calls.sum()),
+            ("memory-pss", memory.pss_kib),
+            ("memory-private", memory.private_kib),
+            ("guest-memory", memory.guest_kib),
+        ];
+        figures.extend(sums.map(|(name, sum)| (name.to_owned(), sum)));
+        for (kind, tally) in tallies(sample) {
+            let counts = tally.0.iter();
+            figures.extend(counts.map(|(what, count)| (format!("{kind}/{what}"), *count)));
+        }
+    }
+    for (name, value) in figures {
+        outcome.add(&name, None, float(value));
+    }
+}
+
+/// Counts and times are far below 2⁵².
+pub(crate) fn float(value: u64) -> f64 {
+    #[allow(clippy::cast_precision_loss)]
+    let float = value as f64;
+    float
+}
+
+fn tallies(sample: &Sample) -> [(&'static str, &Tally); 4] {
+    [
+        ("exits", &sample.exits),
+        ("user-exits", &sample.user_exits),
+        ("system-calls", &sample.system_calls),
+        ("start-calls", &sample.start_calls),
+    ]
+}
+
+/// The figures of exits and calls in sum, and beneath each sum what it consists
+/// of: what any peer has most of first.
+fn counted(outcomes: &[Outcome]) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for (kind, title, _) in FIGURES {
+        let prefix = format!("{kind}/");
+        let all = outcomes.iter().flat_map(|outcome| &outcome.measured);
+        let mut parts: Vec<(&str, f64)> = Vec::new();
+        for one in all {
+            let Some(what) = one.figure.strip_prefix(&prefix) else {
+                continue;
+            };
+            let most = one.samples.iter().copied().fold(0.0, f64::max);
+            match parts.iter_mut().find(|(name, _)| *name == what) {
+                Some((_, count)) => *count = count.max(most),
+                None => parts.push((what, most)),
+            }
+        }
+        if parts.is_empty() {
+            continue;
+        }
+        parts.sort_by(|one, other| other.1.total_cmp(&one.1));
+        figures.push(Figure::less(kind, title.trim(), Unit::Count));
+        let parts = parts.into_iter().take(SHOWN);
+        figures.extend(parts.map(|(what, _)| {
+            Figure::less(
+                &format!("{prefix}{what}"),
+                &format!("  {what}"),
+                Unit::Count,
+            )
+        }));
+    }
+    figures
+}
+
+/// What a boot's counts consist of, a line for each kind.
+fn breakdown(sample: &Sample) -> Vec<String> {
+    let line = |(kind, tally): (&str, &Tally)| {
+        let ranked = tally.ranked();
+        if ranked.is_empty() {
+            return None;
+        }
+        let shown = ranked.iter().take(SHOWN);
+        let shown: Vec<_> = shown
+            .map(|(what, count)| format!("{what} {count}"))
+            .collect();
+        let more = ranked.len().saturating_sub(SHOWN);
+        let rest = if more > 0 {
+            format!(", {more} more")
+        } else {
+            String::new()
+        };
+        Some(format!("{kind}: {}{rest}", shown.join(", ")))
+    };
+    tallies(sample).into_iter().filter_map(line).collect()
+}
+
 fn write(directory: &Path, name: &str, content: &[u8]) -> Result<()> {
     let path = directory.join(name);
     std::fs::create_dir_all(directory)
         .and_then(|()| std::fs::write(&path, content))
         .with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(io: u64) -> Sample {
+        let mut sample = Sample {
+            init_ns: 5,
+            ..Sample::default()
+        };
+        for _ in 0..io {
+            sample.exits.add("io");
+        }
+        sample.exits.add("npf");
+        sample.system_calls.add("ioctl");
+        sample
+    }
+
+    #[test]
+    fn exits_are_shown_by_reason_those_first_of_which_anyone_has_most() {
+        let outcomes = [0, 3].map(|io| {
+            let mut outcome = Outcome::default();
+            add(&mut outcome, &sample(io), true);
+            outcome
+        });
+        let figures = counted(&outcomes);
+        let names: Vec<&str> = figures.iter().map(|figure| figure.name.as_str()).collect();
+        let expected = [
+            "exits",
+            "exits/io",
+            "exits/npf",
+            "system-calls",
+            "system-calls/ioctl",
+        ];
+        assert_eq!(names, expected);
+        let exits = outcomes[1].summary("exits", None).unwrap();
+        assert!((exits.median - 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_was_not_traced_is_no_figure() {
+        let mut outcome = Outcome::default();
+        add(&mut outcome, &sample(1), false);
+        let names = outcome.measured.iter();
+        let names: Vec<&str> = names.map(|one| one.figure.as_str()).collect();
+        assert_eq!(names, ["init", "end"]);
+    }
 }

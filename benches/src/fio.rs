@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 
 /// The fields to be cut out, from one: version, program, job, group, error;
 /// of reads and of writes KiB moved, KiB/s, operations/s, milliseconds, and the
@@ -34,7 +35,7 @@ pub(crate) fn disk(bytes: u64, scratch: &Path) -> Result<PathBuf> {
 }
 
 /// What a job did.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Report {
     /// What it is called.
     pub(crate) job: String,

@@ -1,10 +1,11 @@
 //! Side-by-side benchmarks: plinth against other machine monitors, in one run
 //! and under the same conditions.
 //!
-//! A [`peer`] says how one monitor boots a guest. [`boot`] runs the peers, each
-//! in a deterministic machine of its own where the `boot-probe` binary watches
-//! it, and [`table`] shows what was found. What the probe is told and what it
-//! answers is in [`sample`].
+//! A [`peer`] says how one monitor boots a guest. Each [`benchmark`] runs the
+//! peers in a [`testbed`], and what comes of it is a [`report`]. [`boot`],
+//! [`memory`], [`growth`], [`density`] and [`control`] have the `monitor-probe`
+//! binary watch a monitor from beside it; what the probe is told and what it
+//! answers is in [`probe`].
 //!
 //! [`block`] has Debian's fio measure the peers' disks, and [`net`] our guests'
 //! `guest traffic` their networks. [`limits`] measures plinth alone: how exact rate
@@ -12,14 +13,20 @@
 //! late blocks come that are still in one, and how soon a volume made from one is
 //! there; the `volume-probe` binary does it in the machine.
 
+pub mod benchmark;
 pub mod block;
 pub mod boot;
+pub mod control;
+pub mod density;
 mod fio;
+pub mod growth;
 mod libraries;
 pub mod limits;
+pub mod memory;
 pub mod net;
 pub mod peer;
+pub mod probe;
+pub mod report;
 mod retry;
-pub mod sample;
-pub mod table;
+pub mod testbed;
 pub mod volume;

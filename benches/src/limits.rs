@@ -6,37 +6,31 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use guest_images::{Kernel, run_word};
-use outer::{Command, Deterministic, Finished};
+use guest_images::run_word;
+use outer::Finished;
 use serde::Serialize;
 
+use crate::benchmark::Benchmark;
 use crate::fio::{self, FIELDS, Report};
-use crate::{libraries, retry};
+use crate::peer::{Aspect, Disk, Guest, Peer};
+use crate::report::{Figure, Outcome, Unit};
+use crate::testbed::{Run, Testbed};
 
-const VMLINUX: &str = "/guest/vmlinux";
 const INITRD: &str = "/guest/initrd";
 const DISK: &str = "/guest/disk";
 /// A read of what was never written costs the host next to nothing, as one
 /// from a fast disk does. All of it is in the machine's initramfs.
-const DISK_SIZE: u64 = 16 << 20;
+const DISK_MIB: u64 = 16;
 
 /// What fio is measured with, and where.
 #[derive(Clone, Debug)]
 pub struct LimitBench {
-    /// The emulator, where it is not to be the installed one.
-    pub emulator: Option<PathBuf>,
-    /// The outer machine's kernel.
-    pub outer_kernel: Kernel,
-    /// The static `outer-agent` binary.
-    pub agent: PathBuf,
-    /// The `plinth` program, with the VM process's beside it.
-    pub plinth: PathBuf,
-    /// The guest's kernel.
-    pub kernel: Kernel,
-    /// The guest's initramfs.
-    pub initramfs: PathBuf,
+    /// Where.
+    pub testbed: Testbed,
     /// The archive of fio.
     pub fio: PathBuf,
+    /// The limits, each in a machine of its own.
+    pub limits: Vec<Allowed>,
     /// For how long fio reads, in seconds of the guest.
     pub seconds: u32,
     /// For how long, in the host's time, a measurement is silent at most; the
@@ -85,13 +79,32 @@ impl Seen {
 }
 
 impl Allowed {
-    /// The disk as `plinth run` takes it.
-    fn disk(self) -> String {
+    /// `path` as `plinth run` takes a disk.
+    fn disk(self, path: &str) -> String {
         match self {
-            Self::Operations(limit) => format!("{DISK},iops={limit}"),
-            Self::Bytes(limit) => format!("{DISK},bandwidth={limit}"),
-            Self::Unlimited => DISK.to_owned(),
+            Self::Operations(limit) => format!("{path},iops={limit}"),
+            Self::Bytes(limit) => format!("{path},bandwidth={limit}"),
+            Self::Unlimited => path.to_owned(),
         }
+    }
+
+    /// What fio sees, and how far that is from the limit if there is one.
+    fn figures(self) -> Vec<Figure> {
+        let (name, title) = match self {
+            Self::Operations(limit) => (format!("iops-{limit}"), format!("{limit} operations/s")),
+            Self::Bytes(limit) => (format!("bytes-{limit}"), format!("{limit} bytes/s")),
+            Self::Unlimited => ("none".to_owned(), "no limit".to_owned()),
+        };
+        let unit = match self {
+            Self::Bytes(_) => Unit::BytesPerSecond,
+            Self::Operations(_) | Self::Unlimited => Unit::PerSecond,
+        };
+        let mut figures = vec![Figure::more(&name, &title, unit)];
+        if self != Self::Unlimited {
+            let name = format!("{name}/error");
+            figures.push(Figure::less(&name, "  missed by", Unit::Part));
+        }
+        figures
     }
 
     /// Bytes of one operation.
@@ -103,13 +116,58 @@ impl Allowed {
     }
 }
 
+impl Benchmark for LimitBench {
+    fn name(&self) -> &'static str {
+        "limits"
+    }
+
+    fn aspect(&self) -> Aspect {
+        Aspect::Disk
+    }
+
+    fn figures(&self, _: &[Outcome]) -> Vec<Figure> {
+        self.limits.iter().flat_map(|one| one.figures()).collect()
+    }
+
+    fn parameters(&self) -> Vec<String> {
+        vec![
+            format!(
+                "fio in a guest with 1 vCPU and 512 MiB, random reads at depth 32 for {} s of \
+                 the guest each, of 4 KiB, or 64 KiB at limits of bytes",
+                self.seconds
+            ),
+            "without a warm-up: a limit begins with a burst of 10 ms, which is seen".to_owned(),
+        ]
+    }
+
+    fn measure(&self, peer: &Peer, program: &Path) -> Result<Outcome> {
+        let mut outcome = Outcome::of(peer, program, peer.device_command_line(""));
+        for allowed in &self.limits {
+            let seen = self.seen(peer, program, *allowed)?;
+            let values = match allowed {
+                Allowed::Bytes(_) => [seen.bytes, seen.error()],
+                Allowed::Operations(_) | Allowed::Unlimited => [seen.operations, seen.error()],
+            };
+            for (figure, value) in allowed.figures().iter().zip(values) {
+                outcome.add(&figure.name, None, value);
+            }
+            outcome.stalls += seen.stalls;
+            outcome.raw.push(serde_json::to_value(seen)?);
+        }
+        Ok(outcome)
+    }
+}
+
 impl LimitBench {
     /// Measures one limit, in a machine of its own.
-    pub fn measure(&self, allowed: Allowed) -> Result<Seen> {
+    ///
+    /// # Errors
+    /// The machine failed, or fio did.
+    pub fn seen(&self, peer: &Peer, program: &Path, allowed: Allowed) -> Result<Seen> {
         let scratch = tempfile::tempdir().context("making a scratch directory")?;
-        let machine = self.machine(allowed, scratch.path())?;
+        let run = self.prepared(peer, program, allowed, scratch.path())?;
         let mut stalls = 0;
-        let finished = retry::run(&machine, &mut stalls)?;
+        let finished = self.testbed.run(run, &mut stalls)?;
         let report = read(&finished)?;
         let bytes = report.bytes_per_second();
         Ok(Seen {
@@ -121,35 +179,42 @@ impl LimitBench {
         })
     }
 
-    fn machine(&self, allowed: Allowed, scratch: &Path) -> Result<Deterministic> {
-        let plinth = self.plinth.to_str().context("a path is not UTF-8")?;
-        let disk = allowed.disk();
-        let words = [
-            [plinth, "run"],
-            ["--kernel", VMLINUX],
-            ["--initrd", INITRD],
-            ["--cmdline", &self.command_line(allowed)],
+    fn prepared<'a>(
+        &self,
+        peer: &Peer,
+        program: &'a Path,
+        allowed: Allowed,
+        scratch: &Path,
+    ) -> Result<Run<'a>> {
+        let initrd = fio::initrd(&self.testbed.initramfs, &self.fio, scratch)?;
+        let disk = fio::disk(DISK_MIB << 20, scratch)?;
+        let launch = peer.launch(&Guest {
+            command_line: peer.device_command_line(&self.words(allowed)),
+            initramfs: INITRD,
             // Half of it is for files, and fio's are 100 MiB, twice at first.
-            ["--memory", "512M"],
-            ["--disk", &disk],
-            // A reset is the end of a measurement.
-            ["--on-reset", "stop"],
-        ];
-        Ok(Deterministic {
-            emulator: self.emulator.clone(),
-            kernel: self.outer_kernel.clone(),
-            agent: self.agent.clone(),
+            memory_mib: 512,
+            disks: vec![Disk {
+                image: allowed.disk(DISK),
+                mib: DISK_MIB,
+            }],
+            ..self.testbed.guest(program, scratch)?
+        })?;
+        let mut files = launch.files;
+        files.push((INITRD.to_owned(), initrd));
+        files.push((DISK.to_owned(), disk));
+        Ok(Run {
+            programs: vec![program],
+            files,
+            modules: &[],
             memory_mib: 2048,
-            seed: 1,
-            modules: Vec::new(),
-            files: self.files(scratch)?,
-            command: Command::new(plinth).args(words.into_iter().flatten().skip(1)),
+            command: launch.argv,
             stall_bound: self.stall_bound,
             total_bound: self.stall_bound * 2,
         })
     }
 
-    fn command_line(&self, allowed: Allowed) -> String {
+    /// What the guest's init is told.
+    fn words(&self, allowed: Allowed) -> String {
         let fio = format!(
             "fio --name=limit --filename=/dev/vda --rw=randread --bs={} --direct=1 \
              --ioengine=libaio --iodepth=32 --time_based --runtime={} \
@@ -157,25 +222,7 @@ impl LimitBench {
             allowed.block_size(),
             self.seconds
         );
-        format!(
-            "console=ttyS0 quiet panic=-1 reboot=k plinth.root=none plinth.then=reboot {}",
-            run_word(&fio)
-        )
-    }
-
-    fn files(&self, scratch: &Path) -> Result<Vec<(String, PathBuf)>> {
-        let initrd = fio::initrd(&self.initramfs, &self.fio, scratch)?;
-        let disk = fio::disk(DISK_SIZE, scratch)?;
-        let vmm = self.plinth.with_file_name("plinth-vmm");
-        let mut files = vec![
-            (VMLINUX.to_owned(), self.kernel.vmlinux.clone()),
-            (INITRD.to_owned(), initrd),
-            (DISK.to_owned(), disk),
-        ];
-        let libraries = libraries::of(&self.plinth)?.into_iter();
-        let programs = libraries.chain([self.plinth.clone(), vmm]);
-        files.extend(programs.map(|path| (path.display().to_string(), path)));
-        Ok(files)
+        format!("plinth.root=none plinth.then=reboot {}", run_word(&fio))
     }
 }
 

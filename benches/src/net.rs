@@ -9,32 +9,28 @@
 //! arrived, as its receiver says.
 
 mod pattern;
-mod table;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use guest_images::{Kernel, run_word};
-use outer::{Command, Deterministic, Finished};
+use guest_images::run_word;
+use outer::Finished;
 use serde::Serialize;
 
-use crate::peer::{self, Guest, Launch, Nic, Peer};
-use crate::{libraries, retry};
+use crate::benchmark::Benchmark;
+use crate::peer::{Aspect, Guest, Nic, OtherEnd, Peer};
+use crate::report::{Figure, Outcome};
+use crate::testbed::{Run, Testbed};
 
-use pattern::Figure;
 pub use pattern::{PATTERNS, Pattern};
-pub use table::table;
 
-const VMLINUX: &str = "/guest/vmlinux";
-const BZIMAGE: &str = "/guest/bzimage";
-const INITRAMFS: &str = "/guest/initramfs";
 const BUSYBOX: &str = "/bench/busybox";
 const PROGRAM: &str = "/bench/guest";
 
-const TAP: &str = "tap0";
-const MAC: &str = "02:00:00:00:00:07";
+pub(crate) const TAP: &str = "tap0";
+pub(crate) const MAC: &str = "02:00:00:00:00:07";
 
 /// The guest's address, and that of the other end.
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 20), Ipv4Addr::new(192, 0, 2, 10)];
@@ -57,16 +53,8 @@ const MODULES: [&str; 7] = [
 /// What networks are measured with, and where.
 #[derive(Clone, Debug)]
 pub struct NetBench {
-    /// The emulator, where it is not to be the installed one.
-    pub emulator: Option<PathBuf>,
-    /// The outer machine's kernel.
-    pub outer_kernel: Kernel,
-    /// The static `outer-agent` binary.
-    pub agent: PathBuf,
-    /// The guest's kernel.
-    pub kernel: Kernel,
-    /// The guest's initramfs.
-    pub initramfs: PathBuf,
+    /// Where.
+    pub testbed: Testbed,
     /// The guests' static `init` binary, which is `guest traffic` as well.
     pub init: PathBuf,
     /// A static busybox.
@@ -85,85 +73,83 @@ pub struct NetBench {
     pub stall_bound: Duration,
 }
 
-/// What arrived by a peer's network interface.
-#[derive(Debug, Serialize)]
-pub struct Outcome {
-    /// The peer.
-    pub peer: String,
-    /// As it says itself.
-    pub version: String,
-    /// What was set and why.
-    pub settings: String,
-    /// The guest's kernel command line, but for what its init is told.
-    pub command_line: String,
-    /// One for each pattern, in order.
-    pub seen: Vec<Seen>,
-    /// Machines that stalled and were tried again.
-    pub stalls: u32,
-}
-
 /// What arrived of one pattern.
 #[derive(Clone, Debug, Serialize)]
-pub struct Seen {
+struct Seen {
     /// Which.
-    pub pattern: &'static str,
+    pattern: &'static str,
     /// Bytes of a stream, or datagrams.
-    pub arrived: u64,
+    arrived: u64,
     /// In this time, in nanoseconds of the receiver.
-    pub nanoseconds: u64,
-    /// What that makes, in the pattern's unit.
-    pub figure: f64,
+    nanoseconds: u64,
+}
+
+impl Benchmark for NetBench {
+    fn name(&self) -> &'static str {
+        "net"
+    }
+
+    fn aspect(&self) -> Aspect {
+        Aspect::Network
+    }
+
+    fn figures(&self, _: &[Outcome]) -> Vec<Figure> {
+        self.patterns.iter().map(Pattern::figure).collect()
+    }
+
+    fn parameters(&self) -> Vec<String> {
+        vec![
+            format!(
+                "guest traffic in a guest with 1 vCPU and 256 MiB, for {} ms of the guest each; \
+                 guest, monitor, host kernel and the other end share one CPU",
+                self.milliseconds
+            ),
+            format!("each pattern runs for {WARM_UP} ms first, to warm up"),
+        ]
+    }
+
+    fn measure(&self, peer: &Peer, program: &Path) -> Result<Outcome> {
+        let command_line = peer.device_command_line(&self.words);
+        let mut outcome = Outcome::of(peer, program, command_line);
+        let scratch = tempfile::tempdir().context("making a scratch directory")?;
+        let run = self.prepared(peer, program, scratch.path())?;
+        let finished = self.testbed.run(run, &mut outcome.stalls)?;
+        for (pattern, seen) in self.patterns.iter().zip(self.read(&finished)?) {
+            let value = pattern.value(seen.arrived, seen.nanoseconds);
+            outcome.add(pattern.name, None, value);
+            outcome.raw.push(serde_json::to_value(&seen)?);
+        }
+        Ok(outcome)
+    }
 }
 
 impl NetBench {
-    /// Measures `peer`, whose program is `program`.
-    pub fn measure(&self, peer: &Peer, program: &Path) -> Result<Outcome> {
-        let scratch = tempfile::tempdir().context("making a scratch directory")?;
-        let machine = self.machine(peer, program, scratch.path())?;
-        let mut stalls = 0;
-        let finished = retry::run(&machine, &mut stalls)?;
-        Ok(Outcome {
-            peer: peer.name.to_owned(),
-            version: peer::version(program),
-            settings: peer.settings.to_owned(),
-            command_line: peer.device_command_line(&self.words),
-            seen: self.read(&finished)?,
-            stalls,
-        })
-    }
-
-    fn machine(&self, peer: &Peer, program: &Path, scratch: &Path) -> Result<Deterministic> {
-        let inside = program.to_str().context("a program's path is not UTF-8")?;
+    fn prepared<'a>(&'a self, peer: &Peer, program: &'a Path, scratch: &Path) -> Result<Run<'a>> {
         let [own, other] = ADDRESSES;
         let launch = peer.launch(&Guest {
-            program: inside,
-            vmlinux: VMLINUX,
-            bzimage: BZIMAGE,
-            initramfs: INITRAMFS,
             command_line: self.command_line(peer, own, &self.script()),
-            memory_mib: 256,
-            disk: None,
-            nic: Some(Nic {
-                tap: TAP,
-                mac: MAC,
+            nics: vec![Nic {
+                tap: TAP.to_owned(),
+                mac: MAC.to_owned(),
+            }],
+            other_end: Some(OtherEnd {
                 addresses: ADDRESSES,
                 server: &self.command_line(peer, other, &format!("guest traffic serve {PORT}")),
-                busybox: &self.busybox,
             }),
-            scratch,
+            busybox: Some(&self.busybox),
+            ..self.testbed.guest(program, scratch)?
         })?;
         let script = self.host_script();
-        let words = ["sh", "-c", &script, "sh"].map(str::to_owned);
-        let words: Vec<String> = words.into_iter().chain(launch.argv.clone()).collect();
-        Ok(Deterministic {
-            emulator: self.emulator.clone(),
-            kernel: self.outer_kernel.clone(),
-            agent: self.agent.clone(),
+        let words = [BUSYBOX, "sh", "-c", &script, "sh"].map(str::to_owned);
+        let mut files = launch.files;
+        files.push((PROGRAM.to_owned(), self.init.clone()));
+        files.push((BUSYBOX.to_owned(), self.busybox.clone()));
+        Ok(Run {
+            programs: vec![program, &self.ip, &self.nft],
+            files,
+            modules: &MODULES,
             memory_mib: 3072,
-            seed: 1,
-            modules: MODULES.map(str::to_owned).into(),
-            files: self.files(program, launch)?,
-            command: Command::new(BUSYBOX).args(words),
+            command: words.into_iter().chain(launch.argv).collect(),
             stall_bound: self.stall_bound,
             total_bound: self.stall_bound * 4,
         })
@@ -204,25 +190,6 @@ impl NetBench {
         )
     }
 
-    fn files(&self, program: &Path, launch: Launch) -> Result<Vec<(String, PathBuf)>> {
-        let mut files = vec![
-            (VMLINUX.to_owned(), self.kernel.vmlinux.clone()),
-            (BZIMAGE.to_owned(), self.kernel.bzimage.clone()),
-            (INITRAMFS.to_owned(), self.initramfs.clone()),
-            (PROGRAM.to_owned(), self.init.clone()),
-            (BUSYBOX.to_owned(), self.busybox.clone()),
-        ];
-        for program in [&self.ip, &self.nft, program] {
-            files.push((program.display().to_string(), program.to_owned()));
-            let libraries = libraries::of(program)?.into_iter();
-            files.extend(libraries.map(|path| (path.display().to_string(), path)));
-        }
-        files.extend(launch.files);
-        files.sort();
-        files.dedup();
-        Ok(files)
-    }
-
     /// What `guest traffic` says on the guest's console, between the words of
     /// others: of each pattern the warm-up, and then what counts.
     fn read(&self, finished: &Finished) -> Result<Vec<Seen>> {
@@ -247,22 +214,11 @@ impl Seen {
         let (arrived, time) = counted.strip_suffix(" ns")?.split_once(" in ")?;
         let pattern = Pattern::named(name)?;
         let (arrived, nanoseconds) = (arrived.parse().ok()?, time.parse().ok()?);
-        (arrived > 0 && nanoseconds > 0).then(|| Self {
+        (arrived > 0 && nanoseconds > 0).then_some(Self {
             pattern: pattern.name,
             arrived,
             nanoseconds,
-            figure: figure(pattern.figure, arrived, nanoseconds),
         })
-    }
-}
-
-fn figure(figure: Figure, arrived: u64, nanoseconds: u64) -> f64 {
-    #[allow(clippy::cast_precision_loss)] // Both are far below 2⁵².
-    let (arrived, nanoseconds) = (arrived as f64, nanoseconds as f64);
-    match figure {
-        Figure::Time => nanoseconds / arrived / 1e3,
-        Figure::Gigabits => arrived * 8.0 / nanoseconds,
-        Figure::Rate => arrived * 1e9 / nanoseconds,
     }
 }
 

@@ -1,5 +1,5 @@
-//! Running a deterministic machine until it does not stall. Both benchmarks
-//! come here.
+//! Running a deterministic machine until it does not stall. Every benchmark
+//! comes here.
 
 use anyhow::{Result, bail};
 use outer::{Deterministic, ErrorKind, Finished};

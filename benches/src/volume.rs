@@ -7,10 +7,9 @@
 //! answers is in [`sample`].
 
 pub mod content;
-mod figures;
 pub mod place;
+mod report;
 mod sample;
-pub mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +24,7 @@ use serde::de::DeserializeOwned;
 use crate::{fio, libraries, retry};
 
 use content::Content;
-pub use figures::Figures;
+pub use report::Found;
 pub use sample::{CreationPlan, Creations, PausePlan, Pauses, Plan, TouchPlan, Touches, Writes};
 
 /// What volumes are measured with, and where.

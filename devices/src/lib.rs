@@ -17,6 +17,8 @@ pub mod clock;
 pub mod console;
 pub mod counter;
 pub mod histogram;
+#[cfg(feature = "fake-driver")]
+pub mod hot_paths;
 pub mod interrupt;
 pub mod log_limit;
 pub mod memory;

@@ -1,25 +1,37 @@
 //! `cargo xtask bench`: measures. The crate benches does it; here is what it
 //! needs, and the output.
 
+mod all;
 mod block;
 mod boot;
+mod common;
+mod control;
+mod density;
+pub(crate) mod gate;
+mod growth;
 pub(crate) mod limits;
+mod memory;
 mod net;
+mod output;
 mod peers;
-mod report;
+mod testbed;
 mod volume;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use guest_images::Cache;
 use guest_images::emulator::mended;
 
 use crate::{packages, workspace};
 
 /// Measure plinth, beside other machine monitors where they can be compared.
+///
+/// Those that are compared are found on PATH. Unless told otherwise, time is
+/// counted in instructions, in an emulated machine with one CPU: a figure then
+/// repeats whatever else this host does.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -28,11 +40,18 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    Block(block::Block),
+    All(all::All),
     Boot(boot::Boot),
-    Limits(limits::Limits),
+    Exits(boot::Exits),
+    Memory(memory::Memory),
+    Growth(growth::Growth),
+    Density(density::Density),
+    Control(control::Control),
+    Block(block::Block),
     Net(net::Net),
+    Limits(limits::Limits),
     Volume(volume::Volume),
+    Baseline(gate::Baseline),
     Emulator(Emulator),
 }
 
@@ -43,21 +62,22 @@ enum What {
 #[derive(Debug, Args)]
 struct Emulator {}
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
 impl Bench {
     /// Measures and prints.
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self.what {
-            What::Block(block) => block.run(),
+            What::All(all) => all.run(),
             What::Boot(boot) => boot.run(),
-            What::Limits(limits) => limits.run(),
+            What::Exits(exits) => exits.run(),
+            What::Memory(memory) => memory.run(),
+            What::Growth(growth) => growth.run(),
+            What::Density(density) => density.run(),
+            What::Control(control) => control.run(),
+            What::Block(block) => block.run(),
             What::Net(net) => net.run(),
+            What::Limits(limits) => limits.run(),
             What::Volume(volume) => volume.run(),
+            What::Baseline(baseline) => baseline.run(),
             What::Emulator(Emulator {}) => {
                 packages::ensure(&[&packages::OUTER, &packages::EMULATOR])?;
                 println!("{}", mended::build(&Cache::open()?)?.display());
@@ -68,7 +88,7 @@ impl Bench {
 }
 
 /// What a report calls the emulator that measured.
-fn emulator_name(program: &Option<PathBuf>) -> &'static str {
+fn emulator_name(program: Option<&PathBuf>) -> &'static str {
     match program {
         Some(_) => "mended",
         None => "installed; long runs hang in it, see cargo xtask bench emulator --help",

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything. The checks, the unit tests of all crates
-//! on this host, how exact rate limits are, then the guest tests where KVM is
-//! real. Ends with one line of plain counts.
+//! on this host, how exact rate limits are, what a boot takes, then the guest
+//! tests where KVM is real. Ends with one line of plain counts.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use clap::Args;
 use guest_images::Cache;
 use outer::{Inherited, KvmUse, Output, WarmMachine, usable_kvm};
 
-use crate::bench::limits;
+use crate::bench::{gate, limits};
 use crate::guest::outer_config;
 use crate::tally::Tally;
 use crate::{check, crash, image, packages, workspace};
@@ -91,8 +91,13 @@ impl Test {
         self.outer_machine_tests(tally)?;
         if self.filter.is_none() {
             println!("     Measuring rate limits in a deterministic machine");
-            let measured = limits::are_exact(programs.join("plinth"));
+            let measured = limits::are_exact(&programs);
             tally.step("limits", measured.err().map(|error| format!("{error:#}")));
+        }
+        if self.filter.is_none() {
+            println!("     Counting what a boot takes in a deterministic machine");
+            let held = gate::holds(&programs);
+            tally.step("boot", held.err().map(|error| format!("{error:#}")));
         }
         if self.filter.is_none() {
             println!("     Cutting the power of an outer machine");

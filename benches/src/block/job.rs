@@ -1,5 +1,7 @@
 //! What fio is to do.
 
+use crate::report::{Figure, Unit};
+
 /// A job of fio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Job {
@@ -58,10 +60,35 @@ impl Job {
         }
     }
 
-    /// Whether its figure is how many operations there are in a second, and not
-    /// how many bytes.
-    pub(super) fn counts_operations(&self) -> bool {
-        matches!(self.pattern, Pattern::RandomRead | Pattern::RandomWrite)
+    /// What it is judged by: small operations by how many there are in a second,
+    /// large ones by their bytes.
+    pub(super) fn figure(&self) -> Figure {
+        let (what, unit) = match self.pattern {
+            Pattern::RandomRead => ("4 KiB random reads", Unit::PerSecond),
+            Pattern::RandomWrite => ("4 KiB random writes", Unit::PerSecond),
+            Pattern::Read => ("1 MiB reads", Unit::BytesPerSecond),
+            Pattern::Write => ("1 MiB writes", Unit::BytesPerSecond),
+        };
+        let title = format!("{what}, depth {}", self.depth);
+        Figure::more(self.name, &title, unit)
+    }
+
+    /// From submission to completion, on average.
+    pub(super) fn latency(&self) -> Figure {
+        let (name, title) = (self.name, self.figure().title);
+        Figure::less(
+            &format!("{name}/latency"),
+            &format!("mean latency, {title}"),
+            Unit::Nanoseconds,
+        )
+    }
+
+    /// Its figure, where so many bytes are moved in a second.
+    pub(super) fn rate(&self, bytes: f64) -> f64 {
+        match self.figure().unit {
+            Unit::BytesPerSecond => bytes,
+            _ => bytes / f64::from(self.block_size()),
+        }
     }
 
     /// Name, pattern, block size and depth, as fio is told them.
@@ -78,16 +105,5 @@ impl Job {
             self.block_size(),
             self.depth
         )
-    }
-
-    /// For people.
-    pub(super) fn title(&self) -> String {
-        let what = match self.pattern {
-            Pattern::RandomRead => "4 KiB random reads/s",
-            Pattern::RandomWrite => "4 KiB random writes/s",
-            Pattern::Read => "1 MiB reads, MiB/s",
-            Pattern::Write => "1 MiB writes, MiB/s",
-        };
-        format!("{what}, depth {}", self.depth)
     }
 }

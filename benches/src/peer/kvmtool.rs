@@ -1,40 +1,38 @@
 //! kvmtool. It loads no ELF kernel on x86, so it boots the bzImage of the same
 //! kernel, which decompresses itself in the guest.
 
-use super::{Guest, Launch, Peer, argv};
+use super::{Aspect, EVERYTHING, Guest, Launch, Peer, argv};
 
 pub(super) const PEER: Peer = Peer {
     name: "kvmtool",
+    monitor: "kvmtool",
     programs: &["lkvm", "kvmtool"],
+    aspects: EVERYTHING,
     settings: "bzImage (it loads no ELF kernel); no network but a tap where there is one, serial console",
     words: "pci=off reboot=k",
     device_words: "reboot=k",
     launch: |guest| Ok(launch(guest, false)),
+    // Its socket speaks a format of its own.
+    control: None,
 };
 
 pub(super) const VHOST: Peer = Peer {
     name: "kvmtool-vhost",
-    programs: &["lkvm", "kvmtool"],
+    aspects: &[Aspect::Network],
     settings: "the same; its tap served by vhost-net, in the host's kernel",
-    words: "pci=off reboot=k",
-    device_words: "reboot=k",
     launch: |guest| Ok(launch(guest, true)),
+    ..PEER
 };
 
 fn launch(guest: &Guest<'_>, vhost: bool) -> Launch {
     let memory = guest.memory_mib.to_string();
-    let network = guest.nic.map_or("mode=none".to_owned(), |nic| {
-        let vhost = u8::from(vhost);
-        format!(
-            "mode=tap,tapif={},guest_mac={},vhost={vhost}",
-            nic.tap, nic.mac
-        )
-    });
+    let cpus = guest.cpus.to_string();
+    let name = format!("bench-{}", guest.number);
     let words = [
         guest.program,
         "run",
         "--name",
-        "bench",
+        &name,
         "-k",
         guest.bzimage,
         "-i",
@@ -44,15 +42,31 @@ fn launch(guest: &Guest<'_>, vhost: bool) -> Launch {
         "-m",
         &memory,
         "-c",
-        "1",
-        "--network",
-        &network,
+        &cpus,
         "--console",
         "serial",
     ];
-    let disk = guest.disk.into_iter().flat_map(|disk| ["-d", disk.image]);
-    Launch {
-        argv: argv(words.into_iter().chain(disk)),
-        files: Vec::new(),
+    let mut argv = argv(words);
+    for disk in &guest.disks {
+        argv.extend(["-d".to_owned(), disk.image.clone()]);
     }
+    let vhost = u8::from(vhost);
+    let mut networks: Vec<String> = guest
+        .nics
+        .iter()
+        .map(|nic| {
+            format!(
+                "mode=tap,tapif={},guest_mac={},vhost={vhost}",
+                nic.tap, nic.mac
+            )
+        })
+        .collect();
+    if networks.is_empty() {
+        networks.push("mode=none".to_owned());
+    }
+    for network in networks {
+        argv.extend(["--network".to_owned(), network]);
+    }
+    let files = Vec::new();
+    Launch { argv, files }
 }

@@ -2,9 +2,11 @@
 //!
 //! A peer's file says how it boots the common guest with the settings that its
 //! own documentation gives for a fast start. Adding a peer is adding such a
-//! file and a line here.
+//! file and a line here. A monitor may be several peers: machines of it that
+//! differ in what is measured.
 
 mod cloud_hypervisor;
+mod crosvm;
 mod firecracker;
 mod kvmtool;
 mod plinth;
@@ -17,8 +19,10 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::probe::Request;
+
 /// Every peer, plinth first.
-pub const PEERS: [&Peer; 15] = [
+pub const PEERS: [&Peer; 16] = [
     &plinth::PEER,
     &plinth::VHOST,
     &plinth::MMIO,
@@ -26,23 +30,51 @@ pub const PEERS: [&Peer; 15] = [
     &plinth::ENCRYPTED,
     &plinth_network::PEER,
     &plinth_network::RULES,
-    &qemu::PEER,
-    &qemu::VHOST,
+    &qemu::MICROVM,
+    &qemu::MICROVM_VHOST,
     &qemu::Q35,
     &qemu::Q35_VHOST,
     &firecracker::PEER,
     &cloud_hypervisor::PEER,
+    &crosvm::PEER,
     &kvmtool::PEER,
     &kvmtool::VHOST,
 ];
 
-/// A machine monitor.
+/// The monitors that plinth is compared with unless told otherwise.
+pub const MONITORS: [&str; 5] = [
+    "qemu",
+    "firecracker",
+    "cloud-hypervisor",
+    "crosvm",
+    "kvmtool",
+];
+
+/// What is measured, where a monitor's machines may differ in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aspect {
+    /// Starting, idling, being operated.
+    Machine,
+    /// Its disk.
+    Disk,
+    /// Its network interface.
+    Network,
+}
+
+/// All that can be measured.
+const EVERYTHING: &[Aspect] = &[Aspect::Machine, Aspect::Disk, Aspect::Network];
+
+/// A machine monitor, as it is set up.
 #[derive(Debug)]
 pub struct Peer {
     /// What it is called, here and on the command line.
     pub name: &'static str,
+    /// The monitor that it is a machine of, as the command line calls all of them.
+    pub monitor: &'static str,
     /// Its program's names.
     pub programs: &'static [&'static str],
+    /// In what it differs from the monitor's other peers.
+    pub aspects: &'static [Aspect],
     /// What its settings are and why, for people.
     pub settings: &'static str,
     /// The kernel's words in which peers' command lines differ: how to reset the
@@ -54,62 +86,90 @@ pub struct Peer {
     device_words: &'static str,
     /// How it is started.
     launch: fn(&Guest<'_>) -> Result<Launch>,
+    /// How it is operated while it runs, if there is a way.
+    pub(crate) control: Option<Control>,
 }
 
-/// The guest to boot: files as the deterministic machine has them.
+/// How a running monitor is asked for things.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Control {
+    /// Where its socket is, of a guest that is told so.
+    pub(crate) socket: fn(&Guest<'_>) -> String,
+    /// A question that changes nothing.
+    pub(crate) question: fn() -> Request,
+    /// Gives it a disk, which is at this path.
+    pub(crate) attach_disk: Option<fn(&str) -> Vec<Request>>,
+    /// Gives it a network interface.
+    pub(crate) attach_nic: Option<fn(&Nic) -> Vec<Request>>,
+}
+
+/// The guest to boot: files as the machine has them in which monitors run.
 #[derive(Clone, Debug)]
-pub struct Guest<'a> {
+pub(crate) struct Guest<'a> {
+    /// Which of several at a time, from 0.
+    pub(crate) number: u32,
     /// The monitor's program.
-    pub program: &'a str,
+    pub(crate) program: &'a str,
     /// The kernel, an uncompressed ELF image.
-    pub vmlinux: &'a str,
+    pub(crate) vmlinux: &'a str,
     /// The same kernel, compressed, for who cannot load the other.
-    pub bzimage: &'a str,
+    pub(crate) bzimage: &'a str,
     /// The initial file system.
-    pub initramfs: &'a str,
+    pub(crate) initramfs: &'a str,
     /// The kernel's command line.
-    pub command_line: String,
-    /// Guest memory in MiB.
-    pub memory_mib: u32,
-    /// What it has for `/dev/vda`, if anything.
-    pub disk: Option<Disk<'a>>,
-    /// Its `eth0`, if it has one.
-    pub nic: Option<Nic<'a>>,
+    pub(crate) command_line: String,
+    /// Virtual CPUs.
+    pub(crate) cpus: u32,
+    /// Memory in MiB.
+    pub(crate) memory_mib: u32,
+    /// Its disks, `/dev/vda` first.
+    pub(crate) disks: Vec<Disk>,
+    /// Its network interfaces, `eth0` first.
+    pub(crate) nics: Vec<Nic>,
+    /// Who is at the other end of the first one.
+    pub(crate) other_end: Option<OtherEnd<'a>>,
+    /// Whether it is operated while it runs.
+    pub(crate) operated: bool,
+    /// A static busybox of the host, for who has to make something first.
+    pub(crate) busybox: Option<&'a Path>,
     /// A directory on the host to make files in.
-    pub scratch: &'a Path,
+    pub(crate) scratch: &'a Path,
+    /// The same directory where monitors run.
+    pub(crate) scratch_inside: &'a str,
 }
 
 /// A disk for a guest.
-#[derive(Clone, Copy, Debug)]
-pub struct Disk<'a> {
-    /// A raw image, as the deterministic machine has it.
-    pub image: &'a str,
+#[derive(Clone, Debug)]
+pub(crate) struct Disk {
+    /// A raw image, as the machine has it in which monitors run.
+    pub(crate) image: String,
     /// Its size in MiB.
-    pub mib: u64,
-    /// A static busybox of the host, for who has to make a disk first.
-    pub busybox: &'a Path,
+    pub(crate) mib: u64,
 }
 
 /// A network interface for a guest.
-#[derive(Clone, Copy, Debug)]
-pub struct Nic<'a> {
-    /// A tap of the deterministic machine, which is there and free.
-    pub tap: &'a str,
+#[derive(Clone, Debug)]
+pub(crate) struct Nic {
+    /// A tap of the machine in which monitors run, which is there and free.
+    pub(crate) tap: String,
     /// Its MAC address.
-    pub mac: &'a str,
+    pub(crate) mac: String,
+}
+
+/// Who a guest's first network interface leads to.
+#[derive(Clone, Debug)]
+pub(crate) struct OtherEnd<'a> {
     /// The guest's own address, and that of the other end.
-    pub addresses: [Ipv4Addr; 2],
-    /// The kernel's command line of a guest that serves at the other end, for who
-    /// has a network of its own instead of the tap.
-    pub server: &'a str,
-    /// A static busybox of the host, for who has to make that network first.
-    pub busybox: &'a Path,
+    pub(crate) addresses: [Ipv4Addr; 2],
+    /// The kernel's command line of a guest that serves there, for who has a
+    /// network of its own instead of the tap.
+    pub(crate) server: &'a str,
 }
 
 /// A command, and the files that it needs besides the guest's, the program
 /// and the program's libraries: path in the machine, path on the host.
 #[derive(Debug, Default)]
-pub struct Launch {
+pub(crate) struct Launch {
     pub(crate) argv: Vec<String>,
     pub(crate) files: Vec<(String, PathBuf)>,
 }
@@ -118,6 +178,19 @@ impl Peer {
     /// The peer called `name`.
     pub fn named(name: &str) -> Option<&'static Self> {
         PEERS.into_iter().find(|peer| peer.name == name)
+    }
+
+    /// The peers that `word` means where `aspect` is measured: those machines of
+    /// the monitor called so that differ in it, or the one peer called so.
+    pub fn meant(word: &str, aspect: Aspect) -> Vec<&'static Self> {
+        let of = PEERS.into_iter();
+        let of: Vec<_> = of
+            .filter(|peer| peer.monitor == word && peer.aspects.contains(&aspect))
+            .collect();
+        match of.is_empty() {
+            true => Self::named(word).into_iter().collect(),
+            false => of,
+        }
     }
 
     /// Its program, if it is on PATH.
@@ -145,14 +218,57 @@ impl Peer {
 }
 
 /// The first line of what `program` says of its version.
-pub(crate) fn version(program: &Path) -> String {
-    let answer = Command::new(program).arg("--version").output();
-    let text = answer.map(|answer| answer.stdout).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    text.lines().next().unwrap_or("unknown").to_owned()
+pub fn version(program: &Path) -> String {
+    let said = |word: &str| {
+        let answer = Command::new(program).arg(word).output().ok()?;
+        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+        let line = text.lines().next().filter(|_| answer.status.success())?;
+        Some(line.to_owned())
+    };
+    let version = said("--version").or_else(|| said("version"));
+    version.unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// A command from words.
 fn argv<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meant(word: &str, aspect: Aspect) -> Vec<&'static str> {
+        let peers = Peer::meant(word, aspect).into_iter();
+        peers.map(|peer| peer.name).collect()
+    }
+
+    #[test]
+    fn a_monitor_s_name_means_its_machines_that_differ_in_what_is_measured() {
+        assert_eq!(meant("qemu", Aspect::Machine), ["qemu-microvm", "qemu-q35"]);
+        let with_vhost = [
+            "qemu-microvm",
+            "qemu-microvm-vhost",
+            "qemu-q35",
+            "qemu-q35-vhost",
+        ];
+        assert_eq!(meant("qemu", Aspect::Network), with_vhost);
+        assert_eq!(meant("plinth", Aspect::Machine), ["plinth", "plinth-mmio"]);
+        let volumes = ["plinth", "plinth-volume", "plinth-encrypted"];
+        assert_eq!(meant("plinth", Aspect::Disk), volumes);
+        assert_eq!(meant("qemu-q35", Aspect::Disk), ["qemu-q35"]);
+        assert!(meant("qemu-q36", Aspect::Disk).is_empty());
+    }
+
+    #[test]
+    fn every_monitor_can_be_measured_in_everything_and_no_two_peers_are_called_alike() {
+        for aspect in EVERYTHING {
+            for monitor in MONITORS {
+                assert!(!meant(monitor, *aspect).is_empty(), "{monitor} {aspect:?}");
+            }
+        }
+        let mut names = PEERS.map(|peer| peer.name);
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+    }
 }

@@ -3,25 +3,22 @@
 
 use anyhow::{Context, Result};
 
-use super::plinth::{BUSYBOX, run, vmm};
-use super::{Guest, Launch, Peer, argv};
+use super::plinth::{self, BUSYBOX, busybox, run, vmm};
+use super::{Aspect, Guest, Launch, Peer, argv};
 
 pub(super) const PEER: Peer = Peer {
     name: "plinth-vpc",
-    programs: &["plinth"],
+    aspects: &[Aspect::Network],
     settings: "plinth run --net VPC/SUBNET --on-reset stop; another guest serves, in a group with one rule",
-    words: "reboot=k",
-    device_words: "reboot=k",
     launch: |guest| launch(guest, 1),
+    ..plinth::PEER
 };
 
 pub(super) const RULES: Peer = Peer {
     name: "plinth-vpc-60",
-    programs: &["plinth"],
     settings: "the same; the group has 60 rules, as many as it may",
-    words: "reboot=k",
-    device_words: "reboot=k",
     launch: |guest| launch(guest, 60),
+    ..PEER
 };
 
 /// Where networks are stored, and what addresses this one has.
@@ -31,11 +28,12 @@ const CIDR: &str = "192.0.2.0/24";
 /// Makes a network in whose group `server` are `rules` rules, one of which lets the
 /// guest in, and runs in it the server, which goes with the guest, and the guest.
 fn launch(guest: &Guest<'_>, rules: u32) -> Result<Launch> {
-    let nic = guest.nic.context("a network is measured by an interface")?;
-    let [own, other] = nic.addresses;
+    let end = guest.other_end.as_ref();
+    let end = end.context("a network is measured with another end")?;
+    let [own, other] = end.addresses;
     let net = format!("bench/front,ip={other},security-group=server");
     let server = Guest {
-        command_line: nic.server.to_owned(),
+        command_line: end.server.to_owned(),
         ..guest.clone()
     };
     let server = quoted(&run(&server, "pci", ["--net", &net]));
@@ -54,8 +52,7 @@ fn launch(guest: &Guest<'_>, rules: u32) -> Result<Launch> {
     let net = format!("bench/front,ip={own}");
     let mut argv = argv([BUSYBOX, "sh", "-c", &script, "sh"]);
     argv.extend(run(guest, "pci", ["--net", &net]));
-    let busybox = (BUSYBOX.to_owned(), nic.busybox.to_owned());
-    let files = vec![vmm(guest), busybox];
+    let files = vec![vmm(guest), busybox(guest)?];
     Ok(Launch { argv, files })
 }
 

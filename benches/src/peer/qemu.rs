@@ -1,54 +1,68 @@
 //! QEMU: its microvm machine with the legacy devices off, as its documentation
 //! gives it for fast boots (docs/system/i386/microvm.rst), and its ordinary
-//! machine, q35.
+//! machine, q35. It is operated by QMP.
 
 use std::path::Path;
 
-use super::{Guest, Launch, Peer, argv};
+use serde_json::json;
 
-pub(super) const PEER: Peer = Peer {
-    name: "qemu",
+use super::{Aspect, Control, EVERYTHING, Guest, Launch, Nic, Peer, argv};
+use crate::probe::Request;
+
+pub(super) const MICROVM: Peer = Peer {
+    name: "qemu-microvm",
+    monitor: "qemu",
     programs: &["qemu-system-x86_64"],
+    aspects: EVERYTHING,
     settings: "-M microvm without option ROMs, PIT and PIC, with RTC (Linux waits long for one that is missing); -cpu host, qboot firmware, \
                kernel entered by PVH; reset by triple fault, which it documents; a disk by io_uring, a tap by its main loop",
     words: "pci=off reboot=t",
     device_words: "pci=off reboot=t",
-    launch: |guest| Ok(launch(guest, &MICROVM)),
+    launch: |guest| Ok(launch(guest, &BARE)),
+    control: Some(Control {
+        socket,
+        question: || Request::qmp("query-status", None),
+        // Its virtio-mmio devices are there from the start.
+        attach_disk: None,
+        attach_nic: None,
+    }),
 };
 
-pub(super) const VHOST: Peer = Peer {
-    name: "qemu-vhost",
-    programs: &["qemu-system-x86_64"],
+pub(super) const MICROVM_VHOST: Peer = Peer {
+    name: "qemu-microvm-vhost",
+    aspects: &[Aspect::Network],
     settings: "the same -M microvm; its tap served by vhost-net, in the host's kernel",
-    words: "pci=off reboot=t",
-    device_words: "pci=off reboot=t",
     launch: |guest| {
-        Ok(launch(
-            guest,
-            &Machine {
-                vhost: true,
-                ..MICROVM
-            },
-        ))
+        let machine = Machine {
+            vhost: true,
+            ..BARE
+        };
+        Ok(launch(guest, &machine))
     },
+    ..MICROVM
 };
 
 pub(super) const Q35: Peer = Peer {
     name: "qemu-q35",
-    programs: &["qemu-system-x86_64"],
     settings: "-M q35 -cpu host -nodefaults, SeaBIOS, kernel entered by PVH; a disk by io_uring, a tap by its main loop",
     words: "reboot=k",
     device_words: "reboot=k",
     launch: |guest| Ok(launch(guest, &PC)),
+    control: Some(Control {
+        socket,
+        question: || Request::qmp("query-status", None),
+        attach_disk: Some(attach_disk),
+        attach_nic: Some(attach_nic),
+    }),
+    ..MICROVM
 };
 
 pub(super) const Q35_VHOST: Peer = Peer {
     name: "qemu-q35-vhost",
-    programs: &["qemu-system-x86_64"],
+    aspects: &[Aspect::Network],
     settings: "the same -M q35; its tap served by vhost-net, in the host's kernel",
-    words: "reboot=k",
-    device_words: "reboot=k",
     launch: |guest| Ok(launch(guest, &Machine { vhost: true, ..PC })),
+    ..Q35
 };
 
 /// What is peculiar to a machine.
@@ -60,15 +74,18 @@ struct Machine {
     /// What a network interface has besides.
     nic: &'static str,
     vhost: bool,
+    /// Where devices can be attached later.
+    ports: &'static [&'static str],
     /// What it starts with: firmware, and how it is handed a kernel.
     roms: &'static [&'static str],
 }
 
-const MICROVM: Machine = Machine {
+const BARE: Machine = Machine {
     machine: "microvm,accel=kvm,x-option-roms=off,pit=off,pic=off,rtc=on,isa-serial=on",
     transport: "device",
     nic: "",
     vhost: false,
+    ports: &[],
     roms: &["bios-microvm.bin"],
 };
 
@@ -78,6 +95,7 @@ const PC: Machine = Machine {
     // Nobody boots from it.
     nic: ",romfile=",
     vhost: false,
+    ports: &[DISK_PORT, NIC_PORT],
     roms: &[
         "bios-256k.bin",
         "kvmvapic.bin",
@@ -86,18 +104,53 @@ const PC: Machine = Machine {
     ],
 };
 
+/// Root ports of q35, without which nothing can be attached to it.
+const DISK_PORT: &str = "port1";
+const NIC_PORT: &str = "port2";
+
 /// Where Debian has them; QEMU looks in the first two.
 const ROMS: [&str; 2] = ["/usr/share/qemu", "/usr/share/seabios"];
 
+fn socket(guest: &Guest<'_>) -> String {
+    format!("{}/control-{}", guest.scratch_inside, guest.number)
+}
+
+fn attach_disk(image: &str) -> Vec<Request> {
+    let file = json!({ "driver": "file", "filename": image, "aio": "io_uring" });
+    let drive = json!({ "driver": "raw", "node-name": "added-disk", "file": file });
+    let device = json!({
+        "driver": "virtio-blk-pci", "drive": "added-disk", "bus": DISK_PORT, "id": "added-disk",
+    });
+    vec![
+        Request::qmp("blockdev-add", Some(drive)),
+        Request::qmp("device_add", Some(device)),
+    ]
+}
+
+fn attach_nic(nic: &Nic) -> Vec<Request> {
+    let tap = json!({
+        "type": "tap", "id": "added-tap", "ifname": nic.tap, "script": "no",
+        "downscript": "no", "vhost": false,
+    });
+    let device = json!({
+        "driver": "virtio-net-pci", "netdev": "added-tap", "mac": nic.mac, "bus": NIC_PORT,
+        "id": "added-nic", "romfile": "",
+    });
+    vec![
+        Request::qmp("netdev_add", Some(tap)),
+        Request::qmp("device_add", Some(device)),
+    ]
+}
+
 fn launch(guest: &Guest<'_>, machine: &Machine) -> Launch {
-    let transport = machine.transport;
     let memory = guest.memory_mib.to_string();
+    let cpus = guest.cpus.to_string();
     let words = [
         [guest.program, "-no-reboot"],
         ["-nodefaults", "-no-user-config"],
         ["-M", machine.machine],
         ["-cpu", "host"],
-        ["-smp", "1"],
+        ["-smp", &cpus],
         ["-m", &memory],
         ["-display", "none"],
         ["-serial", "stdio"],
@@ -105,27 +158,18 @@ fn launch(guest: &Guest<'_>, machine: &Machine) -> Launch {
         ["-initrd", guest.initramfs],
         ["-append", &guest.command_line],
     ];
-    let nic = guest.nic.map(|nic| {
-        let vhost = if machine.vhost { "on" } else { "off" };
-        let tap = nic.tap;
-        [
-            "-netdev".to_owned(),
-            format!("tap,id=net,ifname={tap},script=no,downscript=no,vhost={vhost}"),
-            "-device".to_owned(),
-            format!(
-                "virtio-net-{transport},netdev=net,mac={}{}",
-                nic.mac, machine.nic
-            ),
-        ]
-    });
-    let drive = guest.disk.map(|disk| {
-        let image = disk.image;
-        format!("if=none,id=disk,file={image},format=raw,aio=io_uring")
-    });
-    let device = format!("virtio-blk-{transport},drive=disk");
-    let disk = drive
-        .iter()
-        .flat_map(|drive| ["-drive", drive, "-device", &device]);
+    let mut argv = argv(words.into_iter().flatten());
+    argv.extend(devices(guest, machine));
+    if guest.operated {
+        let socket = format!("unix:{},server=on,wait=off", socket(guest));
+        argv.extend(["-qmp".to_owned(), socket]);
+        let ports = machine.ports.iter().enumerate();
+        let ports = ports.flat_map(|(slot, port)| {
+            let port = format!("pcie-root-port,id={port},chassis={}", slot + 1);
+            ["-device".to_owned(), port]
+        });
+        argv.extend(ports);
+    }
     let places = |rom: &&str| {
         let rom = (*rom).to_owned();
         ROMS.map(move |place| format!("{place}/{rom}"))
@@ -133,13 +177,36 @@ fn launch(guest: &Guest<'_>, machine: &Machine) -> Launch {
     let files = machine.roms.iter().flat_map(places);
     let files = files.filter(|path| Path::new(path).is_file());
     Launch {
-        argv: argv(
-            words
-                .into_iter()
-                .flatten()
-                .chain(disk)
-                .chain(nic.iter().flatten().map(String::as_str)),
-        ),
+        argv,
         files: files.map(|path| (path.clone(), path.into())).collect(),
     }
+}
+
+/// The guest's disks and network interfaces.
+fn devices(guest: &Guest<'_>, machine: &Machine) -> Vec<String> {
+    let transport = machine.transport;
+    let mut words = Vec::new();
+    for (number, disk) in guest.disks.iter().enumerate() {
+        let image = &disk.image;
+        words.extend([
+            "-drive".to_owned(),
+            format!("if=none,id=disk{number},file={image},format=raw,aio=io_uring"),
+            "-device".to_owned(),
+            format!("virtio-blk-{transport},drive=disk{number}"),
+        ]);
+    }
+    let vhost = if machine.vhost { "on" } else { "off" };
+    for (number, nic) in guest.nics.iter().enumerate() {
+        let (tap, mac) = (&nic.tap, &nic.mac);
+        words.extend([
+            "-netdev".to_owned(),
+            format!("tap,id=net{number},ifname={tap},script=no,downscript=no,vhost={vhost}"),
+            "-device".to_owned(),
+            format!(
+                "virtio-net-{transport},netdev=net{number},mac={mac}{}",
+                machine.nic
+            ),
+        ]);
+    }
+    words
 }

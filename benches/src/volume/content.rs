@@ -20,6 +20,14 @@ pub enum Content {
 }
 
 impl Content {
+    /// For people, and for what is measured of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Incompressible => "incompressible",
+            Self::Compressible => "compressible",
+        }
+    }
+
     /// Of `blocks` blocks.
     pub fn bytes(self, blocks: u32) -> Vec<u8> {
         let mut bytes = vec![0; blocks as usize * BLOCK];

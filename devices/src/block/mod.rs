@@ -41,7 +41,7 @@ mod limited_disk;
 mod loader;
 mod loading;
 mod own_flush;
-mod request;
+pub(crate) mod request;
 mod resting_disk;
 mod ring;
 mod severed_disk;

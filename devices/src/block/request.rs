@@ -114,6 +114,13 @@ impl Request {
     }
 }
 
+/// Whether `chain` is a request that `disk` can do, of which header and status are
+/// taken off.
+#[cfg(feature = "fake-driver")]
+pub(crate) fn is_sound(chain: &mut Chain, disk: &DiskInfo) -> bool {
+    Request::parse(chain, disk).is_ok_and(|request| request.command.is_ok())
+}
+
 fn command(kind: u32, sector: u64, chain: &mut Chain, disk: &DiskInfo) -> Result<Command, Status> {
     match kind {
         VIRTIO_BLK_T_IN => {

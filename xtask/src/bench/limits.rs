@@ -1,20 +1,20 @@
 //! `cargo xtask bench limits`: how exact rate limits are, as fio in a guest
 //! sees it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use benches::benchmark::{Rounds, carry_out};
 use benches::limits::{Allowed, LimitBench, Seen};
+use benches::peer::Peer;
+use benches::report::Mode;
 use clap::Args;
-use guest_images::Cache;
-use guest_images::emulator::mended;
-use serde_json::json;
 
-use super::{Format, emulator_name, plinth};
-use crate::guest::outer_config;
-use crate::image;
+use super::output::Output;
+use super::plinth;
+use super::testbed::Parts;
 
 /// How far a guest may see a limit missed, as a part of it.
 const TOLERANCE: f64 = 0.01;
@@ -41,50 +41,47 @@ pub(super) struct Limits {
     /// Measure only this many operations in a second
     #[arg(long, value_name = "N")]
     iops: Option<u64>,
-    /// As a table for people, or as JSON
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    output: Format,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Limits {
+    /// Measures and prints; fails if a limit is missed.
     pub(super) fn run(self) -> Result<ExitCode> {
-        let bench = bench(self.seconds, plinth()?)?;
+        ensure!(self.seconds > 0, "a measurement takes a second at least");
+        self.output.check()?;
+        let parts = Parts::get(Mode::Deterministic, None)?;
         let only = self.iops.map(|iops| vec![Allowed::Operations(iops)]);
-        let mut all = Vec::new();
-        for allowed in only.unwrap_or_else(|| CASES.into()) {
-            eprintln!("measuring {allowed:?}");
-            all.push(bench.measure(allowed)?);
-        }
-        match self.output {
-            Format::Text => {
-                print(&all);
-                println!("emulator: {}", emulator_name(&bench.emulator));
-            }
-            Format::Json => {
-                let value = json!({ "mode": "deterministic",
-                    "emulator": emulator_name(&bench.emulator), "seconds": self.seconds,
-                    "kernel": bench.kernel.release, "limits": all });
-                println!("{}", serde_json::to_string_pretty(&value)?);
-            }
-        }
-        Ok(match all.iter().all(is_exact) {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        })
+        let limits = only.unwrap_or_else(|| CASES.into());
+        let bench = bench(&parts, self.seconds, limits)?;
+        let subject = (ours()?, Some(plinth()?));
+        let once = Rounds {
+            warm_up: 0,
+            counted: 1,
+        };
+        let report = carry_out(&bench, &[subject], once, &mut |line| eprintln!("{line}"));
+        let measured = report.outcomes.iter().flat_map(|one| &one.measured);
+        let missed = measured
+            .filter(|one| one.figure.ends_with("/error"))
+            .any(|one| one.samples.iter().any(|error| error.abs() > TOLERANCE));
+        let code = self.output.finish(parts.conditions(), vec![report])?;
+        Ok(if missed { ExitCode::FAILURE } else { code })
     }
 }
 
 /// A short look for `cargo xtask test`, with the programs that it built. In so
 /// short a time the burst that a limit begins with shows, and is expected.
-pub(crate) fn are_exact(plinth: PathBuf) -> Result<()> {
-    let mut bench = bench(1, plinth)?;
+pub(crate) fn are_exact(programs: &Path) -> Result<()> {
+    let parts = Parts::get(Mode::Deterministic, Some(programs.join("monitor-probe")))?;
+    let mut bench = bench(&parts, 1, Vec::new())?;
     // Silent for 15 s where nothing else runs.
     bench.stall_bound = Duration::from_secs(90);
+    let plinth: PathBuf = programs.join("plinth");
     for allowed in [Allowed::Operations(1000), Allowed::Bytes(50_000_000)] {
-        let seen = bench.measure(allowed)?;
+        let seen = bench.seen(ours()?, &plinth, allowed)?;
         let described = described(&seen);
         println!("{described} ({} outer machines stalled)", seen.stalls);
-        let excused = seen.stalls == 0 || bench.emulator.is_none();
+        let excused = seen.stalls == 0 || bench.testbed.emulator.is_none();
         ensure!(excused, "it hung in an emulator that does not: {described}");
         let missed_by = (seen.error() - BURST).abs();
         ensure!(missed_by <= TOLERANCE, "beyond 1 %: {described}");
@@ -92,39 +89,19 @@ pub(crate) fn are_exact(plinth: PathBuf) -> Result<()> {
     Ok(())
 }
 
-fn bench(seconds: u32, plinth: PathBuf) -> Result<LimitBench> {
-    ensure!(seconds > 0, "a measurement takes a second at least");
-    let outer = outer_config()?;
-    let cache = Cache::open()?;
-    let kernel = image::kernel(&cache)?;
+fn ours() -> Result<&'static Peer> {
+    Peer::named("plinth").context("plinth is a peer")
+}
+
+fn bench(parts: &Parts, seconds: u32, limits: Vec<Allowed>) -> Result<LimitBench> {
     Ok(LimitBench {
-        emulator: mended::cached(&cache),
-        outer_kernel: outer.kernel,
-        agent: outer.agent,
-        plinth,
-        initramfs: image::guest_initramfs(&cache, &kernel)?,
-        kernel,
-        fio: guest_images::fio(&cache)?,
+        testbed: parts.full.clone(),
+        fio: guest_images::fio(&parts.cache)?,
+        limits,
         seconds,
         // fio is silent while it reads, for minutes on a busy host.
         stall_bound: Duration::from_secs(900),
     })
-}
-
-fn is_exact(seen: &Seen) -> bool {
-    seen.error().abs() <= TOLERANCE
-}
-
-fn print(all: &[Seen]) {
-    println!(
-        "{:>24} {:>12} {:>14} {:>9}",
-        "limit", "operations/s", "bytes/s", "error"
-    );
-    for seen in all {
-        println!("{}", described(seen));
-    }
-    let stalls: u32 = all.iter().map(|seen| seen.stalls).sum();
-    println!("{stalls} outer machines stalled");
 }
 
 fn described(seen: &Seen) -> String {

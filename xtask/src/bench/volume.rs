@@ -6,18 +6,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use benches::peer;
+use benches::report::Mode;
 use benches::volume::content::Content;
-use benches::volume::table;
-use benches::volume::{CreationPlan, Creations, Measured, PausePlan, Pauses, Touches, VolumeBench};
+use benches::volume::{CreationPlan, Found, Measured, PausePlan, Pauses, VolumeBench};
 use clap::{Args, ValueEnum};
-use guest_images::Cache;
-use guest_images::emulator::mended;
-use serde::Serialize;
-use serde_json::json;
 
-use super::{Format, emulator_name, plinth};
-use crate::guest::outer_config;
-use crate::{image, workspace};
+use super::output::Output;
+use super::plinth;
+use super::testbed::Parts;
+use crate::workspace;
 
 /// Volumes are this large, in GiB, unless told otherwise.
 const SIZES: [u64; 5] = [1, 16, 64, 256, 1024];
@@ -54,45 +52,38 @@ pub(super) struct Volume {
     /// The volumes' sizes in GiB
     #[arg(long, value_name = "GIB", value_delimiter = ',', default_values_t = SIZES)]
     sizes: Vec<u64>,
-    /// As tables for people, or as JSON
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    output: Format,
-}
-
-/// All that was measured.
-#[derive(Debug, Default, Serialize)]
-struct Figures {
-    pauses: Vec<(PausePlan, Measured<Pauses>)>,
-    touches: Vec<(Content, Measured<Touches>)>,
-    creations: Option<Measured<Vec<Creations>>>,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Volume {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
         let wanted = |figure| self.figures.is_empty() || self.figures.contains(&figure);
-        let bench = bench()?;
-        let mut figures = Figures::default();
+        self.output.check()?;
+        let parts = Parts::get(Mode::Deterministic, None)?;
+        let bench = bench(&parts)?;
+        let mut found = Found::default();
         if wanted(Figure::Pause) {
-            figures.pauses = self.pauses(&bench)?;
+            found.pauses = self.pauses(&bench)?;
         }
         if wanted(Figure::Touch) {
             for content in [Content::Incompressible, Content::Compressible] {
-                eprintln!("measuring blocks of {} content", name(content));
+                eprintln!("measuring blocks of {} content", content.name());
                 let touches = bench.touches(TOUCHED, content)?;
-                figures.touches.push((content, touches));
+                found.touches.push((content, touches));
             }
         }
         if wanted(Figure::Creation) {
             eprintln!("measuring creation");
-            figures.creations = Some(bench.creations(CreationPlan {
+            found.creations = Some(bench.creations(CreationPlan {
                 sizes: self.sizes()?,
                 blocks: STORED,
                 times: MADE,
             })?);
         }
-        self.print(&bench, &figures)?;
-        Ok(ExitCode::SUCCESS)
+        let report = found.report(peer::version(&bench.plinth))?;
+        self.output.finish(parts.conditions(), vec![report])
     }
 
     /// In bytes.
@@ -124,68 +115,19 @@ impl Volume {
         };
         plans.into_iter().map(measure).collect()
     }
-
-    fn print(&self, bench: &VolumeBench, figures: &Figures) -> Result<()> {
-        let (emulator, kernel) = (emulator_name(&bench.emulator), &bench.kernel.release);
-        let outer_kernel = &bench.outer_kernel.release;
-        if self.output == Format::Json {
-            let value = json!({ "mode": "deterministic", "emulator": emulator,
-                "kernel": kernel, "outer_kernel": outer_kernel,
-                "file_system": "ext4 on a disk in memory", "figures": figures });
-            println!("{}", serde_json::to_string_pretty(&value)?);
-            return Ok(());
-        }
-        figures.print();
-        println!("mode: deterministic, one CPU; ext4 on a disk in memory");
-        println!("kernel: {kernel}; outer kernel: {outer_kernel}");
-        println!("emulator: {emulator}");
-        Ok(())
-    }
 }
 
-impl Figures {
-    fn print(&self) {
-        let mut stalls = 0;
-        if !self.pauses.is_empty() {
-            let rows = self.pauses.iter().map(|(plan, one)| (plan, &one.sample));
-            println!("{}\n", table::pauses(&rows.collect::<Vec<_>>()));
-            stalls += self.pauses.iter().map(|(_, one)| one.stalls).sum::<u32>();
-        }
-        if !self.touches.is_empty() {
-            let rows = self.touches.iter();
-            let rows = rows.map(|(content, one)| (name(*content), &one.sample));
-            println!("{}\n", table::touches(&rows.collect::<Vec<_>>()));
-            stalls += self.touches.iter().map(|(_, one)| one.stalls).sum::<u32>();
-        }
-        if let Some(creations) = &self.creations {
-            println!("{}\n", table::creations(&creations.sample));
-            stalls += creations.stalls;
-        }
-        println!("{stalls} outer machines stalled");
-    }
-}
-
-fn name(content: Content) -> &'static str {
-    match content {
-        Content::Incompressible => "incompressible",
-        Content::Compressible => "compressible",
-    }
-}
-
-fn bench() -> Result<VolumeBench> {
-    let outer = outer_config()?;
-    let cache = Cache::open()?;
-    let kernel = image::kernel(&cache)?;
+fn bench(parts: &Parts) -> Result<VolumeBench> {
     Ok(VolumeBench {
-        emulator: mended::cached(&cache),
-        outer_kernel: outer.kernel,
-        agent: outer.agent,
+        emulator: parts.full.emulator.clone(),
+        outer_kernel: parts.full.outer_kernel.clone(),
+        agent: parts.full.agent.clone(),
         probe: workspace::build_release("benches", "volume-probe")?,
         plinth: plinth()?,
         mke2fs: mke2fs()?,
-        initramfs: image::guest_initramfs(&cache, &kernel)?,
-        kernel,
-        fio: guest_images::fio(&cache)?,
+        kernel: parts.full.kernel.clone(),
+        initramfs: parts.full.initramfs.clone(),
+        fio: guest_images::fio(&parts.cache)?,
         // The guest is silent while it writes, for minutes on a busy host.
         stall_bound: Duration::from_secs(900),
     })

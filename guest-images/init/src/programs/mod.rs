@@ -2,6 +2,7 @@
 //! `guest PROGRAM…`. Each is one file, prints lines that begin with its name
 //! and hold exact figures, and fails with a message and exit status 1.
 
+mod await_device;
 mod discard;
 mod disk;
 mod garbage;
@@ -34,6 +35,7 @@ const USAGE: &str = "usage: guest report
        guest traffic serve PORT | PATTERN ADDRESS:PORT MILLISECONDS
        guest vsock connect PORT CONNECTIONS BYTES SEED | echo PORT CONNECTIONS
        guest garbage ROUNDS SEED [mmio=START-END | ports=START-END]...
+       guest await CLASS/DEVICE...
        guest memory BYTES
        guest touch DEVICE COUNT STRIDE SEED
 sizes take the suffixes K, M, G and T, for powers of 1024";
@@ -50,6 +52,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         ["traffic", rest @ ..] => traffic::run(rest),
         ["vsock", rest @ ..] => vsock::run(rest),
         ["garbage", rest @ ..] => garbage::run(rest),
+        ["await", devices @ ..] => await_device::run(devices),
         ["memory", size] => memory::run(size),
         ["touch", rest @ ..] => touch::run(rest),
         _ => Err(USAGE.into()),

@@ -1,21 +1,28 @@
-//! What the probe is asked to measure and what it answers, as JSON between
-//! the host and the deterministic machine.
+//! One boot of a guest, and a monitor's memory while its guest idles.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What to boot and what to look for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Plan {
-    /// The command whose guest prints `first_line` and ends.
-    pub boot: Vec<String>,
-    /// The command whose guest prints `idle_line` and then sleeps.
+/// What to boot and what to look for. Each of the boots is there or not; the first
+/// of them also warms up.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct BootPlan {
+    /// A command whose guest prints `idle_line` and then sleeps: its monitor's
+    /// memory is measured. Empty for none.
     pub idle: Vec<String>,
-    /// The first line of the guest's init.
-    pub first_line: String,
     /// What the idle guest prints when it is idle.
     pub idle_line: String,
+    /// A command whose guest prints `first_line` and ends: times are measured.
+    /// Empty for none.
+    pub boot: Vec<String>,
+    /// The first line of the guest's init.
+    pub first_line: String,
+    /// Whether to boot it once more, and count what it does.
+    pub counted: bool,
+    /// Whether the kernel's tracing may be used, by which the first entry into a
+    /// guest and guests' memory are known. Without it neither is measured.
+    pub traced: bool,
     /// Whether to give the raw trace of the counted boot after the answer.
     pub raw_trace: bool,
 }

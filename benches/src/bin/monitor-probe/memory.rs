@@ -8,7 +8,7 @@ use std::fs;
 use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
-use benches::sample::Memory;
+use benches::probe::Memory;
 
 use crate::tracing::{Tracing, events};
 
@@ -63,7 +63,7 @@ fn number(text: &str, name: &str) -> Result<u64> {
 }
 
 /// A process and all that it has started.
-fn family(pid: u32) -> Result<Vec<u32>> {
+pub(crate) fn family(pid: u32) -> Result<Vec<u32>> {
     let mut family = vec![pid];
     let mut next = 0;
     while let Some(pid) = family.get(next) {

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Longer without a sign of life, in virtual time, and a guest hangs.
 const PATIENCE: Timespec = Timespec {
-    tv_sec: 60,
+    tv_sec: 300,
     tv_nsec: 0,
 };
 
@@ -103,8 +103,15 @@ impl Boot {
     /// Lets the guest come to rest.
     pub(crate) fn settle(&mut self) -> Result<()> {
         std::thread::sleep(Duration::from_millis(500));
-        ensure!(self.child.try_wait()?.is_none(), "the monitor has ended");
-        Ok(())
+        self.still_runs()
+    }
+
+    /// Fails if it has ended.
+    pub(crate) fn still_runs(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => self.fail(&format!("the monitor has ended, {status}")),
+        }
     }
 
     /// Ends it at once.
@@ -144,8 +151,8 @@ impl Boot {
     }
 }
 
-/// Virtual time in nanoseconds, on the clock that traces use.
-fn now() -> u64 {
+/// Time in nanoseconds, on the clock that traces use.
+pub(crate) fn now() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let part = |n: i64| u64::try_from(n).expect("the clock started at zero");
     part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec)

@@ -1,6 +1,6 @@
 //! Counting what a traced boot did.
 
-use benches::sample::Sample;
+use benches::probe::Sample;
 
 use crate::tracing::{Event, events};
 

@@ -1,0 +1,172 @@
+//! Measuring how soon a running monitor answers at its control socket, and how
+//! soon its guest has a disk and a network interface that it is given.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use guest_images::run_word;
+
+use crate::benchmark::Benchmark;
+use crate::boot::{answer, float, probing};
+use crate::fio;
+use crate::net::{MAC, TAP};
+use crate::peer::{Aspect, Control, Guest, Nic, Peer};
+use crate::probe::{Attachment, ControlPlan, Latencies, Plan};
+use crate::report::{Figure, Mode, Outcome, Unit};
+use crate::testbed::{Run, Testbed};
+
+/// What is asked, and where.
+#[derive(Clone, Debug)]
+pub struct ControlBench {
+    /// Where.
+    pub testbed: Testbed,
+    /// How often a question is asked that counts.
+    pub questions: u32,
+    /// What taps are made with: `ip`, of iproute2.
+    pub ip: PathBuf,
+    /// A static busybox.
+    pub busybox: PathBuf,
+    /// More words for the guest's kernel.
+    pub words: String,
+}
+
+/// How often a question is asked first, to warm up.
+const WARM_UP: u32 = 20;
+
+const IMAGE: &str = "/guest/added";
+const IMAGE_MIB: u64 = 16;
+const BUSYBOX: &str = "/bench/busybox";
+
+/// What the guest runs: prints `await: ready`, and a line for each device as it
+/// has it (guest-images/init/src/programs/await_device.rs).
+const SCRIPT: &str = "guest await block/vda net/eth0; sleep 100000";
+const IDLE_LINE: &str = "await: ready";
+const DISK_LINE: &str = "await: block/vda";
+const NIC_LINE: &str = "await: net/eth0";
+
+impl Benchmark for ControlBench {
+    fn name(&self) -> &'static str {
+        "control"
+    }
+
+    fn aspect(&self) -> Aspect {
+        Aspect::Machine
+    }
+
+    fn figures(&self, _: &[Outcome]) -> Vec<Figure> {
+        let time = |name, title| Figure::less(name, title, Unit::Nanoseconds);
+        vec![
+            time("answer", "a question answered"),
+            time("connected", "  with a connection of its own"),
+            time("disk-answer", "disk attached, as the monitor says"),
+            time("disk-seen", "  as the guest sees it"),
+            time("nic-answer", "NIC attached, as the monitor says"),
+            time("nic-seen", "  as the guest sees it"),
+        ]
+    }
+
+    fn parameters(&self) -> Vec<String> {
+        vec![
+            format!(
+                "{} questions after {WARM_UP} that warm up; each device is attached once, to a \
+                 guest that has none and drivers for both",
+                self.questions
+            ),
+            "plinth is sent the open file or tap with the request, which the others open \
+             themselves: opening it is in the time of all"
+                .to_owned(),
+        ]
+    }
+
+    fn measure(&self, peer: &Peer, program: &Path) -> Result<Outcome> {
+        let command_line = peer.device_command_line(&self.words);
+        let mut outcome = Outcome::of(peer, program, command_line);
+        let Some(control) = &peer.control else {
+            outcome.notes = vec!["has no control socket that is spoken to here".to_owned()];
+            return Ok(outcome);
+        };
+        let scratch = tempfile::tempdir().context("making a scratch directory")?;
+        let disk = fio::disk(IMAGE_MIB << 20, scratch.path())?;
+        let image = self.testbed.place(IMAGE, &disk)?;
+        let words = format!("plinth.root=none {} {}", self.words, run_word(SCRIPT));
+        let guest = Guest {
+            operated: true,
+            command_line: peer.device_command_line(&words),
+            ..self.testbed.guest(program, scratch.path())?
+        };
+        let launch = peer.launch(&guest)?;
+        let plan = Plan::Control(ControlPlan {
+            command: launch.argv,
+            idle_line: IDLE_LINE.to_owned(),
+            socket: (control.socket)(&guest),
+            question: (control.question)(),
+            times: [WARM_UP, self.questions],
+            attachments: self.attachments(control, image),
+        });
+        let mut run = self.with_tap(probing(&self.testbed, program, &plan)?)?;
+        run.files.push((image.to_owned(), disk.clone()));
+        run.files.extend(launch.files);
+        let finished = self.testbed.run(run, &mut outcome.stalls)?;
+        let latencies: Latencies = answer(&finished)?;
+        add(&mut outcome, control, &latencies);
+        outcome.raw.push(serde_json::to_value(&latencies)?);
+        Ok(outcome)
+    }
+}
+
+impl ControlBench {
+    /// A host of people has no tap to spare.
+    fn attachments(&self, control: &Control, image: &str) -> Vec<Attachment> {
+        let disk = control.attach_disk.map(|attach| Attachment {
+            requests: attach(image),
+            line: DISK_LINE.to_owned(),
+        });
+        let attach = control.attach_nic;
+        let attach = attach.filter(|_| self.testbed.mode == Mode::Deterministic);
+        let nic = attach.map(|attach| Attachment {
+            requests: attach(&Nic {
+                tap: TAP.to_owned(),
+                mac: MAC.to_owned(),
+            }),
+            line: NIC_LINE.to_owned(),
+        });
+        disk.into_iter().chain(nic).collect()
+    }
+
+    /// The same, in a machine that has the tap.
+    fn with_tap<'a>(&'a self, mut run: Run<'a>) -> Result<Run<'a>> {
+        if self.testbed.mode == Mode::WallClock {
+            return Ok(run);
+        }
+        let ip = self.ip.to_str().context("a path is not UTF-8")?;
+        let script = format!(
+            "{ip} tuntap add {TAP} mode tap vnet_hdr && {ip} link set {TAP} up && exec \"$@\""
+        );
+        let shell = [BUSYBOX, "sh", "-c", &script, "sh"].map(str::to_owned);
+        run.command.splice(..0, shell);
+        run.programs.push(&self.ip);
+        run.files.push((BUSYBOX.to_owned(), self.busybox.clone()));
+        run.modules = &["tun"];
+        Ok(run)
+    }
+}
+
+fn add(outcome: &mut Outcome, control: &Control, latencies: &Latencies) {
+    for ns in &latencies.answers {
+        outcome.add("answer", None, float(*ns));
+    }
+    for ns in &latencies.connected {
+        outcome.add("connected", None, float(*ns));
+    }
+    let disk = control.attach_disk.map(|_| ["disk-answer", "disk-seen"]);
+    let nic = control.attach_nic.map(|_| ["nic-answer", "nic-seen"]);
+    let names = disk.into_iter().chain(nic);
+    for (names, times) in names.zip(&latencies.attached) {
+        for (name, ns) in names.into_iter().zip(times) {
+            outcome.add(name, None, float(*ns));
+        }
+    }
+    if control.attach_disk.is_none() {
+        outcome.notes = vec!["attaches nothing while its guest runs".to_owned()];
+    }
+}

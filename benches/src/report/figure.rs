@@ -1,0 +1,192 @@
+//! What is measured: a name, a unit, and which way is better.
+
+use serde::{Deserialize, Serialize};
+
+/// A figure that each peer is measured by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figure {
+    /// What it is called in raw data and in baselines; once in a report.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// The unit of its samples.
+    pub unit: Unit,
+    /// Which of two is the better one.
+    pub better: Better,
+    /// What is varied, where it is measured at several sizes: "VMs", for instance.
+    pub over: Option<String>,
+}
+
+/// The unit of samples, as raw data has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unit {
+    /// Nanoseconds; where time is counted in instructions, instructions.
+    #[serde(rename = "ns")]
+    Nanoseconds,
+    /// How many.
+    #[serde(rename = "1")]
+    Count,
+    /// Of memory.
+    #[serde(rename = "KiB")]
+    Kibibytes,
+    /// How many in a second.
+    #[serde(rename = "1/s")]
+    PerSecond,
+    /// Of data.
+    #[serde(rename = "B/s")]
+    BytesPerSecond,
+    /// A part of a whole, for instance of what was expected.
+    #[serde(rename = "part")]
+    Part,
+    /// Of what is on a wire.
+    #[serde(rename = "bit/s")]
+    BitsPerSecond,
+}
+
+/// Which way is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Better {
+    /// Times and costs.
+    Less,
+    /// Rates.
+    More,
+}
+
+impl Figure {
+    /// Of which less is better.
+    pub fn less(name: &str, title: &str, unit: Unit) -> Self {
+        Self::new(name, title, unit, Better::Less)
+    }
+
+    /// Of which more is better.
+    pub fn more(name: &str, title: &str, unit: Unit) -> Self {
+        Self::new(name, title, unit, Better::More)
+    }
+
+    fn new(name: &str, title: &str, unit: Unit, better: Better) -> Self {
+        Self {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            unit,
+            better,
+            over: None,
+        }
+    }
+
+    /// The same, measured at several sizes of what `over` says.
+    #[must_use]
+    pub fn over(mut self, over: &str) -> Self {
+        self.over = Some(over.to_owned());
+        self
+    }
+
+    /// By how much `ours` is better than `theirs`, as a part of it; negative if it
+    /// is worse.
+    pub fn ahead(&self, ours: f64, theirs: f64) -> f64 {
+        match self.better {
+            Better::Less => theirs / ours - 1.0,
+            Better::More => ours / theirs - 1.0,
+        }
+    }
+
+    /// By how much `after` is better than `before`, as a part of `before`; negative
+    /// if it is worse. What is a part of something already is compared as it is.
+    pub fn gain(&self, before: f64, after: f64) -> f64 {
+        if self.unit == Unit::Part {
+            return before.abs() - after.abs();
+        }
+        // Nothing, where there was nothing, is no change.
+        let change = match after - before {
+            0.0 => 0.0,
+            difference => difference / before,
+        };
+        match self.better {
+            Better::Less => -change,
+            Better::More => change,
+        }
+    }
+
+    /// The better of two.
+    pub fn best(&self, one: f64, other: f64) -> f64 {
+        match self.better {
+            Better::Less => one.min(other),
+            Better::More => one.max(other),
+        }
+    }
+}
+
+impl Unit {
+    /// `value` for people, in the multiple that suits it.
+    pub fn shown(self, value: f64) -> String {
+        match self {
+            Self::Nanoseconds if value >= 1e10 => format!("{:.2} s", value / 1e9),
+            Self::Nanoseconds if value >= 1e6 => format!("{:.2} ms", value / 1e6),
+            Self::Nanoseconds => format!("{:.1} µs", value / 1e3),
+            Self::Count => format!("{value:.0}"),
+            Self::Kibibytes => format!("{:.2} MiB", value / 1024.0),
+            Self::PerSecond if value < 1000.0 => format!("{value:.2}/s"),
+            Self::PerSecond if value < 10_000.0 => format!("{value:.1}/s"),
+            Self::PerSecond => format!("{value:.0}/s"),
+            Self::Part => format!("{:+.3} %", value * 100.0),
+            Self::BytesPerSecond => format!("{:.0} MiB/s", value / f64::from(1 << 20)),
+            Self::BitsPerSecond => format!("{:.2} Gbit/s", value / 1e9),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ahead_is_positive_whichever_way_is_better() {
+        let time = Figure::less("t", "time", Unit::Nanoseconds);
+        let rate = Figure::more("r", "rate", Unit::PerSecond);
+        assert!((time.ahead(40.0, 50.0) - 0.25).abs() < 1e-9);
+        assert!((rate.ahead(5.0, 4.0) - 0.25).abs() < 1e-9);
+        assert!(time.ahead(50.0, 40.0) < 0.0 && rate.ahead(4.0, 5.0) < 0.0);
+        assert!((time.best(1.0, 2.0) - 1.0).abs() < 1e-9);
+        assert!((rate.best(1.0, 2.0) - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_part_is_compared_by_how_far_it_is_from_zero() {
+        let error = Figure::less("e", "missed by", Unit::Part);
+        assert!((error.gain(0.001, -0.004) + 0.003).abs() < 1e-9);
+        let time = Figure::less("t", "time", Unit::Nanoseconds);
+        assert!((time.gain(100.0, 104.0) + 0.04).abs() < 1e-9);
+        assert!(time.gain(0.0, 0.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn people_see_multiples() {
+        let shown = [
+            Unit::Nanoseconds.shown(32_104_000.0),
+            Unit::Nanoseconds.shown(65_230.0),
+            Unit::Nanoseconds.shown(12.5e9),
+            Unit::Kibibytes.shown(2662.0),
+            Unit::PerSecond.shown(24_676.4),
+            Unit::PerSecond.shown(1.5),
+            Unit::PerSecond.shown(3002.84),
+            Unit::BytesPerSecond.shown(1_048_576.0 * 2514.0),
+            Unit::BitsPerSecond.shown(4.87e9),
+            Unit::Count.shown(3022.0),
+            Unit::Part.shown(0.0016),
+        ];
+        let expected = [
+            "32.10 ms",
+            "65.2 µs",
+            "12.50 s",
+            "2.60 MiB",
+            "24676/s",
+            "1.50/s",
+            "3002.8/s",
+            "2514 MiB/s",
+            "4.87 Gbit/s",
+            "3022",
+            "+0.160 %",
+        ];
+        assert_eq!(shown, expected);
+    }
+}

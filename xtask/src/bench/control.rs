@@ -1,0 +1,45 @@
+//! `cargo xtask bench control`: how soon a running monitor answers, and its guest
+//! has a device.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use benches::control::ControlBench;
+use clap::Args;
+
+use super::common::Common;
+use super::testbed::Parts;
+
+/// The control socket: how soon it answers, and a disk or NIC is attached.
+#[derive(Debug, Args)]
+pub(super) struct Control {
+    #[command(flatten)]
+    common: Common,
+    /// How many questions to ask
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    questions: u32,
+}
+
+impl Control {
+    /// Measures and prints.
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let parts = self.common.parts()?;
+        let bench = ControlBench {
+            questions: self.questions,
+            ..usual(&parts, &self.common)
+        };
+        let report = self.common.carry_out(&bench, 1)?;
+        self.common.finish(&parts, vec![report])
+    }
+}
+
+/// What is measured unless told otherwise.
+pub(super) fn usual(parts: &Parts, common: &Common) -> ControlBench {
+    ControlBench {
+        testbed: parts.full.clone(),
+        questions: 100,
+        ip: parts.ip.clone(),
+        busybox: parts.busybox.clone(),
+        words: common.append.clone(),
+    }
+}
