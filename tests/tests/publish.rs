@@ -7,7 +7,7 @@ use std::thread;
 
 use guest_tests::{Guest, Network, Volumes};
 
-const BYTES: usize = 1 << 20;
+const BYTES: usize = 64 << 10;
 
 /// Starts `guest`, which has port 7, and sends something there and back by port
 /// 8080 of the host.

@@ -223,7 +223,8 @@ impl Port for VhostTap {
     }
 
     fn set_in_use(&mut self, in_use: bool) -> io::Result<()> {
-        if !in_use {
+        // Of rings that it does not know it refuses even that.
+        if !in_use && self.serving.is_some() {
             self.leave()?;
         }
         self.tap.set_in_use(in_use)?;
