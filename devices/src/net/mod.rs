@@ -4,9 +4,10 @@
 //! and moves packets between the two queues and a [`port`]: `transmit` from the
 //! driver, `receive` to it through the buffers that the driver has [`posted`].
 //! The usual port is a queue of a [`tap`], which the kernel can serve by itself
-//! ([`vhost`]); a [`stream`] leads to a network stack of another process. Where there are several pairs, the
-//! driver says through the `control` queue how many of the `pairs` it uses. A
-//! [`handle`] limits and watches the device while it runs.
+//! ([`vhost`]); a [`stream`] leads to a network stack of another process. Where
+//! there are several pairs, the driver says through the `control` queue how many
+//! of the `pairs` it uses. A [`handle`] limits and watches the device while it
+//! runs.
 //!
 //! The cost in system calls: one `writev` for a packet from the guest, one
 //! `readv` for a packet to it, straight from and to guest memory; for each

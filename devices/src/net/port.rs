@@ -54,8 +54,9 @@ pub trait Port: Send {
 
     /// Carries all packets between `queues`, those to the driver first, and the network
     /// by itself from now on, as `features` that the driver accepted say, or tells that
-    /// it does not; then they are as far as they were worked off by that time. While it does, the queues are left alone, nothing is sent or
-    /// received, and a waker that is ready says that a queue is broken.
+    /// it does not; then they are as far as they were worked off by that time. While it
+    /// does, the queues are left alone, nothing is sent or received, and a waker that is
+    /// ready says that a queue is broken.
     fn take_over(&mut self, _queues: [&mut Queue; 2], _features: u64) -> bool {
         false
     }

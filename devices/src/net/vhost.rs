@@ -191,13 +191,14 @@ fn regions(ram: &Ram) -> io::Result<Vec<Region>> {
 
 /// Where a queue's parts are in this process.
 fn addresses(index: u32, layout: &QueueLayout, ram: &Ram) -> io::Result<Ring> {
-    let size = usize::from(layout.size);
+    let [descriptors, available, used] = layout.areas();
+    let host = |(address, len)| host(ram, address, len);
     Ok(Ring {
         index,
         flags: 0,
-        descriptors: host(ram, layout.descriptors, 16 * size)?,
-        used: host(ram, layout.used, 6 + 8 * size)?,
-        available: host(ram, layout.available, 6 + 2 * size)?,
+        descriptors: host(descriptors)?,
+        used: host(used)?,
+        available: host(available)?,
         log: 0,
     })
 }

@@ -50,15 +50,20 @@ pub struct QueueLayout {
 }
 
 impl QueueLayout {
-    /// Whether the three areas are guest memory (§2.7, table of sizes).
-    fn lies_in(&self, ram: &Ram) -> bool {
+    /// Where the descriptor table, the available ring and the used ring begin, and how
+    /// many bytes each has (§2.7, table of sizes).
+    pub fn areas(&self) -> [(u64, usize); 3] {
         let size = usize::from(self.size);
-        let areas = [
+        [
             (self.descriptors, 16 * size),
             (self.available, 6 + 2 * size),
             (self.used, 6 + 8 * size),
-        ];
-        let mut areas = areas.into_iter();
+        ]
+    }
+
+    /// Whether the three areas are guest memory.
+    fn lies_in(&self, ram: &Ram) -> bool {
+        let mut areas = self.areas().into_iter();
         areas.all(|(address, len)| ram.check_range(GuestAddress(address), len))
     }
 }
