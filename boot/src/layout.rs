@@ -83,6 +83,8 @@ pub const HIGH_RAM: u64 = 4 * GIB;
 
 /// Where PCI devices have their 32-bit memory.
 pub const PCI_WINDOW: Range<u64> = 0xC000_0000..0xD000_0000;
+/// Where PCI devices have their I/O ports: above all of a PC's own.
+pub const PCI_PORTS: Range<u64> = 0xC000..0xE000;
 /// Where virtio-mmio devices have their registers.
 pub const VIRTIO_MMIO_WINDOW: Range<u64> = 0xD000_0000..0xD010_0000;
 /// Size of one virtio-mmio device's register window in bytes.

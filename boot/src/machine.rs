@@ -99,8 +99,9 @@ impl CpuCount {
 
 /// A PCI host bridge with one bus, number 0. Its configuration space is at
 /// [`PCI_ECAM`](crate::layout::PCI_ECAM), its devices' registers in
-/// [`PCI_WINDOW`](crate::layout::PCI_WINDOW). Devices have message-signalled
-/// interrupts only, and no I/O ports.
+/// [`PCI_WINDOW`](crate::layout::PCI_WINDOW) and
+/// [`PCI_PORTS`](crate::layout::PCI_PORTS). Devices have message-signalled
+/// interrupts only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PciHost {
     /// The slots whose devices come and go while the guest runs. Slot 0 is the

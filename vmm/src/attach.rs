@@ -5,24 +5,26 @@
 //! and a doorbell for each queue that causes no exit. Over PCI the guest may
 //! move the registers, and devices come and go; over MMIO they stay.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use boot::MmioDevice;
-use boot::layout::{PCI_ECAM, PCI_WINDOW};
+use boot::layout::{PCI_ECAM, PCI_PORTS, PCI_WINDOW};
 use devices::bus::Bus;
 use devices::interrupt::InterruptLine;
 use devices::memory::Ram;
-use devices::pci::function::ConfigPage;
+use devices::pci::function::{Bar, ConfigPage};
 use devices::pci::host_bridge::HostBridge;
 use devices::pci::{CONFIG_PAGE, ecam_offset};
 use devices::virtio::device::VirtioDevice;
 use devices::virtio::last_act::LastAct;
 use devices::virtio::mmio::{MmioTransport, QUEUE_NOTIFY};
-use devices::virtio::pci::{BAR_SIZE, PciTransport};
+use devices::virtio::pci::{FirstBars, NotifyPorts, PORTS_LEN, PciTransport, REGISTERS_LEN};
 use devices::virtio::transport::RegisterMap;
 
 use crate::catalog::{DeviceHandle, NamedDevice};
 use crate::config::TransportKind;
+use crate::cpu::vcpu::Buses;
 use crate::description::DeviceDescription;
 use crate::error::{Error, Result};
 use crate::kvm::machine::KvmMachine;
@@ -56,7 +58,7 @@ pub(crate) struct Backplane {
     kind: TransportKind,
     machine: Arc<KvmMachine>,
     ram: Ram,
-    mmio: Bus,
+    buses: Buses,
     /// Where the last device was put; 0 before the first.
     last_slot: u8,
 }
@@ -67,17 +69,17 @@ impl Backplane {
         kind: TransportKind,
         machine: &Arc<KvmMachine>,
         ram: &Ram,
-        mmio: &Bus,
+        buses: &Buses,
     ) -> Result<Self> {
         if kind == TransportKind::Pci {
             let bridge = Arc::new(Mutex::new(HostBridge::default()));
-            mmio.insert(PCI_ECAM.start, CONFIG_PAGE, bridge)?;
+            buses.mmio.insert(PCI_ECAM.start, CONFIG_PAGE, bridge)?;
         }
         Ok(Self {
             kind,
             machine: Arc::clone(machine),
             ram: ram.clone(),
-            mmio: mmio.clone(),
+            buses: buses.clone(),
             last_slot: 0,
         })
     }
@@ -105,7 +107,7 @@ impl Backplane {
             registers,
             place,
             severed: false,
-            mmio: self.mmio.clone(),
+            mmio: self.buses.mmio.clone(),
             base,
         })
     }
@@ -125,7 +127,8 @@ impl Backplane {
                 .connect_doorbell(window.base + QUEUE_NOTIFY, queue, kick)?;
         }
         let transport = Arc::new(Mutex::new(transport));
-        self.mmio
+        self.buses
+            .mmio
             .insert(window.base, window.size, transport.clone())?;
         Ok(transport)
     }
@@ -134,11 +137,25 @@ impl Backplane {
         let kvm = self.machine.pci();
         let (messages, doorbells) = (Arc::new(kvm.clone()), Box::new(kvm));
         let ram = self.ram.clone();
-        let transport = PciTransport::new(device, ram, first_bar(slot), messages, doorbells);
+        let transport = PciTransport::new(device, ram, first_bars(slot), messages, doorbells);
         let transport = Arc::new(Mutex::new(transport.map_err(Error::device(name))?));
-        let page = ConfigPage::new(transport.clone(), self.mmio.clone(), PCI_WINDOW);
+        let registers = Bar {
+            registers: transport.clone(),
+            len: REGISTERS_LEN.into(),
+            bus: self.buses.mmio.clone(),
+            window: PCI_WINDOW,
+        };
+        let ports = Bar {
+            registers: Arc::new(Mutex::new(NotifyPorts(transport.clone()))),
+            len: PORTS_LEN.into(),
+            bus: self.buses.ports.clone(),
+            window: PCI_PORTS,
+        };
+        let page = ConfigPage::new(transport.clone(), [registers, ports]);
         let page = Arc::new(Mutex::new(page));
-        self.mmio.insert(config_page(slot), CONFIG_PAGE, page)?;
+        self.buses
+            .mmio
+            .insert(config_page(slot), CONFIG_PAGE, page)?;
         Ok(transport)
     }
 }
@@ -177,11 +194,17 @@ fn config_page(slot: u8) -> u64 {
     PCI_ECAM.start + ecam_offset(slot)
 }
 
-/// Where the BAR of the function in `slot` lies until the guest moves it: no
+/// Where the BARs of the function in `slot` lie until the guest moves them: no
 /// firmware runs that would say.
-fn first_bar(slot: u8) -> u32 {
-    let base = PCI_WINDOW.start + u64::from(slot) * u64::from(BAR_SIZE);
-    u32::try_from(base).expect("the window is below 4 GiB")
+fn first_bars(slot: u8) -> FirstBars {
+    let first = |window: Range<u64>, len: u32| {
+        let base = window.start + u64::from(slot) * u64::from(len);
+        u32::try_from(base).expect("the windows are below 4 GiB")
+    };
+    FirstBars {
+        registers: first(PCI_WINDOW, REGISTERS_LEN),
+        ports: first(PCI_PORTS, PORTS_LEN),
+    }
 }
 
 type Registers = Arc<Mutex<dyn RegisterMap>>;

@@ -95,7 +95,7 @@ impl Assemble for Blueprint {
             console.connect(&buses.ports, &machine)?;
         }
         let machine = Arc::new(machine);
-        let mut backplane = Backplane::new(self.transport, &machine, &ram, &buses.mmio)?;
+        let mut backplane = Backplane::new(self.transport, &machine, &ram, &buses)?;
         let devices = attach_devices(devices, &places, &mut backplane)?;
         let handles = devices.iter().map(|device| &device.handle);
         let memory = LiveMemory::new(ram.clone(), &self.memory, handles);

@@ -18,7 +18,7 @@ use acpi_tables::mcfg::MCFG;
 
 use super::aml::{Made, device, made, registers};
 use super::{OEM_ID, OEM_REVISION, OEM_TABLE_ID};
-use crate::layout::{PCI_ECAM, PCI_ECAM_BUS, PCI_SLOTS_PORT, PCI_WINDOW};
+use crate::layout::{PCI_ECAM, PCI_ECAM_BUS, PCI_PORTS, PCI_SLOTS_PORT, PCI_WINDOW};
 use crate::{PciHost, SlotSet};
 
 /// The last, and first, bus.
@@ -52,6 +52,7 @@ pub(super) fn host_bridge(host: &PciHost) -> Made {
         below_4_gib(PCI_WINDOW.end - 1),
         None,
     );
+    let ports = AddressSpace::new_io(port(PCI_PORTS.start), port(PCI_PORTS.end - 1), None);
     let ecam = Memory32Fixed::new(true, below_4_gib(PCI_ECAM.start), below_4_gib(PCI_ECAM_BUS));
     let conventional = Name::new("_CID".into(), &EISAName::new("PNP0A03"));
     let segment = Name::new("_SEG".into(), &ZERO);
@@ -63,7 +64,7 @@ pub(super) fn host_bridge(host: &PciHost) -> Made {
             "PCI0",
             &EISAName::new("PNP0A08"),
             0,
-            &[&bus_numbers, &window],
+            &[&bus_numbers, &window, &ports],
             &[&conventional, &segment, &base_bus, &refusal(), &slots],
         ),
     ])
@@ -71,6 +72,10 @@ pub(super) fn host_bridge(host: &PciHost) -> Made {
 
 fn below_4_gib(address: u64) -> u32 {
     u32::try_from(address).expect("PCI is below 4 GiB")
+}
+
+fn port(address: u64) -> u16 {
+    u16::try_from(address).expect("ports have 16 bits")
 }
 
 /// `_OSC`: the guest gets no control of native hot-plug, power events or error

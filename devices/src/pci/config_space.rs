@@ -1,5 +1,5 @@
-//! The configuration space of a function: a type 0 header, one memory BAR and
-//! a list of capabilities (PCI Local Bus Specification 3.0 §6.1, §6.2.5, §6.7).
+//! The configuration space of a function: a type 0 header, BARs and a list of
+//! capabilities (PCI Local Bus Specification 3.0 §6.1, §6.2.5, §6.7).
 //!
 //! It is bytes, and for each of them the bits that a guest may change. A BAR
 //! needs no more than that: the bits below its size cannot be changed, so that
@@ -21,6 +21,8 @@ const CAPABILITIES: usize = 0x34;
 const INTERRUPT_LINE: usize = 0x3c;
 const FIRST_CAPABILITY: usize = 0x40;
 
+/// Command: accesses to ports are answered.
+const PORT_SPACE: u16 = 1 << 0;
 /// Command: memory accesses are answered.
 const MEMORY_SPACE: u16 = 1 << 1;
 /// Command: may send interrupts and use memory.
@@ -29,6 +31,37 @@ const BUS_MASTER: u16 = 1 << 2;
 const INTERRUPT_DISABLE: u16 = 1 << 10;
 /// Status: there is a list of capabilities.
 const HAS_CAPABILITIES: u16 = 1 << 4;
+
+/// In a BAR: it is one of ports.
+const IS_PORTS: u32 = 1;
+
+/// Which address space a BAR is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// Memory.
+    Memory,
+    /// I/O ports.
+    Ports,
+}
+
+impl Space {
+    /// The bit of the command by which a guest has it answered.
+    fn enable(self) -> u16 {
+        match self {
+            Self::Memory => MEMORY_SPACE,
+            Self::Ports => PORT_SPACE,
+        }
+    }
+
+    /// What the lowest bits of a BAR say: 32 bits of memory, not to be read ahead,
+    /// or ports.
+    fn mark(self) -> u32 {
+        match self {
+            Self::Memory => 0,
+            Self::Ports => IS_PORTS,
+        }
+    }
+}
 
 /// What a function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +93,7 @@ pub struct ConfigSpace {
 }
 
 impl ConfigSpace {
-    /// A function without a BAR and capabilities.
+    /// A function without BARs and capabilities.
     pub fn new(identity: &Identity) -> Self {
         let mut space = Self {
             bytes: [0; SIZE],
@@ -75,18 +108,20 @@ impl ConfigSpace {
         space.put(CLASS, &[interface, sub, base]);
         space.put(SUBSYSTEM_VENDOR, &identity.subsystem_vendor.to_le_bytes());
         space.put(SUBSYSTEM, &identity.subsystem.to_le_bytes());
-        let command = MEMORY_SPACE | BUS_MASTER | INTERRUPT_DISABLE;
-        space.allow(COMMAND, &command.to_le_bytes());
+        space.allow(COMMAND, &(BUS_MASTER | INTERRUPT_DISABLE).to_le_bytes());
         // Firmware's scratch register.
         space.allow(INTERRUPT_LINE, &[0xff]);
         space
     }
 
-    /// Gives it a 32-bit memory BAR 0 of `size` bytes, a power of two from 16
-    /// on, that lies at `base` to begin with.
-    pub fn set_bar(&mut self, base: u32, size: u32) {
-        self.put(BAR0, &base.to_le_bytes());
-        self.allow(BAR0, &(!(size - 1)).to_le_bytes());
+    /// Gives it BAR `number`, of the six from 0 on, of 32 bits in `space`: `size`
+    /// bytes, a power of two from 16 on, that lie at `base` to begin with.
+    pub fn set_bar(&mut self, number: usize, space: Space, base: u32, size: u32) {
+        let at = bar(number);
+        self.put(at, &(base | space.mark()).to_le_bytes());
+        self.allow(at, &(!(size - 1)).to_le_bytes());
+        let command = u16::from_le_bytes([self.writable[COMMAND], self.writable[COMMAND + 1]]);
+        self.allow(COMMAND, &(command | space.enable()).to_le_bytes());
     }
 
     /// Adds a capability: `body` is what follows its id and link, `writable`
@@ -110,10 +145,12 @@ impl ConfigSpace {
         at
     }
 
-    /// Reads; what is beyond the end reads as zeroes.
+    /// Reads; what is beyond the end reads as ones, as where no function is. By that
+    /// Linux knows the end (drivers/pci/probe.c, `pci_cfg_space_size_ext`), and does
+    /// not look for PCI Express capabilities there one by one.
     pub fn read(&self, offset: u64, data: &mut [u8]) {
         for (at, byte) in (offset..).zip(data) {
-            *byte = index(at).map_or(0, |at| self.bytes[at]);
+            *byte = index(at).map_or(0xff, |at| self.bytes[at]);
         }
     }
 
@@ -127,10 +164,16 @@ impl ConfigSpace {
         }
     }
 
-    /// Where BAR 0 is, or None while memory accesses are not to be answered.
-    pub fn bar(&self) -> Option<u64> {
-        let enabled = self.u16(COMMAND) & MEMORY_SPACE != 0;
-        enabled.then(|| u64::from(self.u32(BAR0)) & !0xf)
+    /// Where BAR `number` is, which was set, or None while accesses to its space are
+    /// not to be answered.
+    pub fn bar(&self, number: usize) -> Option<u64> {
+        let value = self.u32(bar(number));
+        let space = match value & IS_PORTS {
+            0 => Space::Memory,
+            _ => Space::Ports,
+        };
+        let enabled = self.u16(COMMAND) & space.enable() != 0;
+        enabled.then_some(u64::from(value) & !0xf)
     }
 
     /// The 16 bits at `at`.
@@ -150,6 +193,11 @@ impl ConfigSpace {
     fn allow(&mut self, at: usize, bits: &[u8]) {
         self.writable[at..at + bits.len()].copy_from_slice(bits);
     }
+}
+
+/// Where BAR `number` is.
+fn bar(number: usize) -> usize {
+    BAR0 + 4 * number
 }
 
 fn index(offset: u64) -> Option<usize> {
@@ -183,33 +231,50 @@ mod tests {
         assert_eq!(read32(&space, 8), 0x0180_0201);
         assert_eq!(read32(&space, 0x2c), 0x1100_1af4);
         assert_eq!(read32(&space, 4), 0, "nothing is enabled, no list");
+        for beyond in [0x100, 0xffc, u64::MAX - 3] {
+            assert_eq!(read32(&space, beyond), u32::MAX, "{beyond:#x}");
+        }
     }
 
     #[test]
     fn the_size_of_a_bar_shows_when_ones_are_written() {
         let mut space = ConfigSpace::new(&IDENTITY);
-        space.set_bar(0xc000_4000, 0x4000);
+        space.set_bar(0, Space::Memory, 0xc000_4000, 0x4000);
+        space.set_bar(1, Space::Ports, 0xc100, 0x100);
         assert_eq!(read32(&space, 0x10), 0xc000_4000);
-        space.write(0x10, &[0xff; 4]);
+        assert_eq!(read32(&space, 0x14), 0xc101);
+        for bar in 0..2 {
+            space.write(0x10 + 4 * bar, &[0xff; 4]);
+        }
         assert_eq!(read32(&space, 0x10), 0xffff_c000);
-        for bar in 1..6 {
+        assert_eq!(read32(&space, 0x14), 0xffff_ff01);
+        for bar in 2..6 {
             space.write(0x10 + 4 * bar, &[0xff; 4]);
             assert_eq!(read32(&space, 0x10 + 4 * bar), 0, "there is no other");
         }
     }
 
     #[test]
-    fn a_bar_is_answered_only_while_memory_is_enabled() {
+    fn a_bar_is_answered_only_while_its_space_is_enabled() {
         let mut space = ConfigSpace::new(&IDENTITY);
-        space.set_bar(0xc000_4000, 0x4000);
-        assert_eq!(space.bar(), None);
+        space.write(4, &[0xff, 0xff]);
+        assert_eq!(space.u16(COMMAND), 0x404, "there is no BAR to answer for");
+        space.set_bar(0, Space::Memory, 0xc000_4000, 0x4000);
         space.write(4, &[0xff, 0xff]);
         assert_eq!(space.u16(COMMAND), 0x406, "no other command is taken");
-        assert_eq!(space.bar(), Some(0xc000_4000));
+        space.set_bar(1, Space::Ports, 0xc100, 0x100);
+        assert_eq!((space.bar(0), space.bar(1)), (Some(0xc000_4000), None));
+        space.write(4, &[1, 0]);
+        assert_eq!((space.bar(0), space.bar(1)), (None, Some(0xc100)));
+        space.write(4, &[3, 0]);
         space.write(0x10, &0xc800_0000_u32.to_le_bytes());
-        assert_eq!(space.bar(), Some(0xc800_0000));
+        space.write(0x14, &0xd200_u32.to_le_bytes());
+        assert_eq!(
+            (space.bar(0), space.bar(1)),
+            (Some(0xc800_0000), Some(0xd200))
+        );
         space.write(4, &[0, 0]);
-        assert_eq!(space.bar(), None);
+        assert_eq!((space.bar(0), space.bar(1)), (None, None));
     }
 
     #[test]
@@ -233,7 +298,8 @@ mod tests {
             accesses in prop::collection::vec((0u64..300, prop::collection::vec(any::<u8>(), 1..9)), 0..50),
         ) {
             let mut space = ConfigSpace::new(&IDENTITY);
-            space.set_bar(0xc000_0000, 0x4000);
+            space.set_bar(0, Space::Memory, 0xc000_0000, 0x4000);
+            space.set_bar(1, Space::Ports, 0xc000, 0x100);
             space.add_capability(9, &[7; 8], &[0xf0; 8]);
             let before = space.clone();
             for (offset, data) in accesses {

@@ -1,22 +1,27 @@
 //! virtio over PCI: the "modern" register map of virtio 1.3 §4.1. The one file
 //! that knows both virtio and PCI.
 //!
-//! All registers lie in BAR 0, and capabilities say where. Each queue has a
-//! notification address of its own, so that an ioeventfd there needs to compare
-//! no value, and an MSI-X vector of its own, so that an interrupt needs no
-//! register read by the driver: a request costs no exit at all.
+//! Capabilities say where registers lie: in memory all but one kind. Notifications
+//! are I/O ports, one for each queue, so that an ioeventfd there needs to compare no
+//! value. An exit for a port says where was written; for one in memory, KVM has to
+//! take the guest's instruction apart first, which on some processors costs as much
+//! as all the rest of it. Each queue has an MSI-X vector of its own, so that an
+//! interrupt needs no register read by the driver: but for its notification, a
+//! request costs no exit.
 //!
 //! ```text
+//! BAR 0, memory
 //! 0x0000  common configuration
 //! 0x0100  interrupt status, for drivers without MSI-X vectors
 //! 0x0200  device configuration
-//! 0x1000  notifications, four bytes for each queue
-//! 0x2000  MSI-X table
-//! 0x3000  MSI-X pending bits
+//! 0x1000  MSI-X table
+//! 0x2000  MSI-X pending bits
+//! BAR 1, ports
+//! 0x0000  notifications, four bytes for each queue
 //! ```
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use virtio_bindings::virtio_ids::{VIRTIO_ID_BLOCK, VIRTIO_ID_NET};
 use vmm_sys_util::eventfd::EventFd;
@@ -28,7 +33,7 @@ use super::transport::{RegisterMap, Transport};
 use crate::bus::BusDevice;
 use crate::log_limit::LogLimit;
 use crate::memory::Ram;
-use crate::pci::config_space::{ConfigSpace, Identity};
+use crate::pci::config_space::{ConfigSpace, Identity, Space};
 use crate::pci::function::PciFunction;
 use crate::pci::msix::{self, MessageSink, Msix};
 
@@ -36,8 +41,15 @@ use vectors::Vectors;
 
 mod vectors;
 
-/// Bytes of BAR 0.
-pub const BAR_SIZE: u32 = 0x4000;
+/// The BAR of memory, and the bytes of it.
+pub const REGISTERS_BAR: usize = 0;
+/// Its length in bytes.
+pub const REGISTERS_LEN: u32 = 0x4000;
+/// The BAR of ports.
+pub const PORTS_BAR: usize = 1;
+/// Its length in bytes, the most that there may be (PCI Local Bus Specification 3.0
+/// §6.2.5.1).
+pub const PORTS_LEN: u32 = 0x100;
 
 const COMMON: u32 = 0;
 const COMMON_LEN: u32 = 0x3c;
@@ -45,12 +57,10 @@ const ISR: u32 = 0x100;
 const ISR_LEN: u32 = 1;
 const DEVICE_CONFIG: u32 = 0x200;
 const DEVICE_CONFIG_LEN: u32 = 0xe00;
-const NOTIFY: u32 = 0x1000;
-const NOTIFY_LEN: u32 = 0x1000;
-/// Bytes between two queues' notification addresses.
+const TABLE: u32 = 0x1000;
+const PENDING: u32 = 0x2000;
+/// Bytes between two queues' notification ports.
 const NOTIFY_STRIDE: u32 = 4;
-const TABLE: u32 = 0x2000;
-const PENDING: u32 = 0x3000;
 
 /// Red Hat's, as every virtio device has it (§4.1.2).
 const VENDOR: u16 = 0x1af4;
@@ -67,17 +77,17 @@ const ISR_CFG: u8 = 3;
 const DEVICE_CFG: u8 = 4;
 const PCI_CFG: u8 = 5;
 
-/// Has writes to an address signal an eventfd instead of coming to the device;
-/// with KVM: an ioeventfd.
+/// Has writes to a port signal an eventfd instead of coming to the device; with KVM:
+/// an ioeventfd.
 pub trait Doorbells: Send {
-    /// Writes to `address`, of any value and width, signal `kick`.
+    /// Writes to `port`, of any value and width, signal `kick`.
     ///
     /// # Errors
     /// The machine refuses; notifications then come as register writes.
-    fn connect(&self, address: u64, kick: &EventFd) -> io::Result<()>;
+    fn connect(&self, port: u64, kick: &EventFd) -> io::Result<()>;
 
     /// Undoes it.
-    fn disconnect(&self, address: u64, kick: &EventFd);
+    fn disconnect(&self, port: u64, kick: &EventFd);
 }
 
 struct PciSignal(Arc<Vectors>);
@@ -108,22 +118,22 @@ pub struct PciTransport {
     doorbells: Box<dyn Doorbells>,
     /// Of doorbells that cannot be connected.
     refusals: LogLimit,
-    /// Where the BAR is on the bus.
-    base: Option<u64>,
+    /// Where the first notification port is.
+    ports: Option<u64>,
     /// Where in configuration space its capabilities are that have registers.
     msix_at: usize,
     window_at: usize,
 }
 
 impl PciTransport {
-    /// Makes `device` a function whose BAR lies at `base` to begin with.
+    /// Makes `device` a function whose BARs lie at `base` to begin with.
     ///
     /// # Errors
     /// The process has no descriptor left.
     pub fn new(
         device: Box<dyn VirtioDevice>,
         ram: Ram,
-        base: u32,
+        base: FirstBars,
         messages: Arc<dyn MessageSink>,
         doorbells: Box<dyn Doorbells>,
     ) -> io::Result<Self> {
@@ -133,7 +143,9 @@ impl PciTransport {
         let count = u16::try_from(queues + 1).unwrap_or(u16::MAX);
         let vectors = Arc::new(Vectors::new(Msix::new(count, messages), queues));
         let mut space = ConfigSpace::new(&identity(info.device_type));
-        space.set_bar(base, BAR_SIZE);
+        let FirstBars { registers, ports } = base;
+        space.set_bar(REGISTERS_BAR, Space::Memory, registers, REGISTERS_LEN);
+        space.set_bar(PORTS_BAR, Space::Ports, ports, PORTS_LEN);
         let (body, writable) = vectors.msix.capability(TABLE, PENDING);
         let msix_at = space.add_capability(msix::CAPABILITY, &body, &writable);
         let window_at = add_capabilities(&mut space);
@@ -144,7 +156,7 @@ impl PciTransport {
             vectors,
             doorbells,
             refusals: LogLimit::default(),
-            base: None,
+            ports: None,
             msix_at,
             window_at,
         })
@@ -218,14 +230,21 @@ impl PciTransport {
     }
 
     /// Which access the window in configuration space stands for (§4.1.4.9),
-    /// if the access at `offset` is one to its data.
-    fn window(&self, offset: u64, len: usize) -> Option<u64> {
+    /// if the access at `offset` is one to its data: the BAR, and where in it.
+    fn window(&self, offset: u64, len: usize) -> Option<(usize, u64)> {
         let data = self.window_at + 16;
         let is_data = offset == data as u64;
         let asked = usize::try_from(self.space.u32(self.window_at + 12)).ok();
-        let bar = self.space.u16(self.window_at + 4) & 0xff;
-        let valid = is_data && asked == Some(len) && matches!(len, 1 | 2 | 4) && bar == 0;
-        valid.then(|| u64::from(self.space.u32(self.window_at + 8)))
+        let bar = usize::from(self.space.u16(self.window_at + 4) & 0xff);
+        let has_registers = matches!(bar, REGISTERS_BAR | PORTS_BAR);
+        let valid = is_data && asked == Some(len) && matches!(len, 1 | 2 | 4) && has_registers;
+        valid.then(|| (bar, u64::from(self.space.u32(self.window_at + 8))))
+    }
+
+    /// The driver writes to the port at `offset` of its BAR.
+    fn notify(&mut self, offset: u64) {
+        let queue = u32::try_from(offset / u64::from(NOTIFY_STRIDE)).unwrap_or(u32::MAX);
+        self.core.notify_queue(queue);
     }
 }
 
@@ -244,7 +263,7 @@ impl BusDevice for PciTransport {
         match offset {
             COMMON..COMMON_LEN => self.read_common(offset, data),
             ISR => data[0] = self.vectors.take_status(),
-            DEVICE_CONFIG..NOTIFY => self
+            DEVICE_CONFIG..TABLE => self
                 .core
                 .read_config(u64::from(offset - DEVICE_CONFIG), data),
             TABLE..PENDING => self
@@ -265,11 +284,10 @@ impl BusDevice for PciTransport {
         };
         match offset {
             COMMON..COMMON_LEN => self.write_common(offset, data),
-            DEVICE_CONFIG..NOTIFY => {
+            DEVICE_CONFIG..TABLE => {
                 let offset = u64::from(offset - DEVICE_CONFIG);
                 self.core.write_config(offset, data);
             }
-            NOTIFY..TABLE => self.core.notify_queue((offset - NOTIFY) / NOTIFY_STRIDE),
             TABLE..PENDING => {
                 let offset = u64::from(offset - TABLE);
                 self.vectors.msix.write_table(offset, data);
@@ -283,44 +301,71 @@ impl BusDevice for PciTransport {
 impl PciFunction for PciTransport {
     fn read_config(&mut self, offset: u64, data: &mut [u8]) {
         match self.window(offset, data.len()) {
-            Some(register) => self.read(register, data),
+            Some((REGISTERS_BAR, register)) => self.read(register, data),
+            Some(_) => data.fill(0),
             None => self.space.read(offset, data),
         }
     }
 
     fn write_config(&mut self, offset: u64, data: &[u8]) {
-        if let Some(register) = self.window(offset, data.len()) {
-            self.write(register, data);
-            return;
+        match self.window(offset, data.len()) {
+            Some((REGISTERS_BAR, register)) => return self.write(register, data),
+            Some((_, port)) => return self.notify(port),
+            None => self.space.write(offset, data),
         }
-        self.space.write(offset, data);
         self.vectors
             .msix
             .set_control(self.space.u16(self.msix_at + 2));
         self.vectors.settle();
     }
 
-    fn bar(&self) -> Option<(u64, u64)> {
-        let base = self.space.bar()?;
-        Some((base, u64::from(BAR_SIZE)))
+    fn bar(&self, number: usize) -> Option<u64> {
+        self.space.bar(number)
     }
 
-    fn placed(&mut self, base: Option<u64>) {
-        let address = |base: u64, queue: u32| base + u64::from(NOTIFY + queue * NOTIFY_STRIDE);
+    fn placed(&mut self, number: usize, base: Option<u64>) {
+        if number != PORTS_BAR {
+            return;
+        }
+        let port = |base: u64, queue: u32| base + u64::from(queue * NOTIFY_STRIDE);
         for (queue, kick) in (0..).zip(self.core.kicks()) {
-            if let Some(old) = self.base {
-                self.doorbells.disconnect(address(old, queue), kick);
+            if let Some(old) = self.ports {
+                self.doorbells.disconnect(port(old, queue), kick);
             }
             if let Some(new) = base
-                && let Err(error) = self.doorbells.connect(address(new, queue), kick)
+                && let Err(error) = self.doorbells.connect(port(new, queue), kick)
             {
                 // Slower, but it works: the write comes here. The guest chooses
-                // how often it moves the registers.
+                // how often it moves its ports.
                 self.refusals
                     .warn(|| format!("a queue's doorbell cannot be connected: {error}"));
             }
         }
-        self.base = base;
+        self.ports = base;
+    }
+}
+
+/// Where a function's BARs lie until the guest moves them.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstBars {
+    /// The one of memory.
+    pub registers: u32,
+    /// The one of ports.
+    pub ports: u32,
+}
+
+/// The ports of a function, for notifications that no doorbell catches.
+pub struct NotifyPorts(pub Arc<Mutex<PciTransport>>);
+
+impl BusDevice for NotifyPorts {
+    fn read(&mut self, _: u64, data: &mut [u8]) {
+        data.fill(0);
+    }
+
+    fn write(&mut self, offset: u64, _: &[u8]) {
+        // Registers are plain values, valid whoever panicked.
+        let mut function = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        function.notify(offset);
     }
 }
 
@@ -351,26 +396,33 @@ fn class(device_type: u32) -> [u8; 3] {
 /// the window's, the only one with registers.
 fn add_capabilities(space: &mut ConfigSpace) -> usize {
     let stride = NOTIFY_STRIDE.to_le_bytes();
-    for (kind, offset, len, rest) in [
-        (COMMON_CFG, COMMON, COMMON_LEN, &[][..]),
-        (NOTIFY_CFG, NOTIFY, NOTIFY_LEN, &stride),
-        (ISR_CFG, ISR, ISR_LEN, &[]),
-        (DEVICE_CFG, DEVICE_CONFIG, DEVICE_CONFIG_LEN, &[]),
+    for (kind, bar, offset, len, rest) in [
+        (COMMON_CFG, REGISTERS_BAR, COMMON, COMMON_LEN, &[][..]),
+        (NOTIFY_CFG, PORTS_BAR, 0, PORTS_LEN, &stride),
+        (ISR_CFG, REGISTERS_BAR, ISR, ISR_LEN, &[]),
+        (
+            DEVICE_CFG,
+            REGISTERS_BAR,
+            DEVICE_CONFIG,
+            DEVICE_CONFIG_LEN,
+            &[],
+        ),
     ] {
-        let body = capability(kind, offset, len, rest);
+        let body = capability(kind, bar, offset, len, rest);
         space.add_capability(VENDOR_CAPABILITY, &body, &vec![0; body.len()]);
     }
-    let body = capability(PCI_CFG, 0, 0, &[0; 4]);
+    let body = capability(PCI_CFG, 0, 0, 0, &[0; 4]);
     // Which BAR, where in it, and how much; then the data.
     let writable = [0, 0, 0xff, 0, 0, 0].into_iter().chain([0xff; 12]);
     let writable: Vec<u8> = writable.collect();
     space.add_capability(VENDOR_CAPABILITY, &body, &writable)
 }
 
-/// The body of a `virtio_pci_cap` (§4.1.4) about a part of BAR 0.
-fn capability(kind: u8, offset: u32, len: u32, rest: &[u8]) -> Vec<u8> {
+/// The body of a `virtio_pci_cap` (§4.1.4) about a part of BAR `bar`.
+fn capability(kind: u8, bar: usize, offset: u32, len: u32, rest: &[u8]) -> Vec<u8> {
     let whole = u8::try_from(16 + rest.len()).expect("capabilities are short");
-    let mut body = vec![whole, kind, 0, 0, 0, 0];
+    let bar = u8::try_from(bar).expect("there are six");
+    let mut body = vec![whole, kind, bar, 0, 0, 0];
     body.extend(offset.to_le_bytes());
     body.extend(len.to_le_bytes());
     body.extend(rest);

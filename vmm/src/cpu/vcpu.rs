@@ -25,7 +25,8 @@ use crate::error::{Error, Result};
 use crate::kvm::stats::VcpuStats;
 use crate::metrics::VcpuMeasurements;
 
-/// The address spaces that a vCPU's exits go to.
+/// The address spaces that a vCPU's exits go to. Clones are the same.
+#[derive(Clone)]
 pub(crate) struct Buses {
     pub(crate) ports: Bus,
     pub(crate) mmio: Bus,

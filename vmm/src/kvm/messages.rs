@@ -47,13 +47,13 @@ impl MessageSink for KvmPci {
 }
 
 impl Doorbells for KvmPci {
-    fn connect(&self, address: u64, kick: &EventFd) -> io::Result<()> {
-        let at = IoEventAddress::Mmio(address);
+    fn connect(&self, port: u64, kick: &EventFd) -> io::Result<()> {
+        let at = IoEventAddress::Pio(port);
         Ok(self.vm.register_ioevent(kick, &at, NoDatamatch)?)
     }
 
-    fn disconnect(&self, address: u64, kick: &EventFd) {
-        let at = IoEventAddress::Mmio(address);
+    fn disconnect(&self, port: u64, kick: &EventFd) {
+        let at = IoEventAddress::Pio(port);
         // Refused, it was not connected.
         let _ = self.vm.unregister_ioevent(kick, &at, NoDatamatch);
     }

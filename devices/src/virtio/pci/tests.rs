@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use std::sync::Mutex;
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
-const BASE: u32 = 0xc000_0000;
+const BASE: FirstBars = FirstBars {
+    registers: 0xc000_0000,
+    ports: 0xc100,
+};
 const STATUS: u64 = 0x14;
 
 /// What was sent, and which doorbells are connected.
@@ -77,6 +80,8 @@ fn every_queue_of_the_largest_device_has_a_vector() {
     assert!(pairs_control_and_configuration <= msix::MAX_VECTORS);
     let table = u64::from(msix::MAX_VECTORS) * msix::ENTRY;
     assert!(table <= u64::from(PENDING - TABLE));
+    let queues = u32::from(pairs_control_and_configuration) - 1;
+    assert!(queues * NOTIFY_STRIDE <= PORTS_LEN);
 }
 
 fn read(function: &mut PciTransport, offset: u64, len: usize) -> u64 {
@@ -163,14 +168,16 @@ fn a_function_is_recognised_as_a_modern_virtio_device() {
 }
 
 #[test]
-fn every_part_that_a_capability_names_lies_in_the_bar() {
+fn every_part_that_a_capability_names_lies_in_its_bar() {
     let (mut function, ..) = function();
     for (at, _) in &capabilities(&mut function)[1..] {
-        let (offset, len) = (
+        let (bar, offset, len) = (
+            config32(&mut function, at + 4) & 0xff,
             config32(&mut function, at + 8),
             config32(&mut function, at + 12),
         );
-        assert!(offset + len <= BAR_SIZE);
+        let whole = [REGISTERS_LEN, PORTS_LEN][bar as usize];
+        assert!(offset + len <= whole);
     }
 }
 
@@ -272,29 +279,39 @@ fn a_wire_follows_the_vector_of_its_queue() {
 }
 
 #[test]
-fn doorbells_follow_the_bar() {
+fn doorbells_follow_the_ports() {
     let (mut function, machine, _) = function();
-    let notify = |base: u64| [base + 0x1000, base + 0x1004];
-    function.placed(Some(BASE.into()));
-    assert_eq!(*machine.doorbells.lock().unwrap(), notify(BASE.into()));
-    function.placed(None);
+    function.placed(REGISTERS_BAR, Some(0xc000_0000));
     assert!(machine.doorbells.lock().unwrap().is_empty());
-    function.placed(Some(0xc800_0000));
-    assert_eq!(*machine.doorbells.lock().unwrap(), notify(0xc800_0000));
+    function.placed(PORTS_BAR, Some(0xc100));
+    assert_eq!(*machine.doorbells.lock().unwrap(), [0xc100, 0xc104]);
+    function.placed(REGISTERS_BAR, None);
+    assert_eq!(machine.doorbells.lock().unwrap().len(), 2);
+    function.placed(PORTS_BAR, None);
+    assert!(machine.doorbells.lock().unwrap().is_empty());
+    function.placed(PORTS_BAR, Some(0xd000));
+    assert_eq!(*machine.doorbells.lock().unwrap(), [0xd000, 0xd004]);
 }
 
 #[test]
 fn a_notification_that_no_doorbell_caught_reaches_its_queue() {
-    let (mut function, ..) = function();
-    write(&mut function, u64::from(NOTIFY) + 4, 1, 2);
-    let counts: Vec<u64> = function
-        .core
-        .kicks()
-        .map(|kick| kick.read().unwrap_or(0))
-        .collect();
-    assert_eq!(counts, [0, 1]);
-    write(&mut function, u64::from(NOTIFY) + 8, 2, 2);
-    assert_eq!(function.core.faults(), 1);
+    let function = Arc::new(Mutex::new(function().0));
+    let mut ports = NotifyPorts(Arc::clone(&function));
+    ports.write(4, &[1, 0]);
+    assert_eq!(kicks(&function.lock().unwrap()), [0, 1]);
+    for beyond in [8, PORTS_LEN.into(), u64::MAX] {
+        ports.write(beyond, &[2, 0]);
+    }
+    assert_eq!(function.lock().unwrap().core.faults(), 3);
+    let mut word = [7; 4];
+    ports.read(0, &mut word);
+    assert_eq!(word, [0; 4]);
+}
+
+/// How often each queue was notified since it was last asked.
+fn kicks(function: &PciTransport) -> Vec<u64> {
+    let kicks = function.core.kicks();
+    kicks.map(|kick| kick.read().unwrap_or(0)).collect()
 }
 
 #[test]
@@ -317,6 +334,18 @@ fn the_window_in_configuration_space_reaches_every_register() {
     assert_eq!(read(&mut function, STATUS, 1), 3);
     through(&mut function, u32::MAX, 4);
     function.read_config(window + 16, &mut [0; 4]);
+    // The ports.
+    through(&mut function, 4, 2);
+    function.write_config(window + 4, &[1]);
+    function.write_config(window + 16, &[1, 0]);
+    assert_eq!(kicks(&function), [0, 1]);
+    let mut half = [7; 2];
+    function.read_config(window + 16, &mut half);
+    assert_eq!(half, [0; 2]);
+    // No other BAR.
+    function.write_config(window + 4, &[2]);
+    function.write_config(window + 16, &[0, 0]);
+    assert_eq!(kicks(&function), [0, 0]);
 }
 
 proptest! {
