@@ -2,7 +2,10 @@
 //!
 //! Called by the plan. Loads by physical address and enters either at the ELF
 //! entry (64-bit Linux) or at the one a PVH note names. Every header is
-//! checked before use; the kernel's contents are not read.
+//! checked before use; the kernel's contents are not read. What its sections say
+//! is zero needs no reading later either.
+
+use std::ops::Range;
 
 use linux_loader::elf::{
     EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, EM_X86_64, ET_EXEC, Elf64_Ehdr, Elf64_Phdr,
@@ -12,6 +15,7 @@ use vm_memory::ByteValued;
 
 use crate::image::Image;
 use crate::pvh;
+use crate::sections;
 use crate::segment::{Content, Segment};
 use crate::{Error, Result};
 
@@ -25,6 +29,8 @@ pub(crate) struct ElfKernel<'a> {
     image: &'a Image<'a>,
     entry: u64,
     headers: Vec<Elf64_Phdr>,
+    /// The virtual addresses that are known to hold zeros.
+    zeros: Vec<Range<u64>>,
 }
 
 impl<'a> ElfKernel<'a> {
@@ -38,16 +44,20 @@ impl<'a> ElfKernel<'a> {
             image,
             entry: header.e_entry,
             headers,
+            zeros: sections::zeros(image, &header),
         })
     }
 
-    /// The loadable segments, in file order.
+    /// The loadable segments, in file order, cut where they are zero.
     pub(crate) fn segments(&self) -> Result<Vec<Segment>> {
-        self.headers
-            .iter()
-            .filter(|header| header.p_type == PT_LOAD && header.p_memsz > 0)
-            .map(|header| self.segment(header))
-            .collect()
+        let mut segments = Vec::new();
+        for header in &self.headers {
+            if header.p_type == PT_LOAD && header.p_memsz > 0 {
+                let segment = self.segment(header)?;
+                segments.extend(sections::cut(segment, header.p_vaddr, &self.zeros));
+            }
+        }
+        Ok(segments)
     }
 
     /// The 64-bit Linux entry point.

@@ -29,6 +29,7 @@ mod page_tables;
 mod plan;
 mod pvh;
 mod reset_vector;
+mod sections;
 mod segment;
 pub mod smbios;
 
