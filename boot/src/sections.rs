@@ -9,18 +9,14 @@
 
 use std::ops::Range;
 
-use linux_loader::elf::Elf64_Ehdr;
+use linux_loader::elf::{Elf64_Ehdr, Elf64_Shdr, SHF_ALLOC, SHT_NOBITS};
 
 use crate::image::Image;
 use crate::segment::{Content, Segment};
 
 /// A Linux kernel has about forty; this bounds the work a file can ask for.
 const MAX_SECTIONS: u16 = 1024;
-const HEADER_LEN: usize = 64;
-/// The section has no content in the file.
-const SHT_NOBITS: u32 = 8;
-/// The section is in memory.
-const SHF_ALLOC: u64 = 1 << 1;
+const HEADER_LEN: usize = size_of::<Elf64_Shdr>();
 /// Fewer bytes of zeros are read with what is around them: a system call more costs
 /// as much.
 const WORTHWHILE: u64 = 64 << 10;
@@ -100,7 +96,7 @@ fn range_of_zeros(header: &[u8]) -> Option<Range<u64>> {
         Some(u64::from_le_bytes(bytes))
     };
     let (flags, address, size) = (word(8)?, word(16)?, word(32)?);
-    let is_zero = kind == SHT_NOBITS && flags & SHF_ALLOC != 0 && size > 0;
+    let is_zero = kind == SHT_NOBITS && flags & u64::from(SHF_ALLOC) != 0 && size > 0;
     let end = address.checked_add(size)?;
     is_zero.then_some(address..end)
 }
@@ -110,6 +106,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const ALLOC: u64 = SHF_ALLOC as u64;
     const FIRST: u64 = 0xffff_ffff_8100_0000;
 
     fn section(kind: u32, flags: u64, address: u64, size: u64) -> Vec<u8> {
@@ -148,23 +145,23 @@ mod tests {
     fn sections_without_content_that_are_in_memory_are_zero() {
         let sections = [
             section(0, 0, 0, 0),
-            section(1, SHF_ALLOC, 0x1000, 0x1000),
-            section(SHT_NOBITS, SHF_ALLOC, 0x5000, 0x1000),
-            section(SHT_NOBITS, SHF_ALLOC, 0x2000, 0x1000),
+            section(1, ALLOC, 0x1000, 0x1000),
+            section(SHT_NOBITS, ALLOC, 0x5000, 0x1000),
+            section(SHT_NOBITS, ALLOC, 0x2000, 0x1000),
             section(SHT_NOBITS, 0, 0x9000, 0x1000),
             // One that goes on where another ends, and one in it.
-            section(SHT_NOBITS, SHF_ALLOC, 0x6000, 0x800),
-            section(SHT_NOBITS, SHF_ALLOC, 0x6100, 0x10),
+            section(SHT_NOBITS, ALLOC, 0x6000, 0x800),
+            section(SHT_NOBITS, ALLOC, 0x6100, 0x10),
             // Nothing, and more than there is.
-            section(SHT_NOBITS, SHF_ALLOC, 0x8000, 0),
-            section(SHT_NOBITS, SHF_ALLOC, u64::MAX, 2),
+            section(SHT_NOBITS, ALLOC, 0x8000, 0),
+            section(SHT_NOBITS, ALLOC, u64::MAX, 2),
         ];
         assert_eq!(found(&sections, |_| ()), [0x2000..0x3000, 0x5000..0x6800]);
     }
 
     #[test]
     fn headers_that_are_not_as_they_should_be_say_nothing() {
-        let sections = [section(SHT_NOBITS, SHF_ALLOC, 0x2000, 0x1000)];
+        let sections = [section(SHT_NOBITS, ALLOC, 0x2000, 0x1000)];
         assert_eq!(found(&sections, |_| ()).len(), 1);
         assert!(found(&sections, |header| header.e_shentsize = 40).is_empty());
         assert!(found(&sections, |header| header.e_shnum = 0).is_empty());
