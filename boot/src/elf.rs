@@ -201,6 +201,43 @@ mod tests {
     }
 
     #[test]
+    fn what_sections_say_is_zero_is_not_read() {
+        const ZEROS: u64 = 0x4_0000;
+        let length = 0x1000 + ZEROS + 0x1000;
+        let load = Load {
+            address: 0x100_0000,
+            file_size: length,
+            memory_size: length,
+        };
+        let mut bytes = elf(&[load], &[]);
+        // The kernel runs at other addresses than it is loaded to.
+        let first = 0xffff_ffff_8100_0000_u64;
+        bytes[64 + 16..64 + 24].copy_from_slice(&first.to_le_bytes());
+        let table = bytes.len() as u64;
+        let words = [2, first + 0x1000, 0, ZEROS, 0, 0, 0];
+        bytes.extend([0, 8].map(u32::to_le_bytes).concat());
+        bytes.extend(words.map(u64::to_le_bytes).concat());
+        bytes[40..48].copy_from_slice(&table.to_le_bytes());
+        bytes[58..62].copy_from_slice(&[64, 0, 1, 0]);
+        let read = |offset: u64| Content::Kernel {
+            offset: 64 + 2 * 56 + offset,
+            length: 0x1000,
+        };
+        let found = segments(&bytes).unwrap().into_iter();
+        let found: Vec<_> = found
+            .map(|piece| (piece.address, piece.length, piece.content))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (0x100_0000, 0x1000, read(0)),
+                (0x100_1000, ZEROS, Content::Zero),
+                (0x104_1000, 0x1000, read(0x1000 + ZEROS)),
+            ]
+        );
+    }
+
+    #[test]
     fn a_segment_without_file_content_is_zero_and_one_without_memory_is_none() {
         let bss = Load {
             address: 0x100_0000,

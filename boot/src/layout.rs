@@ -83,8 +83,13 @@ pub const HIGH_RAM: u64 = 4 * GIB;
 
 /// Where PCI devices have their 32-bit memory.
 pub const PCI_WINDOW: Range<u64> = 0xC000_0000..0xD000_0000;
-/// Where PCI devices have their I/O ports: above all of a PC's own.
-pub const PCI_PORTS: Range<u64> = 0xC000..0xE000;
+/// Where PCI devices have their I/O ports: above all of a PC's own. A slot has
+/// [`PCI_PORTS_STRIDE`] of them.
+pub const PCI_PORTS: Range<u64> = 0x8000..0x1_0000;
+/// Linux gives a device that comes while it runs ports only at multiples of this, the
+/// others being ISA cards' by tradition (arch/x86/pci/i386.c,
+/// `pcibios_align_resource`).
+pub const PCI_PORTS_STRIDE: u64 = 0x400;
 /// Where virtio-mmio devices have their registers.
 pub const VIRTIO_MMIO_WINDOW: Range<u64> = 0xD000_0000..0xD010_0000;
 /// Size of one virtio-mmio device's register window in bytes.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use guest_images::run_word;
 use guest_tests::write_log::{acknowledgement, assert_holds_records, last_acknowledged};
 use guest_tests::{DiskFile, Transcript, block, embedded, images};
-use vmm::config::{BlockConfig, DeviceConfig};
+use vmm::config::{BlockConfig, DeviceConfig, TransportKind};
 use vmm::{Backing, DeviceName, DiskOptions, ErrorKind, Event, MemoryConfig, MemoryLayout, Vm};
 
 /// How long the guest has to give a disk up.
@@ -163,4 +163,34 @@ fn a_disk_that_is_attached_twice_or_unknown_changes_nothing() {
     assert!(unknown.to_string().contains("there are data"), "{unknown}");
     assert!(console.shows("there"), "{}", console.text());
     assert_eq!(vm.describe().unwrap().devices.len(), 1);
+}
+
+/// What a guest says of its disks whenever there is one more or one less.
+const COUNT_DISKS: &str = "have=-1; while :; do \
+     n=$(ls /sys/block | grep -c ^vd); [ $n = $have ] || echo disks: $n; have=$n; \
+     sleep 0.05; done";
+
+#[test]
+fn every_slot_can_be_given_a_device_while_the_guest_runs() {
+    let (vm, console) = start(COUNT_DISKS);
+    assert!(console.shows("disks: 0\n"), "{}", console.text());
+    let room = TransportKind::Pci.room() - vm.describe().unwrap().devices.len();
+    let disks: Vec<DiskFile> = (0..room).map(|_| DiskFile::empty(MIB)).collect();
+    for (number, disk) in disks.iter().enumerate() {
+        attach(&vm, disk, &format!("disk-{number}"));
+    }
+    // The guest has them, and not only the machine.
+    let all = format!("disks: {room}\n");
+    assert!(console.shows(&all), "{}", console.text());
+    let error = vm.attach(block(&DiskFile::empty(MIB), "more")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    for number in 0..room {
+        vm.detach(name(&format!("disk-{number}")), PATIENCE)
+            .unwrap();
+    }
+    assert!(
+        console.shows_after(&all, "disks: 0\n"),
+        "{}",
+        console.text()
+    );
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use boot::MmioDevice;
-use boot::layout::{PCI_ECAM, PCI_PORTS, PCI_WINDOW};
+use boot::layout::{PCI_ECAM, PCI_PORTS, PCI_PORTS_STRIDE, PCI_WINDOW};
 use devices::bus::Bus;
 use devices::interrupt::InterruptLine;
 use devices::memory::Ram;
@@ -197,13 +197,13 @@ fn config_page(slot: u8) -> u64 {
 /// Where the BARs of the function in `slot` lie until the guest moves them: no
 /// firmware runs that would say.
 fn first_bars(slot: u8) -> FirstBars {
-    let first = |window: Range<u64>, len: u32| {
-        let base = window.start + u64::from(slot) * u64::from(len);
+    let first = |window: Range<u64>, stride: u64| {
+        let base = window.start + u64::from(slot) * stride;
         u32::try_from(base).expect("the windows are below 4 GiB")
     };
     FirstBars {
-        registers: first(PCI_WINDOW, REGISTERS_LEN),
-        ports: first(PCI_PORTS, PORTS_LEN),
+        registers: first(PCI_WINDOW, REGISTERS_LEN.into()),
+        ports: first(PCI_PORTS, PCI_PORTS_STRIDE),
     }
 }
 
@@ -387,6 +387,17 @@ pub(crate) fn slow_device(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_slot_has_room_for_its_bars() {
+        let last = first_bars(devices::pci::SLOTS - 1);
+        let registers = u64::from(last.registers) + u64::from(REGISTERS_LEN);
+        assert!(registers <= PCI_WINDOW.end);
+        // Where Linux would put them, too.
+        assert!(u64::from(PORTS_LEN) <= PCI_PORTS_STRIDE);
+        assert_eq!(u64::from(last.ports) % PCI_PORTS_STRIDE, 0);
+        assert_eq!(u64::from(last.ports) + PCI_PORTS_STRIDE, PCI_PORTS.end);
+    }
 
     #[test]
     fn a_slot_is_used_again_only_after_all_others() {

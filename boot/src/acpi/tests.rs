@@ -210,14 +210,14 @@ fn a_pci_host_has_one_bus_with_its_configuration_space_reserved() {
         b"\x86\x09\x00\x01\x00\x00\x00\xE0\x00\x00\x10\x00"
     ));
     assert!(contains(dsdt, b"PCI0\x08_HID\x0C\x41\xD0\x0A\x08"));
-    // WordBusNumber 0 to 0, DWordMemory 0xC0000000 to 0xCFFFFFFF and WordIO 0xC000
-    // to 0xDFFF (ACPI 6.5 §6.4.3.5).
+    // WordBusNumber 0 to 0, DWordMemory 0xC0000000 to 0xCFFFFFFF and WordIO 0x8000
+    // to 0xFFFF (ACPI 6.5 §6.4.3.5).
     assert!(contains(
         dsdt,
         b"\x88\x0D\x00\x02\x0C\x00\0\0\0\0\0\0\0\0\x01\x00\
           \x87\x17\x00\x00\x0C\x01\0\0\0\0\x00\x00\x00\xC0\xFF\xFF\xFF\xCF\
           \0\0\0\0\x00\x00\x00\x10\
-          \x88\x0D\x00\x01\x0C\x03\0\0\x00\xC0\xFF\xDF\0\0\x00\x20"
+          \x88\x0D\x00\x01\x0C\x03\0\0\x00\x80\xFF\xFF\0\0\x00\x80"
     ));
     assert!(contains(dsdt, b"_OSC\x0C"));
     assert!(!contains(dsdt, b"_EJ0") && !contains(dsdt, b"ACPI0013"));

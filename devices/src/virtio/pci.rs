@@ -1,21 +1,25 @@
 //! virtio over PCI: the "modern" register map of virtio 1.3 §4.1. The one file
 //! that knows both virtio and PCI.
 //!
-//! Capabilities say where registers lie: in memory all but one kind. Notifications
-//! are I/O ports, one for each queue, so that an ioeventfd there needs to compare no
-//! value. An exit for a port says where was written; for one in memory, KVM has to
-//! take the guest's instruction apart first, which on some processors costs as much
-//! as all the rest of it. Each queue has an MSI-X vector of its own, so that an
-//! interrupt needs no register read by the driver: but for its notification, a
-//! request costs no exit.
+//! Capabilities say where registers lie. Each queue has a notification address of its
+//! own, so that an ioeventfd there needs to compare no value, and an MSI-X vector of
+//! its own, so that an interrupt needs no register read by the driver: a request costs
+//! no exit to this process.
+//!
+//! Notifications are I/O ports. An exit for a port says where was written; for an
+//! address in memory, KVM has to take the guest's instruction apart first, which on
+//! some processors costs as much as all the rest. They are in memory as well, which
+//! comes second in the list (§4.1.4), for drivers that do without ports, such as some in
+//! user space: there nothing catches them, and they come here.
 //!
 //! ```text
 //! BAR 0, memory
 //! 0x0000  common configuration
 //! 0x0100  interrupt status, for drivers without MSI-X vectors
 //! 0x0200  device configuration
-//! 0x1000  MSI-X table
-//! 0x2000  MSI-X pending bits
+//! 0x1000  notifications, four bytes for each queue
+//! 0x2000  MSI-X table
+//! 0x3000  MSI-X pending bits
 //! BAR 1, ports
 //! 0x0000  notifications, four bytes for each queue
 //! ```
@@ -57,9 +61,11 @@ const ISR: u32 = 0x100;
 const ISR_LEN: u32 = 1;
 const DEVICE_CONFIG: u32 = 0x200;
 const DEVICE_CONFIG_LEN: u32 = 0xe00;
-const TABLE: u32 = 0x1000;
-const PENDING: u32 = 0x2000;
-/// Bytes between two queues' notification ports.
+const NOTIFY: u32 = 0x1000;
+const NOTIFY_LEN: u32 = 0x1000;
+const TABLE: u32 = 0x2000;
+const PENDING: u32 = 0x3000;
+/// Bytes between two queues' notification addresses.
 const NOTIFY_STRIDE: u32 = 4;
 
 /// Red Hat's, as every virtio device has it (§4.1.2).
@@ -241,7 +247,7 @@ impl PciTransport {
         valid.then(|| (bar, u64::from(self.space.u32(self.window_at + 8))))
     }
 
-    /// The driver writes to the port at `offset` of its BAR.
+    /// The driver writes to the notification address at `offset` from the first.
     fn notify(&mut self, offset: u64) {
         let queue = u32::try_from(offset / u64::from(NOTIFY_STRIDE)).unwrap_or(u32::MAX);
         self.core.notify_queue(queue);
@@ -263,7 +269,7 @@ impl BusDevice for PciTransport {
         match offset {
             COMMON..COMMON_LEN => self.read_common(offset, data),
             ISR => data[0] = self.vectors.take_status(),
-            DEVICE_CONFIG..TABLE => self
+            DEVICE_CONFIG..NOTIFY => self
                 .core
                 .read_config(u64::from(offset - DEVICE_CONFIG), data),
             TABLE..PENDING => self
@@ -284,10 +290,11 @@ impl BusDevice for PciTransport {
         };
         match offset {
             COMMON..COMMON_LEN => self.write_common(offset, data),
-            DEVICE_CONFIG..TABLE => {
+            DEVICE_CONFIG..NOTIFY => {
                 let offset = u64::from(offset - DEVICE_CONFIG);
                 self.core.write_config(offset, data);
             }
+            NOTIFY..TABLE => self.notify((offset - NOTIFY).into()),
             TABLE..PENDING => {
                 let offset = u64::from(offset - TABLE);
                 self.vectors.msix.write_table(offset, data);
@@ -399,6 +406,7 @@ fn add_capabilities(space: &mut ConfigSpace) -> usize {
     for (kind, bar, offset, len, rest) in [
         (COMMON_CFG, REGISTERS_BAR, COMMON, COMMON_LEN, &[][..]),
         (NOTIFY_CFG, PORTS_BAR, 0, PORTS_LEN, &stride),
+        (NOTIFY_CFG, REGISTERS_BAR, NOTIFY, NOTIFY_LEN, &stride),
         (ISR_CFG, REGISTERS_BAR, ISR, ISR_LEN, &[]),
         (
             DEVICE_CFG,

@@ -156,14 +156,16 @@ fn a_function_is_recognised_as_a_modern_virtio_device() {
     assert_eq!(config32(&mut function, 8) & 0xff, 1);
     let list = capabilities(&mut function);
     let ids: Vec<u8> = list.iter().map(|(_, id)| *id).collect();
-    assert_eq!(ids, [0x11, 9, 9, 9, 9, 9]);
+    assert_eq!(ids, [0x11, 9, 9, 9, 9, 9, 9]);
     let kinds: Vec<u8> = list[1..]
         .iter()
         .map(|(at, _)| config32(&mut function, *at).to_le_bytes()[3])
         .collect();
     assert_eq!(
         kinds,
-        [COMMON_CFG, NOTIFY_CFG, ISR_CFG, DEVICE_CFG, PCI_CFG]
+        [
+            COMMON_CFG, NOTIFY_CFG, NOTIFY_CFG, ISR_CFG, DEVICE_CFG, PCI_CFG
+        ]
     );
 }
 
@@ -308,6 +310,24 @@ fn a_notification_that_no_doorbell_caught_reaches_its_queue() {
     assert_eq!(word, [0; 4]);
 }
 
+#[test]
+fn a_driver_without_ports_notifies_in_memory() {
+    let (mut function, ..) = function();
+    write(&mut function, u64::from(NOTIFY) + 4, 1, 2);
+    assert_eq!(kicks(&function), [0, 1]);
+    write(&mut function, u64::from(NOTIFY) + 8, 2, 2);
+    assert_eq!(function.core.faults(), 1);
+}
+
+#[test]
+fn a_driver_is_shown_ports_first() {
+    let (mut function, ..) = function();
+    let list = capabilities(&mut function);
+    let bar = |at: &(usize, u8)| config32(&mut function, at.0 + 4) & 0xff;
+    let bars: Vec<u32> = list[2..4].iter().map(bar).collect();
+    assert_eq!(bars, [1, 0]);
+}
+
 /// How often each queue was notified since it was last asked.
 fn kicks(function: &PciTransport) -> Vec<u64> {
     let kicks = function.core.kicks();
@@ -317,7 +337,7 @@ fn kicks(function: &PciTransport) -> Vec<u64> {
 #[test]
 fn the_window_in_configuration_space_reaches_every_register() {
     let (mut function, ..) = function();
-    let window = capabilities(&mut function)[5].0 as u64;
+    let window = capabilities(&mut function)[6].0 as u64;
     let through = |function: &mut PciTransport, offset: u32, len: u32| {
         function.write_config(window + 4, &[0]);
         function.write_config(window + 8, &offset.to_le_bytes());
