@@ -19,6 +19,10 @@ pub struct Summary {
 /// How often an interval may miss the true median.
 const DOUBT: f64 = 0.05;
 
+/// From so many samples on, the binomial distribution is the normal one: below,
+/// the two differ by a rank, and far above, 0.5ⁿ is too small for a number.
+const MANY: usize = 1000;
+
 impl Summary {
     /// `None` if there are no samples.
     pub fn of(samples: &[f64]) -> Option<Self> {
@@ -52,6 +56,12 @@ impl Summary {
 /// Statistics, §3.2): the interval is from one rank to its mirror image, as
 /// narrow as it may be.
 fn outside(count: usize) -> Option<usize> {
+    if count > MANY {
+        // Half of n - 1.96 √n, rounded down; 1.96 is where the normal distribution
+        // leaves 2.5 % at each end.
+        let within = (count * 38_416 / 10_000).isqrt() + 1;
+        return Some((count - within) / 2 - 1);
+    }
     // P(at most k of them are below), for k = 0, 1, …, added up.
     #[allow(clippy::cast_precision_loss)] // Nobody has 2⁵² samples.
     let n = count as f64;
@@ -96,6 +106,10 @@ mod tests {
         }
         for few in 0..6 {
             assert_eq!(outside(few), None, "{few}");
+        }
+        // Of more than are in tables: added up exactly.
+        for (count, rank) in [(1000, 468), (1001, 468), (1075, 504), (2000, 955)] {
+            assert_eq!(outside(count), Some(rank), "{count}");
         }
         assert_eq!(of(20).interval, Some((6.0, 15.0)));
         assert_eq!(of(5).interval, None);
