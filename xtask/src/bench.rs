@@ -87,14 +87,6 @@ impl Bench {
     }
 }
 
-/// What a report calls the emulator that measured.
-fn emulator_name(program: Option<&PathBuf>) -> &'static str {
-    match program {
-        Some(_) => "mended",
-        None => "installed; long runs hang in it, see cargo xtask bench emulator --help",
-    }
-}
-
 /// The release of `plinth`, with the VM process's program beside it.
 fn plinth() -> Result<PathBuf> {
     workspace::build_release("vmm", "plinth-vmm")?;

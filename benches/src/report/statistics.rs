@@ -41,11 +41,27 @@ impl Summary {
         })
     }
 
-    /// How far the samples are apart, as a part of the median.
+    /// The interval, or where there are too few samples for one, all of them.
+    pub fn range(&self) -> (f64, f64) {
+        self.interval.unwrap_or((self.min, self.max))
+    }
+
+    /// Whether the two ranges have nothing in common.
+    pub fn is_apart_from(&self, other: &Self) -> bool {
+        let ((low, high), (other_low, other_high)) = (self.range(), other.range());
+        high < other_low || other_high < low
+    }
+
+    /// How far the samples are apart, as a part of the median, or of the largest
+    /// where that is nothing.
     pub fn spread(&self) -> f64 {
+        let of = match self.median.abs() {
+            0.0 => self.max.abs().max(self.min.abs()),
+            median => median,
+        };
         match self.max - self.min {
             0.0 => 0.0,
-            apart => apart / self.median.abs(),
+            apart => apart / of,
         }
     }
 }
@@ -96,6 +112,10 @@ mod tests {
         assert!((of(5).spread() - 4.0 / 3.0).abs() < 1e-9);
         assert!(Summary::of(&[7.0, 7.0]).unwrap().spread() < 1e-9);
         assert_eq!(Summary::of(&[]), None);
+        assert!((Summary::of(&[0.0, 0.0, 2.0]).unwrap().spread() - 1.0).abs() < 1e-9);
+        let range = |samples: &[f64]| Summary::of(samples).unwrap();
+        assert!(range(&[1.0, 2.0]).is_apart_from(&range(&[3.0])));
+        assert!(!range(&[1.0, 3.0]).is_apart_from(&range(&[3.0, 4.0])));
     }
 
     /// As in tables of the sign test's critical values at 5 %, both sides.
