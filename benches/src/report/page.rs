@@ -10,7 +10,7 @@ const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:var(--text)}\
 table{border-collapse:collapse;display:block;overflow-x:auto}\
 td,th{border-bottom:1px solid var(--line);padding:.2rem .7rem;text-align:right;white-space:nowrap}\
-td:first-child,th:first-child{text-align:left}\
+td:first-child,th:first-child{text-align:left;white-space:pre}\
 .plots{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:0;flex:1 1 30rem}\
 figcaption{font-weight:600}svg{width:100%;font-size:12px}svg text{fill:currentColor}\
 .end{text-anchor:end}.middle{text-anchor:middle}\

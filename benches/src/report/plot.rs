@@ -18,14 +18,35 @@ const COLOURS: usize = 8;
 
 /// The plot of `figure`, if anybody was measured by it.
 pub(super) fn plot(report: &Report, figure: &Figure) -> Option<String> {
-    match figure.over {
+    let (height, content) = match figure.over {
         None => bars(report, figure),
         Some(_) => lines(report, figure),
+    }?;
+    let caption = escaped(&caption(report, figure));
+    Some(format!(
+        "<figure><figcaption>{caption}</figcaption>\
+         <svg viewBox='0 0 {WIDTH} {height:.0}' role='img' aria-label='{caption}'>{content}</svg></figure>"
+    ))
+}
+
+/// What a plot is called, which stands alone: titles that are indented go on from
+/// the last that is not.
+fn caption(report: &Report, figure: &Figure) -> String {
+    let titles = report.figures.iter().map(|one| one.title.as_str());
+    let place = report
+        .figures
+        .iter()
+        .position(|one| one.name == figure.name);
+    let before: Vec<&str> = titles.take(place.unwrap_or(0)).collect();
+    let above = before.iter().rev().find(|title| !title.starts_with(' '));
+    match (figure.title.strip_prefix("  "), above) {
+        (Some(title), Some(above)) => format!("{above}: {title}"),
+        _ => figure.title.clone(),
     }
 }
 
-/// A bar for each peer, with a line from its smallest to its largest sample.
-fn bars(report: &Report, figure: &Figure) -> Option<String> {
+/// The height, and a bar for each peer, with a line from its smallest to its largest sample.
+fn bars(report: &Report, figure: &Figure) -> Option<(f64, String)> {
     let measured = report.outcomes.iter().enumerate();
     let measured: Vec<(usize, &str, Summary)> = measured
         .filter_map(|(place, one)| {
@@ -62,7 +83,7 @@ fn bars(report: &Report, figure: &Figure) -> Option<String> {
         .expect("a String takes everything");
         top += BAR;
     }
-    Some(framed(figure, top + 4.0, &svg))
+    Some((top + 4.0, svg))
 }
 
 const HEIGHT: f64 = 260.0;
@@ -74,9 +95,9 @@ const RIGHT: f64 = 150.0;
 /// Sizes are true to scale if their labels then have this much room each.
 const LABEL: f64 = 20.0;
 
-/// A line of medians for each peer, over the sizes, and at each size one from the
+/// The height, and a line of medians for each peer, over the sizes, and at each size one from the
 /// smallest to the largest sample; the other axis begins at zero.
-fn lines(report: &Report, figure: &Figure) -> Option<String> {
+fn lines(report: &Report, figure: &Figure) -> Option<(f64, String)> {
     let rows = report.rows();
     let sizes = rows.iter().filter(|(one, _)| one.name == figure.name);
     let sizes: Vec<u64> = sizes.filter_map(|(_, at)| *at).collect();
@@ -137,7 +158,7 @@ fn lines(report: &Report, figure: &Figure) -> Option<String> {
         .expect("a String takes everything");
         legend += 18.0;
     }
-    Some(framed(figure, HEIGHT.max(legend), &svg))
+    Some((HEIGHT.max(legend), svg))
 }
 
 /// Where sizes are, from left to right.
@@ -256,14 +277,6 @@ fn number(size: u64) -> f64 {
     number
 }
 
-fn framed(figure: &Figure, height: f64, content: &str) -> String {
-    let title = escaped(&figure.title);
-    format!(
-        "<figure><figcaption>{title}</figcaption>\
-         <svg viewBox='0 0 {WIDTH} {height:.0}' role='img' aria-label='{title}'>{content}</svg></figure>"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::report;
@@ -324,6 +337,14 @@ mod tests {
         assert!(svg.contains(said), "{svg}");
         let svg = plot(&report, &report.figures[0]).unwrap();
         assert!(svg.contains("of 2 samples"), "{svg}");
+    }
+
+    #[test]
+    fn a_plot_is_called_what_it_is_without_the_row_above() {
+        let mut report = report(&[("plinth", 1.0, [1.0, 1.0])]);
+        report.figures[1].title = "  of it at once".to_owned();
+        let svg = plot(&report, &report.figures[1]).unwrap();
+        assert!(svg.contains("<figcaption>a time: of it at once</"), "{svg}");
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Peers {
             let mut earlier = self.program[..place].iter();
             ensure!(
                 earlier.all(|named| named.monitor != *monitor),
-                "--program: {monitor} has one program"
+                "--program: {monitor} is given two programs"
             );
         }
         Ok(())
@@ -327,7 +327,7 @@ mod tests {
             ),
             (
                 peers(&[], &["qemu"], &[&qemu, &qemu]),
-                "qemu has one program",
+                "qemu is given two programs",
             ),
         ] {
             let error = refused(&peers);
