@@ -86,7 +86,7 @@ impl Plinth<'_> {
     fn programs(self) -> Result<(PathBuf, Option<PathBuf>)> {
         let release = || workspace::build_release("benches", "monitor-probe");
         Ok(match self {
-            Self::Release => (release()?, Some(super::plinth()?)),
+            Self::Release => (release()?, Some(released()?)),
             Self::Development(programs) => {
                 let program = Some(programs.join("plinth"));
                 (programs.join("monitor-probe"), program)
@@ -118,6 +118,12 @@ fn conditions(testbed: &Testbed, plinth: Plinth<'_>) -> Conditions {
         began: began.map_or_else(|_| String::new(), |time| time.to_string()),
         ..Conditions::here(testbed.mode)
     }
+}
+
+/// The release of `plinth`, with the VM process's program beside it.
+fn released() -> Result<PathBuf> {
+    workspace::build_release("vmm", "plinth-vmm")?;
+    workspace::build_release("plinth", "plinth")
 }
 
 /// Which emulator measures, and its version.
