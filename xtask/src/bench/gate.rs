@@ -27,9 +27,10 @@ use crate::workspace;
 /// space, so these are exact; of other exits, of which some are interrupts, three
 /// are different, as are three calls of `futex`, for these depend on when things
 /// happen. What else differs is that Rust's library asks `fcntl` in a development
-/// build whether descriptors are open. What is tolerated is some times as much, for
-/// another compiler or another library may do such things; it may also lay out code
-/// otherwise, of which memory has whole pages.
+/// build whether descriptors are open. The memory of one build was 2.67 MiB in one
+/// benchmark and 2.83 in another, 6 % more, whose machines have other files. What is
+/// tolerated is some times as much, for another compiler or another library may do such
+/// things.
 const TOLERANCES: [(&str, f64); 7] = [
     ("user-exits", 0.0),
     ("start-calls", 0.02),
@@ -37,7 +38,7 @@ const TOLERANCES: [(&str, f64); 7] = [
     ("exits", 0.01),
     ("init", 0.01),
     ("first-entry", 0.10),
-    ("memory-pss", 0.05),
+    ("memory-pss", 0.15),
 ];
 
 /// Which of them take longer in another kernel or emulator, and are no counts.
@@ -136,19 +137,20 @@ const RENEW: &str = "renew the baseline: cargo xtask bench baseline";
 /// What is to be done though nothing is worse.
 fn to_do(changed: Changed, better: &[Change]) -> Vec<String> {
     let percent = |part: f64| format!("{:.0} %", part * 100.0);
-    let counts = match changed {
+    let loose = match changed {
         Changed::Nothing => None,
-        Changed::Outside => Some(("the outer kernel or the emulator", OTHER_KVM)),
-        Changed::Guest => Some(("the guest's kernel", OTHER_GUEST)),
+        Changed::Outside => Some(format!(
+            "the outer kernel or the emulator is another one: exits to user space were held \
+             within {}",
+            percent(OTHER_KVM)
+        )),
+        Changed::Guest => Some(format!(
+            "the guest's kernel is another one: exits and system calls were held within {}",
+            percent(OTHER_GUEST)
+        )),
     };
-    let loose = counts.map(|(what, counts)| {
-        format!(
-            "{RENEW} ({what} is another one than the baseline's, so that counts were held within \
-             {} only, times and memory within {})",
-            percent(counts),
-            percent(OTHER_TIMES)
-        )
-    });
+    let times = percent(OTHER_TIMES);
+    let loose = loose.map(|what| format!("{RENEW} ({what}, times and memory within {times})"));
     // It could become worse again unseen.
     let better = (!better.is_empty()).then(|| format!("{RENEW} (better: {})", told(better)));
     loose.into_iter().chain(better).collect()
