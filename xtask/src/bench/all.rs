@@ -26,8 +26,11 @@ impl All {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
         let common = &self.common;
-        let aspects = [Aspect::Machine, Aspect::Disk, Aspect::Network];
-        let (parts, mut results) = common.prepare(&aspects)?;
+        let aspects: &[Aspect] = match common.mode() {
+            Mode::Deterministic => &[Aspect::Machine, Aspect::Disk, Aspect::Network],
+            Mode::WallClock => &[Aspect::Machine],
+        };
+        let (parts, mut results) = common.prepare(aspects)?;
         let booting = super::boot::usual(&parts, common);
         // The same boots, seen from nearer.
         let exits = BootBench {
