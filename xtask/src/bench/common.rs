@@ -1,6 +1,7 @@
 //! What all benchmarks of several monitors have in common on the command line:
 //! who is measured, how often, and what becomes of it.
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
@@ -106,6 +107,13 @@ impl Common {
     }
 }
 
+/// A help text for an option that takes several values, and those that it has unless
+/// told otherwise, as it takes them.
+pub(super) fn with_default<T: Display>(help: &str, values: &[T]) -> String {
+    let values: Vec<String> = values.iter().map(T::to_string).collect();
+    format!("{help} [default: {}]", values.join(","))
+}
+
 /// Each of these once, where it was named first.
 pub(super) fn each_once<T: PartialEq>(all: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut once = Vec::new();
@@ -120,6 +128,11 @@ pub(super) fn each_once<T: PartialEq>(all: impl IntoIterator<Item = T>) -> Vec<T
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_default_is_shown_as_it_can_be_given() {
+        assert_eq!(with_default("Sizes", &[1, 4]), "Sizes [default: 1,4]");
+    }
 
     #[test]
     fn what_is_named_twice_is_measured_once() {

@@ -8,7 +8,7 @@ use benches::density::DensityBench;
 use benches::peer::Aspect;
 use clap::{Args, value_parser};
 
-use super::common::Common;
+use super::common::{Common, with_default};
 use super::testbed::Parts;
 
 /// After how many guests to measure.
@@ -19,8 +19,8 @@ pub(super) const COUNTS: [u64; 4] = [1, 10, 50, 100];
 pub(super) struct Density {
     #[command(flatten)]
     common: Common,
-    /// After how many guests to measure
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = COUNTS)]
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = COUNTS,
+        hide_default_value = true, help = with_default("After how many guests to measure", &COUNTS))]
     counts: Vec<u64>,
     /// Memory of each guest in MiB
     #[arg(long, value_name = "MIB", default_value_t = 128,

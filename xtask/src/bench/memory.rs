@@ -7,7 +7,7 @@ use benches::memory::MemoryBench;
 use benches::peer::Aspect;
 use clap::{Args, value_parser};
 
-use super::common::{Common, each_once};
+use super::common::{Common, each_once, with_default};
 use super::testbed::Parts;
 
 /// Sizes of guest memory in MiB.
@@ -18,8 +18,8 @@ pub(super) const SIZES: [u32; 2] = [128, 256];
 pub(super) struct Memory {
     #[command(flatten)]
     common: Common,
-    /// Guests' memory in MiB
     #[arg(long, value_name = "MIB", value_delimiter = ',', default_values_t = SIZES,
+        hide_default_value = true, help = with_default("Guests' memory in MiB", &SIZES),
         value_parser = value_parser!(u32).range(1..))]
     sizes: Vec<u32>,
 }

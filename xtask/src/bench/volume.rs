@@ -12,7 +12,7 @@ use benches::volume::content::Content;
 use benches::volume::{CreationPlan, Found, Measured, PausePlan, Pauses, VolumeBench};
 use clap::{Args, ValueEnum};
 
-use super::common::each_once;
+use super::common::{each_once, with_default};
 use super::output::Output;
 use super::testbed::{Parts, Plinth};
 use crate::workspace;
@@ -49,8 +49,8 @@ pub(super) struct Volume {
     /// What to measure; all of it unless told otherwise
     #[arg(value_enum)]
     figures: Vec<Figure>,
-    /// The volumes' sizes in GiB
-    #[arg(long, value_name = "GIB", value_delimiter = ',', default_values_t = SIZES)]
+    #[arg(long, value_name = "GIB", value_delimiter = ',', default_values_t = SIZES,
+        hide_default_value = true, help = with_default("The volumes' sizes in GiB", &SIZES))]
     sizes: Vec<u64>,
     #[command(flatten)]
     output: Output,
