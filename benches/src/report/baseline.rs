@@ -1,7 +1,7 @@
 //! Comparing with an earlier run: what became worse or better by more than is
 //! tolerated.
 
-use super::likeness::{measure, pairs};
+use super::likeness::{is_asked_for, measure, pairs};
 use super::{Document, Figure, Mode};
 
 /// What comparing gave.
@@ -32,8 +32,8 @@ pub struct Change {
 pub type Tolerance<'a> = &'a dyn Fn(&Figure) -> f64;
 
 /// What became of the figures of `then`. What only one of the two measured is not
-/// compared, but for figures of a peer that both measured; nor is a figure that is
-/// read otherwise now. By the clock, what changed has intervals that do not meet.
+/// compared, but for figures of a peer that both measured; nor is a figure that was not
+/// asked for now, or is read otherwise. By the clock, what changed has intervals that do not meet.
 pub fn compare(then: &Document, now: &Document, tolerance: Tolerance<'_>) -> Comparison {
     let mut found = Comparison::default();
     for pair in pairs(then, now) {
@@ -47,11 +47,14 @@ pub fn compare(then: &Document, now: &Document, tolerance: Tolerance<'_>) -> Com
             let Some(before) = was.summary(&figure.name, at) else {
                 continue;
             };
+            if !is_asked_for(new, figure, at) {
+                continue;
+            }
             found.compared += 1;
             let change = |what: String| Change {
                 benchmark: old.benchmark.clone(),
                 peer: was.peer.clone(),
-                figure: named(figure, at),
+                figure: figure.named(at),
                 what,
             };
             let Some(after) = is.summary(&figure.name, at) else {
@@ -75,14 +78,6 @@ pub fn compare(then: &Document, now: &Document, tolerance: Tolerance<'_>) -> Com
         }
     }
     found
-}
-
-/// What a figure is called by itself: titles may go on from the row above.
-fn named(figure: &Figure, at: Option<u64>) -> String {
-    match (at, &figure.over) {
-        (Some(at), Some(over)) => format!("{} at {at} {over}", figure.name),
-        _ => figure.name.clone(),
-    }
 }
 
 #[cfg(test)]
@@ -150,8 +145,10 @@ mod tests {
         let found = compare(&then, &now, &|_| 0.01);
         assert_eq!(found.worse, []);
         assert_eq!(found.better[0].what, "0, and was 22: -100.00 %");
-        let found = worse(&then, &counted(&[("init", 1.0)]), &|_| 0.01);
-        assert_eq!(found.len(), 2, "its sum was not measured: {found:?}");
+        // Its sum was not measured: nothing is known of it.
+        let mut now = counted(&[("init", 1.0)]);
+        now.reports[0].figures = then.reports[0].figures.clone();
+        assert_eq!(worse(&then, &now, &|_| 0.01).len(), 2);
     }
 
     #[test]
@@ -172,6 +169,17 @@ mod tests {
             document
         };
         assert_eq!(worse(&counted(then), &counted(near), &|_| 0.01).len(), 1);
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_not_compared() {
+        let then = document(&[("plinth", 1.0, [1.0, 1.0])]);
+        let mut now = then.clone();
+        let report = &mut now.reports[0];
+        report.figures.remove(0);
+        report.outcomes[0].measured.retain(|one| one.at == Some(1));
+        let found = compare(&then, &now, &|_| 0.01);
+        assert_eq!((found.compared, found.worse.len()), (1, 0));
     }
 
     #[test]

@@ -100,6 +100,14 @@ impl Figure {
         self
     }
 
+    /// What it is called by itself at one size: titles may go on from the row above.
+    pub(super) fn named(&self, at: Option<u64>) -> String {
+        match (at, &self.over) {
+            (Some(at), Some(over)) => format!("{} at {at} {over}", self.name),
+            _ => self.name.clone(),
+        }
+    }
+
     /// By how much `ours` is better than `theirs`, as a part of it; negative if it
     /// is worse.
     pub fn ahead(&self, ours: f64, theirs: f64) -> f64 {

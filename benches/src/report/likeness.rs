@@ -121,6 +121,13 @@ pub fn differences(then: &Document, now: &Document) -> Vec<String> {
             differs(&what, &measure(was), &measure(is))
         }));
     }
+    for [old, new] in common(then, now) {
+        let rows = old.rows().into_iter();
+        let left_out = rows.filter(|(figure, at)| !is_asked_for(new, figure, *at));
+        let names: Vec<String> = left_out.map(|(figure, at)| figure.named(at)).collect();
+        let line = format!("{}, not measured now: {}", old.benchmark, names.join(", "));
+        lines.push((!names.is_empty()).then_some(line));
+    }
     for pair in pairs(then, now) {
         let [was, is] = pair.outcomes;
         lines.push(differs(&is.peer, &was.version, &is.version));
@@ -135,6 +142,14 @@ pub fn differences(then: &Document, now: &Document) -> Vec<String> {
         }
     }
     told
+}
+
+/// Whether `report` is about such a figure, or anybody there was measured by it:
+/// otherwise it was told to do less.
+pub(super) fn is_asked_for(report: &Report, figure: &Figure, at: Option<u64>) -> bool {
+    let mut outcomes = report.outcomes.iter();
+    let listed = report.figures.iter().any(|one| one.name == figure.name);
+    (listed && at.is_none()) || outcomes.any(|one| one.summary(&figure.name, at).is_some())
 }
 
 fn differs(what: &str, then: &str, now: &str) -> Option<String> {
@@ -199,6 +214,18 @@ mod tests {
             counted: 7,
         });
         assert_eq!(incomparable(&then, &now), None);
+    }
+
+    #[test]
+    fn what_was_left_out_is_said() {
+        let then = document(&[("plinth", 1.0, [1.0, 1.0])]);
+        let mut now = then.clone();
+        let report = &mut now.reports[0];
+        report.figures.remove(0);
+        let measured = &mut report.outcomes[0].measured;
+        measured.retain(|one| one.at == Some(1));
+        let expected = ["test, not measured now: time, rate at 10 VMs"];
+        assert_eq!(differences(&then, &now), expected);
     }
 
     #[test]
