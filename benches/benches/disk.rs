@@ -3,8 +3,9 @@
 //!
 //! It is the real path of a guest's request but for the guest, whose driver is
 //! in miniature: queue, worker on its reactor, encryption, io_uring, a file of
-//! this host's disk beside the program, by way of the page cache and past it. Instructions, which other benchmarks count, would say
-//! nothing here: AES takes few, and long ones.
+//! this host's disk beside the program, by way of the page cache and past it.
+//! Instructions, which other benchmarks count, would say nothing here: AES takes few,
+//! and long ones.
 
 #![allow(missing_docs)] // Of what criterion's macros make.
 

@@ -7,6 +7,8 @@ use anyhow::Result;
 use crate::peer::{Aspect, Peer};
 use crate::report::{Failed, Figure, Outcome, Report};
 
+pub use crate::report::Rounds;
+
 /// Something that peers are measured by.
 pub trait Benchmark {
     /// What it is called.
@@ -29,21 +31,13 @@ pub trait Benchmark {
     fn measure(&self, peer: &Peer, program: &Path) -> Result<Outcome>;
 }
 
-/// How often everything is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rounds {
-    /// Rounds whose samples are kept and do not count.
-    pub warm_up: u32,
-    /// Rounds that count.
-    pub counted: u32,
-}
-
 /// A peer to be measured, and its program if it was found.
 pub type Subject = (&'static Peer, Option<PathBuf>);
 
-/// Carries `benchmark` out: in each round every peer once, every other round
-/// backwards, so that what drifts meanwhile on a host favours nobody. A peer
-/// that fails is said, does not stop the others, and is measured no more.
+/// Carries `benchmark` out: in each round every peer once, each round beginning with
+/// the next of them, so that neither what drifts meanwhile on a host nor what the
+/// peer before leaves there favours anybody. A peer that fails is said, does not stop
+/// the others, and is measured no more.
 pub fn carry_out(
     benchmark: &dyn Benchmark,
     subjects: &[Subject],
@@ -53,6 +47,8 @@ pub fn carry_out(
     let mut report = Report {
         benchmark: benchmark.name().to_owned(),
         parameters: benchmark.parameters(),
+        rounds: Some(rounds),
+        first: subjects.first().map(|(peer, _)| peer.name.to_owned()),
         ..Report::default()
     };
     let mut runners: Vec<(&Peer, &Path, Option<Outcome>)> = Vec::new();
@@ -72,7 +68,7 @@ pub fn carry_out(
             match benchmark.measure(peer, program) {
                 Ok(mut outcome) => {
                     if round < rounds.warm_up {
-                        outcome.warm_up = std::mem::take(&mut outcome.measured);
+                        outcome = outcome.warming_up();
                     }
                     match so_far {
                         Some(so_far) => so_far.merge(outcome),
@@ -94,11 +90,9 @@ pub fn carry_out(
 }
 
 /// Who comes when in a round of `count`.
-fn order(count: usize, round: u32) -> Vec<usize> {
-    match round % 2 {
-        0 => (0..count).collect(),
-        _ => (0..count).rev().collect(),
-    }
+fn order(count: usize, round: u32) -> impl Iterator<Item = usize> {
+    let first = round as usize;
+    (0..count).map(move |place| (first + place) % count)
 }
 
 #[cfg(test)]
@@ -168,17 +162,20 @@ mod tests {
     }
 
     #[test]
-    fn peers_take_turns_forwards_and_backwards() {
+    fn each_round_begins_with_the_next_peer() {
         let rounds = Rounds {
             warm_up: 1,
             counted: 2,
         };
         let (report, runs) = run("nobody", rounds);
-        let (forwards, backwards) = (
+        let turns = [
             ["plinth", "qemu-q35", "kvmtool"],
-            ["kvmtool", "qemu-q35", "plinth"],
-        );
-        assert_eq!(runs, [forwards, backwards, forwards].concat());
+            ["qemu-q35", "kvmtool", "plinth"],
+            ["kvmtool", "plinth", "qemu-q35"],
+        ];
+        assert_eq!(runs, turns.concat());
+        assert_eq!(report.first.as_deref(), Some("plinth"));
+        assert_eq!(report.rounds, Some(rounds));
         assert_eq!(report.not_found, ["crosvm"]);
         for outcome in &report.outcomes {
             assert_eq!(outcome.measured[0].samples, [2.0, 3.0]);

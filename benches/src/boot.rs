@@ -100,9 +100,14 @@ impl Benchmark for BootBench {
     fn parameters(&self) -> Vec<String> {
         vec![
             format!("a guest with 1 vCPU and {} MiB of memory", self.memory_mib),
-            "each run boots three times: once to warm up, and for the memory of the idle \
-             monitor; once for the times, next to untraced; once traced, for the counts"
-                .to_owned(),
+            match self.testbed.mode {
+                Mode::Deterministic => {
+                    "each run boots three times: once to warm up, and for the memory of the idle \
+                     monitor; once for the times, next to untraced; once traced, for the counts"
+                }
+                Mode::WallClock => "each run boots twice: once to warm up; once for the times",
+            }
+            .to_owned(),
         ]
     }
 
@@ -338,6 +343,28 @@ mod tests {
         assert_eq!(names, expected);
         let exits = outcomes[1].summary("exits", None).unwrap();
         assert!((exits.median - 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_said_of_a_run_is_what_it_does() {
+        let said = |mode| {
+            let bench = BootBench {
+                testbed: Testbed {
+                    mode,
+                    ..crate::testbed::nothing()
+                },
+                view: View::Boot,
+                memory_mib: 256,
+                words: String::new(),
+                traces: None,
+            };
+            bench.parameters().join("\n")
+        };
+        assert!(said(Mode::Deterministic).contains("traced, for the counts"));
+        let by_the_clock = said(Mode::WallClock);
+        for none in ["traced", "memory of the idle"] {
+            assert!(!by_the_clock.contains(none), "{by_the_clock}");
+        }
     }
 
     #[test]

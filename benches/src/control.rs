@@ -12,7 +12,7 @@ use crate::fio;
 use crate::net::{MAC, TAP};
 use crate::peer::{Aspect, Control, Guest, Nic, Peer};
 use crate::probe::{Attachment, ControlPlan, Latencies, Plan};
-use crate::report::{Figure, Mode, Outcome, Unit};
+use crate::report::{Figure, Mode, Outcome, Summary, Unit};
 use crate::testbed::{Run, Testbed};
 
 /// What is asked, and where.
@@ -68,7 +68,7 @@ impl Benchmark for ControlBench {
     fn parameters(&self) -> Vec<String> {
         vec![
             format!(
-                "{} questions after {WARM_UP} that warm up; each device is attached once, to a \
+                "the median of {} questions after {WARM_UP} that warm up; each device is attached once, to a \
                  guest that has none and drivers for both",
                 self.questions
             ),
@@ -152,11 +152,17 @@ impl ControlBench {
 }
 
 fn add(outcome: &mut Outcome, control: &Control, latencies: &Latencies) {
-    for ns in &latencies.answers {
-        outcome.add("answer", None, float(*ns));
-    }
-    for ns in &latencies.connected {
-        outcome.add("connected", None, float(*ns));
+    // Questions to one process depend on each other: a run of it is one sample, and
+    // each question is in the raw data.
+    let asked = [
+        ("answer", &latencies.answers),
+        ("connected", &latencies.connected),
+    ];
+    for (name, times) in asked {
+        let times: Vec<f64> = times.iter().copied().map(float).collect();
+        if let Some(summary) = Summary::of(&times) {
+            outcome.add(name, None, summary.median);
+        }
     }
     let disk = control.attach_disk.map(|_| ["disk-answer", "disk-seen"]);
     let nic = control.attach_nic.map(|_| ["nic-answer", "nic-seen"]);
@@ -168,5 +174,28 @@ fn add(outcome: &mut Outcome, control: &Control, latencies: &Latencies) {
     }
     if control.attach_disk.is_none() {
         outcome.notes = vec!["attaches nothing while its guest runs".to_owned()];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_one_sample_however_often_it_was_asked() {
+        let peer = Peer::named("plinth").unwrap();
+        let control = peer.control.as_ref().unwrap();
+        let mut outcome = Outcome::default();
+        for answers in [vec![10, 30, 20], vec![50, 40, 60]] {
+            let latencies = Latencies {
+                answers,
+                connected: vec![7],
+                attached: vec![[1, 2], [3, 4]],
+            };
+            add(&mut outcome, control, &latencies);
+        }
+        assert_eq!(outcome.measured[0].samples, [20.0, 50.0]);
+        let counts = outcome.measured.iter().map(|one| one.samples.len());
+        assert_eq!(counts.collect::<Vec<_>>(), [2; 6]);
     }
 }

@@ -57,8 +57,8 @@ impl Benchmark for DensityBench {
         vec![
             format!(
                 "guests with 1 vCPU and {} MiB of memory; as many as are missing to the next \
-                 count are started at once, until the last is idle",
-                self.memory_mib
+                 count of {:?} are started at once, until the last is idle",
+                self.memory_mib, self.counts
             ),
             "one guest before all of them warms up and is ended".to_owned(),
             "host memory is what MemAvailable became less: guests, monitors and the kernel's \

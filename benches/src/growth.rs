@@ -115,9 +115,14 @@ impl Benchmark for GrowthBench {
             "1 vCPU, 256 MiB and no devices but what is said; the guest has drivers and waits \
              for them"
                 .to_owned(),
-            "each size boots twice: to warm up, and for the memory of the idle monitor; and for \
-             the times"
-                .to_owned(),
+            match self.testbed.mode {
+                Mode::Deterministic => {
+                    "each size boots twice: to warm up, and for the memory of the idle monitor; \
+                     and for the times"
+                }
+                Mode::WallClock => "each size boots twice: to warm up; and for the times",
+            }
+            .to_owned(),
         ]
     }
 

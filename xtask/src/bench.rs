@@ -17,7 +17,6 @@ mod peers;
 mod testbed;
 mod volume;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -25,7 +24,7 @@ use clap::{Args, Subcommand};
 use guest_images::Cache;
 use guest_images::emulator::mended;
 
-use crate::{packages, workspace};
+use crate::packages;
 
 /// Measure plinth, beside other machine monitors where they can be compared.
 ///
@@ -85,18 +84,4 @@ impl Bench {
             }
         }
     }
-}
-
-/// What a report calls the emulator that measured.
-fn emulator_name(program: Option<&PathBuf>) -> &'static str {
-    match program {
-        Some(_) => "mended",
-        None => "installed; long runs hang in it, see cargo xtask bench emulator --help",
-    }
-}
-
-/// The release of `plinth`, with the VM process's program beside it.
-fn plinth() -> Result<PathBuf> {
-    workspace::build_release("vmm", "plinth-vmm")?;
-    workspace::build_release("plinth", "plinth")
 }

@@ -9,6 +9,7 @@ pub(crate) struct Tally {
     passed: u64,
     failed: Vec<String>,
     skipped: Vec<String>,
+    tasks: Vec<String>,
     partial_line: Vec<u8>,
     reports: u64,
 }
@@ -20,6 +21,11 @@ impl Tally {
             None => self.passed += 1,
             Some(why) => self.failed.push(format!("{name}: {why}")),
         }
+    }
+
+    /// Adds what somebody is to do about a step, which passed.
+    pub(crate) fn task(&mut self, what: String) {
+        self.tasks.push(what);
     }
 
     /// Counts in the output of a test binary, which may come in pieces.
@@ -80,9 +86,8 @@ impl Tally {
         (self.reports(), self.failed.len())
     }
 
-    /// Prints what failed and what was skipped and why, then the one line of
-    /// counts; true if anything ran and
-    /// nothing failed.
+    /// Prints what failed, what was skipped and why, and what is to be done, then
+    /// the one line of counts; true if anything ran and nothing failed.
     pub(crate) fn print(&self) -> bool {
         println!();
         for failed in &self.failed {
@@ -90,6 +95,9 @@ impl Tally {
         }
         for skipped in &self.skipped {
             println!("skipped: {skipped}");
+        }
+        for what in &self.tasks {
+            println!("TO DO: {what}");
         }
         let (failed, skipped) = (self.failed.len(), self.skipped.len());
         println!("{} passed, {failed} failed, {skipped} skipped", self.passed);

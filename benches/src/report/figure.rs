@@ -74,11 +74,38 @@ impl Figure {
         }
     }
 
+    /// What became of it, for people: both values, and by how much it changed.
+    pub fn change(&self, before: f64, after: f64) -> String {
+        let both = format!(
+            "{}, and was {}",
+            self.unit.shown(after),
+            self.unit.shown(before)
+        );
+        let percent = |part: f64| part * 100.0;
+        match (self.unit, before) {
+            (Unit::Part, _) => {
+                let further = percent(after.abs() - before.abs());
+                format!("{both}: {further:+.2} percentage points")
+            }
+            // Nothing has no part.
+            (_, 0.0) => both,
+            _ => format!("{both}: {:+.2} %", percent((after - before) / before.abs())),
+        }
+    }
+
     /// The same, measured at several sizes of what `over` says.
     #[must_use]
     pub fn over(mut self, over: &str) -> Self {
         self.over = Some(over.to_owned());
         self
+    }
+
+    /// What it is called by itself at one size: titles may go on from the row above.
+    pub(super) fn named(&self, at: Option<u64>) -> String {
+        match (at, &self.over) {
+            (Some(at), Some(over)) => format!("{} at {at} {over}", self.name),
+            _ => self.name.clone(),
+        }
     }
 
     /// By how much `ours` is better than `theirs`, as a part of it; negative if it
@@ -99,19 +126,11 @@ impl Figure {
         // Nothing, where there was nothing, is no change.
         let change = match after - before {
             0.0 => 0.0,
-            difference => difference / before,
+            difference => difference / before.abs(),
         };
         match self.better {
             Better::Less => -change,
             Better::More => change,
-        }
-    }
-
-    /// The better of two.
-    pub fn best(&self, one: f64, other: f64) -> f64 {
-        match self.better {
-            Better::Less => one.min(other),
-            Better::More => one.max(other),
         }
     }
 }
@@ -146,8 +165,16 @@ mod tests {
         assert!((time.ahead(40.0, 50.0) - 0.25).abs() < 1e-9);
         assert!((rate.ahead(5.0, 4.0) - 0.25).abs() < 1e-9);
         assert!(time.ahead(50.0, 40.0) < 0.0 && rate.ahead(4.0, 5.0) < 0.0);
-        assert!((time.best(1.0, 2.0) - 1.0).abs() < 1e-9);
-        assert!((rate.best(1.0, 2.0) - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_change_is_told_in_its_own_terms() {
+        let error = Figure::less("e", "missed by", Unit::Part);
+        let expected = "+1.100 %, and was +0.160 %: +0.94 percentage points";
+        assert_eq!(error.change(0.0016, 0.011), expected);
+        let calls = Figure::less("c", "calls", Unit::Count);
+        assert_eq!(calls.change(0.0, 22.0), "22, and was 0");
+        assert_eq!(calls.change(20.0, 22.0), "22, and was 20: +10.00 %");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What comes of measuring: one type for every benchmark, which is the raw data
 //! (JSON), and from which the [`table`] on the terminal and the [`page`] in HTML
-//! are made, and a [`baseline`] is compared.
+//! are made, and a [`baseline`] is compared if it can be, which [`likeness`] says.
 
 pub mod baseline;
 mod conditions;
 mod figure;
+pub mod likeness;
 mod outcome;
 pub mod page;
 mod plot;
@@ -21,7 +22,7 @@ pub use outcome::{Measured, Outcome};
 pub use statistics::Summary;
 
 /// The raw data's form. It changes when a reader of the last would misread it.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// All that one command measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +50,20 @@ pub struct Report {
     pub not_found: Vec<String>,
     /// Peers that failed, and why.
     pub failed: Vec<Failed>,
+    /// How often everything was measured, where that can be chosen.
+    pub rounds: Option<Rounds>,
+    /// The first peer that was to be measured: it is compared with the best of the
+    /// others, if it was.
+    pub first: Option<String>,
+}
+
+/// How often everything is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rounds {
+    /// Rounds whose samples are kept and do not count.
+    pub warm_up: u32,
+    /// Rounds that count.
+    pub counted: u32,
 }
 
 /// A peer that could not be measured.
@@ -78,27 +93,65 @@ impl Report {
         rows
     }
 
-    /// The best median of other monitors than the first, of which `plinth-volume` is
-    /// none beside `plinth`.
-    pub fn best_rival(&self, figure: &Figure, at: Option<u64>) -> Option<f64> {
-        let medians = self
-            .rivals()
-            .filter_map(|rival| Some(rival.summary(&figure.name, at)?.median));
-        medians.reduce(|one, other| figure.best(one, other))
-    }
-
-    /// By how much the first is ahead of the best rival, as a part of it.
+    /// By how much the first peer is ahead of the best of other monitors, of which
+    /// `plinth-volume` is none beside `plinth`, as a part of that. `None` if one of
+    /// both was not measured, or if there is no such part, for one of them is zero.
     pub fn ahead(&self, figure: &Figure, at: Option<u64>) -> Option<f64> {
-        let ours = self.outcomes.first()?.summary(&figure.name, at)?.median;
-        Some(figure.ahead(ours, self.best_rival(figure, at)?))
+        let (ours, best) = self.beside_the_best(figure, at)?;
+        let ahead = figure.ahead(ours.median, best.median);
+        ahead.is_finite().then_some(ahead)
     }
 
-    /// Outcomes of other monitors than the first.
-    fn rivals(&self) -> impl Iterator<Item = &Outcome> {
+    /// Whether the first may as well be equal to the best of the others: samples
+    /// differ, and the medians' intervals meet.
+    pub fn undecided(&self, figure: &Figure, at: Option<u64>) -> bool {
+        let beside = self.beside_the_best(figure, at);
+        beside.is_some_and(|(ours, best)| {
+            ours.spread().max(best.spread()) > 0.0 && !ours.is_apart_from(&best)
+        })
+    }
+
+    fn beside_the_best(&self, figure: &Figure, at: Option<u64>) -> Option<(Summary, Summary)> {
+        let first = self.outcomes.first()?;
+        // Who failed leaves the place to others.
+        if self.first.as_ref() != Some(&first.peer) {
+            return None;
+        }
+        let rivals = self.rivals(first);
+        let summaries = rivals.filter_map(|rival| rival.summary(&figure.name, at));
+        let best =
+            summaries.reduce(
+                |one, other| match figure.ahead(one.median, other.median) >= 0.0 {
+                    true => one,
+                    false => other,
+                },
+            )?;
+        Some((first.summary(&figure.name, at)?, best))
+    }
+
+    /// Outcomes of other monitors than that of `first`.
+    fn rivals(&self, first: &Outcome) -> impl Iterator<Item = &Outcome> {
         let monitor = |outcome: &Outcome| Peer::named(&outcome.peer).map(|peer| peer.monitor);
-        let ours = self.outcomes.first().and_then(monitor);
+        let ours = monitor(first);
         let is_rival = move |one: &&Outcome| monitor(one) != ours;
         self.outcomes.iter().filter(is_rival)
+    }
+
+    /// What is to be said beneath its figures: who was not measured and why, what it
+    /// was told, and how often.
+    fn about(&self) -> Vec<String> {
+        let absent = self.not_found.iter().map(|name| {
+            let monitor = Peer::named(name).map_or(name.as_str(), |peer| peer.monitor);
+            format!("{name}: not on PATH; name it with --program {monitor}=FILE")
+        });
+        let failed = self.failed.iter();
+        let failed = failed.map(|failed| format!("failed: {}: {}", failed.peer, failed.why));
+        let rounds = self.rounds.map(|rounds| {
+            let Rounds { warm_up, counted } = rounds;
+            format!("rounds: {counted}, after {warm_up} that warm up and do not count")
+        });
+        let told = self.parameters.iter().cloned();
+        absent.chain(failed).chain(told).chain(rounds).collect()
     }
 
     /// The largest spread of any figure of any peer, with its peer and figure.
@@ -145,7 +198,17 @@ pub(crate) mod tests {
                 Figure::more("rate", "a rate", Unit::PerSecond).over("VMs"),
             ],
             outcomes: peers.iter().map(outcome).collect(),
+            first: peers.first().map(|(peer, ..)| (*peer).to_owned()),
             ..Report::default()
+        }
+    }
+
+    /// The document of such a report alone.
+    pub(crate) fn document(peers: &[(&str, f64, [f64; 2])]) -> Document {
+        Document {
+            format: FORMAT,
+            conditions: Conditions::default(),
+            reports: vec![report(peers)],
         }
     }
 
@@ -175,12 +238,54 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn raw_data_is_read_as_it_was_written() {
-        let document = Document {
-            format: FORMAT,
-            conditions: Conditions::default(),
-            reports: vec![report(&[("plinth", 40e6, [100.0, 300.0])])],
+    fn who_stepped_in_for_the_first_is_compared_with_nobody() {
+        let mut report = report(&[
+            ("plinth", 40e6, [1.0, 1.0]),
+            ("qemu-q35", 60e6, [1.0, 1.0]),
+            ("kvmtool", 50e6, [1.0, 1.0]),
+        ]);
+        let time = report.figures[0].clone();
+        assert!(report.ahead(&time, None).is_some());
+        report.outcomes.remove(0);
+        assert_eq!(report.ahead(&time, None), None);
+    }
+
+    #[test]
+    fn who_is_ahead_is_undecided_where_intervals_meet() {
+        let mut report = report(&[("plinth", 40e6, [1.0, 1.0]), ("kvmtool", 50e6, [1.0, 1.0])]);
+        let time = report.figures[0].clone();
+        assert!(!report.undecided(&time, None));
+        report.outcomes[0].add("time", None, 60e6);
+        assert!(report.undecided(&time, None));
+        // No sample differs: they are as they are.
+        assert!(!report.undecided(&report.figures[1].clone(), Some(1)));
+    }
+
+    #[test]
+    fn there_is_no_part_of_nothing() {
+        let mut report = report(&[("plinth", 1.0, [0.0, 0.0]), ("kvmtool", 0.0, [1.0, 0.0])]);
+        let (time, rate) = (report.figures[0].clone(), report.figures[1].clone());
+        assert_eq!(report.ahead(&time, None), Some(-1.0));
+        assert_eq!(report.ahead(&rate, Some(1)), Some(-1.0));
+        assert_eq!(report.ahead(&rate, Some(10)), None);
+        report.outcomes.swap(0, 1);
+        report.first = Some("kvmtool".to_owned());
+        assert_eq!(report.ahead(&time, None), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_named_as_the_command_line_takes_it() {
+        let report = Report {
+            not_found: vec!["qemu-microvm".to_owned()],
+            ..Report::default()
         };
+        let about = report.about();
+        assert!(about[0].contains("--program qemu=FILE"), "{about:?}");
+    }
+
+    #[test]
+    fn raw_data_is_read_as_it_was_written() {
+        let document = document(&[("plinth", 40e6, [100.0, 300.0])]);
         let text = serde_json::to_string(&document).unwrap();
         let read: Document = serde_json::from_str(&text).unwrap();
         assert_eq!(read, document);

@@ -9,6 +9,9 @@ use super::statistics::Summary;
 use crate::peer::{self, Peer};
 
 /// What was found of one peer.
+///
+/// What is counted by name has a figure of its sum, `exits`, and one of each name,
+/// `exits/io`; of a name that is not there, none was counted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The peer.
@@ -33,6 +36,9 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// What each run told, as it told it.
     pub raw: Vec<Value>,
+    /// The same of rounds that warm up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub raw_warm_up: Vec<Value>,
 }
 
 /// A figure of one peer, at one size.
@@ -61,17 +67,22 @@ impl Outcome {
 
     /// Adds another run of the same peer.
     pub(crate) fn merge(&mut self, other: Self) {
-        for one in other.measured {
-            for sample in one.samples {
-                self.add(&one.figure, one.at, sample);
-            }
-        }
-        self.warm_up.extend(other.warm_up);
+        join(&mut self.measured, other.measured);
+        join(&mut self.warm_up, other.warm_up);
         self.stalls += other.stalls;
         self.failures.extend(other.failures);
         self.raw.extend(other.raw);
+        self.raw_warm_up.extend(other.raw_warm_up);
         // Notes are about the last run.
         self.notes = other.notes;
+    }
+
+    /// The same, of a run that warms up.
+    #[must_use]
+    pub(crate) fn warming_up(mut self) -> Self {
+        join(&mut self.warm_up, std::mem::take(&mut self.measured));
+        self.raw_warm_up.append(&mut self.raw);
+        self
     }
 
     /// Adds a sample of a figure.
@@ -88,14 +99,55 @@ impl Outcome {
 
     /// The samples of a figure in short, if it was measured.
     pub fn summary(&self, figure: &str, at: Option<u64>) -> Option<Summary> {
-        let place = self.position(figure, at)?;
-        Summary::of(&self.measured[place].samples)
+        match self.position(figure, at) {
+            Some(place) => Summary::of(&self.measured[place].samples),
+            None => Summary::of(&none(&self.measured, figure, at)?),
+        }
     }
 
     fn position(&self, figure: &str, at: Option<u64>) -> Option<usize> {
-        let is_it = |one: &Measured| one.figure == figure && one.at == at;
-        self.measured.iter().position(is_it)
+        position(&self.measured, figure, at)
     }
+}
+
+/// Adds what one more run measured.
+fn join(all: &mut Vec<Measured>, mut run: Vec<Measured>) {
+    let (before, now) = (missing(all, &run), missing(&run, all));
+    all.extend(before);
+    run.extend(now);
+    for one in run {
+        match position(all, &one.figure, one.at) {
+            Some(place) => all[place].samples.extend(one.samples),
+            None => all.push(one),
+        }
+    }
+}
+
+/// What `other` counted by name, and `measured` counted none of.
+fn missing(measured: &[Measured], other: &[Measured]) -> Vec<Measured> {
+    let absent = other
+        .iter()
+        .filter(|one| position(measured, &one.figure, one.at).is_none());
+    let zeroes = absent.filter_map(|one| {
+        Some(Measured {
+            samples: none(measured, &one.figure, one.at)?,
+            ..one.clone()
+        })
+    });
+    zeroes.collect()
+}
+
+/// A zero for each sample of the sum that `figure`, which is not there, is counted
+/// in, if it is counted by name and its sum is there.
+fn none(measured: &[Measured], figure: &str, at: Option<u64>) -> Option<Vec<f64>> {
+    let (sum, _) = figure.split_once('/')?;
+    let place = position(measured, sum, at)?;
+    Some(vec![0.0; measured[place].samples.len()])
+}
+
+fn position(measured: &[Measured], figure: &str, at: Option<u64>) -> Option<usize> {
+    let is_it = |one: &Measured| one.figure == figure && one.at == at;
+    measured.iter().position(is_it)
 }
 
 #[cfg(test)]
@@ -114,5 +166,48 @@ mod tests {
         let summary = outcome.summary("rate", Some(50)).unwrap();
         assert!((summary.median - 9.0).abs() < 1e-9);
         assert_eq!(outcome.summary("rate", None), None);
+    }
+
+    fn run(figures: &[(&str, f64)]) -> Outcome {
+        let mut outcome = Outcome::default();
+        for (figure, sample) in figures {
+            outcome.add(figure, None, *sample);
+        }
+        outcome
+    }
+
+    #[test]
+    fn what_a_run_has_none_of_is_a_sample_of_zero() {
+        let mut outcome = run(&[("calls", 5.0), ("calls/read", 2.0), ("calls/tgkill", 3.0)]);
+        outcome.merge(run(&[
+            ("calls", 3.0),
+            ("calls/read", 2.0),
+            ("calls/futex", 1.0),
+        ]));
+        let samples = |figure| {
+            let place = outcome.position(figure, None).unwrap();
+            outcome.measured[place].samples.clone()
+        };
+        assert_eq!(samples("calls/read"), [2.0, 2.0]);
+        assert_eq!(samples("calls/tgkill"), [3.0, 0.0]);
+        assert_eq!(samples("calls/futex"), [0.0, 1.0]);
+        let preadv = outcome.summary("calls/preadv", None).unwrap();
+        assert_eq!((preadv.count, preadv.max), (2, 0.0));
+        assert_eq!(outcome.summary("exits/io", None), None, "none were counted");
+    }
+
+    #[test]
+    fn runs_that_warm_up_are_kept_apart_whole() {
+        let with_raw = |sample: f64| Outcome {
+            raw: vec![Value::from(sample)],
+            ..run(&[("init", sample)])
+        };
+        let mut outcome = with_raw(1.0).warming_up();
+        outcome.merge(with_raw(2.0).warming_up());
+        outcome.merge(with_raw(3.0));
+        assert_eq!(outcome.warm_up.len(), 1);
+        assert_eq!(outcome.warm_up[0].samples, [1.0, 2.0]);
+        assert_eq!(outcome.measured[0].samples, [3.0]);
+        assert_eq!((outcome.raw_warm_up.len(), outcome.raw.len()), (2, 1));
     }
 }

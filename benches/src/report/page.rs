@@ -3,14 +3,14 @@
 
 use std::fmt::Write;
 
-use super::{Document, Outcome, Report, plot, table};
+use super::{Document, Figure, Mode, Outcome, Report, Summary, plot, table};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8886;--text:light-dark(#222,#ddd)}\
 body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:var(--text)}\
 table{border-collapse:collapse;display:block;overflow-x:auto}\
 td,th{border-bottom:1px solid var(--line);padding:.2rem .7rem;text-align:right;white-space:nowrap}\
-td:first-child,th:first-child{text-align:left}\
+td:first-child,th:first-child{text-align:left;white-space:pre}\
 .plots{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:0;flex:1 1 30rem}\
 figcaption{font-weight:600}svg{width:100%;font-size:12px}svg text{fill:currentColor}\
 .end{text-anchor:end}.middle{text-anchor:middle}\
@@ -35,10 +35,11 @@ pub fn page(document: &Document) -> serde_json::Result<String> {
         list(&document.conditions.lines())
     );
     for report in &document.reports {
-        html.push_str(&section(report));
+        html.push_str(&section(report, document.conditions.mode));
     }
-    // Within a script nothing but the end of one is markup.
-    let raw = serde_json::to_string(document)?.replace("</", "<\\/");
+    // Within a script it is not only the end of one that is markup. In JSON this
+    // character is in strings only, where it may be written so.
+    let raw = serde_json::to_string(document)?.replace('<', "\\u003c");
     write!(
         html,
         "<script type='application/json' id='raw'>{raw}</script>\n</body></html>\n"
@@ -47,14 +48,17 @@ pub fn page(document: &Document) -> serde_json::Result<String> {
     Ok(html)
 }
 
-fn section(report: &Report) -> String {
+fn section(report: &Report, mode: Mode) -> String {
     let plots = report.figures.iter();
     let plots: String = plots
         .filter_map(|figure| plot::plot(report, figure))
         .collect();
-    let mut about = table::unmeasured(report);
-    about.extend(report.parameters.iter().cloned());
-    let peers: String = report.outcomes.iter().map(described).collect();
+    let about: Vec<String> = table::undecided(report)
+        .into_iter()
+        .chain(report.about())
+        .collect();
+    let peers = report.outcomes.iter();
+    let peers: String = peers.map(|outcome| described(outcome, mode)).collect();
     format!(
         "<h2>{}</h2>\n{}\n<div class='plots'>{plots}</div>\n{}{peers}",
         escaped(&report.benchmark),
@@ -75,38 +79,33 @@ fn rows(report: &Report) -> String {
         for outcome in &report.outcomes {
             let shown = table::cell(outcome, figure, at);
             let summary = outcome.summary(&figure.name, at);
-            let range = summary.filter(|summary| summary.spread() > 0.0);
-            let range = range.map_or(String::new(), |summary| {
-                let (low, high) = summary.interval.unwrap_or((summary.min, summary.max));
-                let what = if summary.interval.is_some() {
-                    "95 %"
-                } else {
-                    "all"
-                };
-                let (low, high) = (figure.unit.shown(low), figure.unit.shown(high));
-                format!("<span class='range'>{low} to {high} ({what})</span>")
-            });
+            let range = summary.map_or(String::new(), |summary| range(figure, &summary));
             write!(html, "<td>{shown}{range}</td>").expect("a String takes everything");
         }
-        let ahead = report.ahead(figure, at);
-        let ahead = ahead.map_or(String::new(), |ahead| format!("{:+.1} %", ahead * 100.0));
-        writeln!(html, "<td>{ahead}</td></tr>").expect("a String takes everything");
+        let beside = table::beside(report, figure, at).unwrap_or_default();
+        writeln!(html, "<td>{beside}</td></tr>").expect("a String takes everything");
     }
     html + "</table>"
 }
 
-fn described(outcome: &Outcome) -> String {
-    let mut lines = vec![
-        outcome.settings.clone(),
-        format!("command line: {}", outcome.command_line),
-        format!(
-            "{} outer machines stalled and were tried again",
-            outcome.stalls
-        ),
-    ];
-    let failures = outcome.failures.iter();
-    lines.extend(failures.map(|failure| format!("failed: {failure}")));
-    lines.extend(outcome.notes.iter().cloned());
+/// How many samples there are, and where the median is if they differ.
+fn range(figure: &Figure, summary: &Summary) -> String {
+    let (low, high) = summary.range();
+    let (low, high) = (figure.unit.shown(low), figure.unit.shown(high));
+    let what = match (summary.count, summary.spread() > 0.0) {
+        (1, _) => "1 sample".to_owned(),
+        (count, false) => format!("{count} equal samples"),
+        (count, true) if summary.interval.is_some() => {
+            format!("{low} to {high} (95 %, {count} samples)")
+        }
+        (count, true) => format!("{low} to {high} ({count} samples)"),
+    };
+    format!("<span class='range'>{what}</span>")
+}
+
+fn described(outcome: &Outcome, mode: Mode) -> String {
+    let mut lines = table::settings(outcome, mode);
+    lines.extend(table::remarks(outcome));
     format!(
         "<h3>{}: {}</h3>{}",
         escaped(&outcome.peer),
@@ -151,6 +150,8 @@ mod tests {
             ("kvmtool", 50e6, [80.0, 4000.0]),
         ]);
         report.outcomes[0].settings = "a </script> & 'quotes'".to_owned();
+        // In HTML, these two together make that the next end of a script is none.
+        report.outcomes[0].command_line = "<!--<script>".to_owned();
         Document {
             format: FORMAT,
             conditions: Conditions::default(),
@@ -177,5 +178,23 @@ mod tests {
         let (raw, _) = raw.split_once("</script>").unwrap();
         let read: Document = serde_json::from_str(raw).unwrap();
         assert_eq!(read, document);
+        assert!(!raw.contains('<'), "{raw}");
+    }
+
+    #[test]
+    fn each_figure_says_how_many_samples_it_has() {
+        let mut document = document();
+        let outcome = &mut document.reports[0].outcomes[1];
+        for time in [51e6, 52e6, 53e6, 54e6] {
+            outcome.add("time", None, time);
+        }
+        let html = page(&document).unwrap();
+        for part in [
+            "2 equal samples",
+            "1 sample<",
+            "50.00 ms to 54.00 ms (95 %, 6 samples)",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Plots of a figure as SVG that stands in an HTML page: bars where each peer has
-//! one value, lines where there are several sizes. Nothing is loaded from
+//! one value, lines where there are several sizes; of each value the range of its
+//! samples is drawn, and how many they are is said. Nothing is loaded from
 //! anywhere; colours are the page's style classes `c0` to `c7`.
 
 use std::fmt::Write;
@@ -17,14 +18,35 @@ const COLOURS: usize = 8;
 
 /// The plot of `figure`, if anybody was measured by it.
 pub(super) fn plot(report: &Report, figure: &Figure) -> Option<String> {
-    match figure.over {
+    let (height, content) = match figure.over {
         None => bars(report, figure),
         Some(_) => lines(report, figure),
+    }?;
+    let caption = escaped(&caption(report, figure));
+    Some(format!(
+        "<figure><figcaption>{caption}</figcaption>\
+         <svg viewBox='0 0 {WIDTH} {height:.0}' role='img' aria-label='{caption}'>{content}</svg></figure>"
+    ))
+}
+
+/// What a plot is called, which stands alone: titles that are indented go on from
+/// the last that is not.
+fn caption(report: &Report, figure: &Figure) -> String {
+    let titles = report.figures.iter().map(|one| one.title.as_str());
+    let place = report
+        .figures
+        .iter()
+        .position(|one| one.name == figure.name);
+    let before: Vec<&str> = titles.take(place.unwrap_or(0)).collect();
+    let above = before.iter().rev().find(|title| !title.starts_with(' '));
+    match (figure.title.strip_prefix("  "), above) {
+        (Some(title), Some(above)) => format!("{above}: {title}"),
+        _ => figure.title.clone(),
     }
 }
 
-/// A bar for each peer, with a line from its smallest to its largest sample.
-fn bars(report: &Report, figure: &Figure) -> Option<String> {
+/// The height, and a bar for each peer, with a line from its smallest to its largest sample.
+fn bars(report: &Report, figure: &Figure) -> Option<(f64, String)> {
     let measured = report.outcomes.iter().enumerate();
     let measured: Vec<(usize, &str, Summary)> = measured
         .filter_map(|(place, one)| {
@@ -45,7 +67,8 @@ fn bars(report: &Report, figure: &Figure) -> Option<String> {
         write!(
             svg,
             "<text x='{:.1}' y='{:.1}' class='end'>{peer}</text>\
-             <rect x='{LABELS}' y='{top:.1}' width='{:.1}' height='{:.1}' class='c{}'/>\
+             <rect x='{LABELS}' y='{top:.1}' width='{:.1}' height='{:.1}' class='c{}'>\
+             <title>{}</title></rect>\
              <line x1='{from:.1}' x2='{to:.1}' y1='{middle:.1}' y2='{middle:.1}' class='axis'/>\
              <text x='{:.1}' y='{:.1}'>{shown}</text>",
             LABELS - 8.0,
@@ -53,13 +76,14 @@ fn bars(report: &Report, figure: &Figure) -> Option<String> {
             scale(summary.median),
             BAR - 6.0,
             place % COLOURS,
+            samples(figure, summary),
             end.max(to) + 6.0,
             middle + 4.0,
         )
         .expect("a String takes everything");
         top += BAR;
     }
-    Some(framed(figure, top + 4.0, &svg))
+    Some((top + 4.0, svg))
 }
 
 const HEIGHT: f64 = 260.0;
@@ -68,30 +92,32 @@ const BOTTOM: f64 = 40.0;
 /// For the legend.
 const RIGHT: f64 = 150.0;
 
-/// A line of medians for each peer, over the sizes; both axes begin at zero.
-fn lines(report: &Report, figure: &Figure) -> Option<String> {
+/// Sizes are true to scale if their labels then have this much room each.
+const LABEL: f64 = 20.0;
+
+/// The height, and a line of medians for each peer, over the sizes, and at each size one from the
+/// smallest to the largest sample; the other axis begins at zero.
+fn lines(report: &Report, figure: &Figure) -> Option<(f64, String)> {
     let rows = report.rows();
     let sizes = rows.iter().filter(|(one, _)| one.name == figure.name);
     let sizes: Vec<u64> = sizes.filter_map(|(_, at)| *at).collect();
-    let lines: Vec<Vec<(f64, f64)>> = report
+    let places = Places::of(&sizes)?;
+    let lines: Vec<Vec<(f64, Summary)>> = report
         .outcomes
         .iter()
         .map(|outcome| {
-            let point = |size: &u64| {
-                let median = outcome.summary(&figure.name, Some(*size))?.median;
-                Some((number(*size), median))
+            let point = |(size, x): (&u64, &f64)| {
+                let summary = outcome.summary(&figure.name, Some(*size))?;
+                Some((*x, summary))
             };
-            sizes.iter().filter_map(point).collect()
+            sizes.iter().zip(&places.all).filter_map(point).collect()
         })
         .collect();
-    let points = || lines.iter().flatten();
-    let widest = points().map(|(x, _)| *x).reduce(f64::max)?.max(1.0);
-    let step = step(points().map(|(_, y)| *y).fold(0.0, f64::max));
-    let highest = step * 4.0;
-    let x = |value: f64| LEFT + value / widest * (WIDTH - LEFT - RIGHT);
-    let y = |value: f64| HEIGHT - BOTTOM - value / highest * (HEIGHT - BOTTOM - 10.0);
+    let highest = lines.iter().flatten().map(|(_, one)| one.max);
+    let step = step(highest.fold(0.0, f64::max));
+    let y = |value: f64| HEIGHT - BOTTOM - value / (step * 4.0) * (HEIGHT - BOTTOM - 10.0);
 
-    let mut svg = axes(figure, &sizes, step, x, y);
+    let mut svg = axes(figure, &sizes, &places, step, y);
     let mut legend = 20.0;
     for (place, (line, outcome)) in lines.iter().zip(&report.outcomes).enumerate() {
         if line.is_empty() {
@@ -100,7 +126,7 @@ fn lines(report: &Report, figure: &Figure) -> Option<String> {
         let colour = place % COLOURS;
         let path: Vec<String> = line
             .iter()
-            .map(|(size, value)| format!("{:.1},{:.1}", x(*size), y(*value)))
+            .map(|(x, summary)| format!("{x:.1},{:.1}", y(summary.median)))
             .collect();
         write!(
             svg,
@@ -108,13 +134,15 @@ fn lines(report: &Report, figure: &Figure) -> Option<String> {
             path.join(" ")
         )
         .expect("a String takes everything");
-        for (size, value) in line {
+        for (x, summary) in line {
             write!(
                 svg,
-                "<circle cx='{:.1}' cy='{:.1}' r='3' class='c{colour}'><title>{}</title></circle>",
-                x(*size),
-                y(*value),
-                figure.unit.shown(*value)
+                "<line x1='{x:.1}' x2='{x:.1}' y1='{:.1}' y2='{:.1}' class='l{colour}'/>\
+                 <circle cx='{x:.1}' cy='{:.1}' r='3' class='c{colour}'><title>{}</title></circle>",
+                y(summary.min),
+                y(summary.max),
+                y(summary.median),
+                samples(figure, summary)
             )
             .expect("a String takes everything");
         }
@@ -130,14 +158,58 @@ fn lines(report: &Report, figure: &Figure) -> Option<String> {
         .expect("a String takes everything");
         legend += 18.0;
     }
-    Some(framed(figure, HEIGHT.max(legend), &svg))
+    Some((HEIGHT.max(legend), svg))
+}
+
+/// Where sizes are, from left to right.
+struct Places {
+    /// Of each.
+    all: Vec<f64>,
+    /// Whether they are as far apart as the sizes are; all equally far otherwise.
+    to_scale: bool,
+}
+
+impl Places {
+    /// Of sizes that ascend; `None` if there are none.
+    fn of(sizes: &[u64]) -> Option<Self> {
+        let largest = number(*sizes.last()?).max(1.0);
+        let width = WIDTH - LEFT - RIGHT;
+        let scaled = sizes.iter().map(|size| number(*size) / largest * width);
+        let scaled: Vec<f64> = scaled.map(|x| LEFT + x).collect();
+        let to_scale = scaled.windows(2).all(|two| two[1] - two[0] >= LABEL);
+        if to_scale {
+            let all = scaled;
+            return Some(Self { all, to_scale });
+        }
+        let apart = width / number(sizes.len() as u64);
+        let even = (1..=sizes.len()).map(|place| LEFT + apart * (number(place as u64) - 0.5));
+        Some(Self {
+            all: even.collect(),
+            to_scale,
+        })
+    }
+}
+
+/// The median, and of how many samples.
+fn samples(figure: &Figure, summary: &Summary) -> String {
+    let shown = |value| figure.unit.shown(value);
+    let (median, min, max) = (summary.median, summary.min, summary.max);
+    match summary.count {
+        1 => format!("{}, 1 sample", shown(median)),
+        count => format!(
+            "{}, of {count} samples from {} to {}",
+            shown(median),
+            shown(min),
+            shown(max)
+        ),
+    }
 }
 
 fn axes(
     figure: &Figure,
     sizes: &[u64],
+    places: &Places,
     step: f64,
-    x: impl Fn(f64) -> f64,
     y: impl Fn(f64) -> f64,
 ) -> String {
     let mut svg = String::new();
@@ -154,18 +226,21 @@ fn axes(
         )
         .expect("a String takes everything");
     }
-    for size in sizes {
+    for (size, x) in sizes.iter().zip(&places.all) {
         write!(
             svg,
-            "<text x='{:.1}' y='{:.1}' class='middle'>{size}</text>",
-            x(number(*size)),
+            "<text x='{x:.1}' y='{:.1}' class='middle'>{size}</text>",
             HEIGHT - BOTTOM + 16.0
         )
         .expect("a String takes everything");
     }
+    let scale = match places.to_scale {
+        true => "",
+        false => " (not to scale)",
+    };
     write!(
         svg,
-        "<text x='{:.1}' y='{:.1}' class='middle'>{}</text>",
+        "<text x='{:.1}' y='{:.1}' class='middle'>{}{scale}</text>",
         f64::midpoint(LEFT, WIDTH - RIGHT),
         HEIGHT - 6.0,
         escaped(figure.over.as_deref().unwrap_or_default())
@@ -202,14 +277,6 @@ fn number(size: u64) -> f64 {
     number
 }
 
-fn framed(figure: &Figure, height: f64, content: &str) -> String {
-    let title = escaped(&figure.title);
-    format!(
-        "<figure><figcaption>{title}</figcaption>\
-         <svg viewBox='0 0 {WIDTH} {height:.0}' role='img' aria-label='{title}'>{content}</svg></figure>"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::report;
@@ -241,6 +308,43 @@ mod tests {
         // From the largest value at a tenth of the width to half of it at the end.
         assert!(svg.contains("points='130.0,10.0 490.0,115.0'"), "{svg}");
         assert_eq!(svg.matches("<polyline").count(), 2);
+    }
+
+    #[test]
+    fn sizes_that_would_lie_on_each_other_are_not_to_scale() {
+        let gap = |sizes: &[u64]| {
+            let places = Places::of(sizes).unwrap();
+            let gaps = places.all.windows(2).map(|two| two[1] - two[0]);
+            (gaps.reduce(f64::min).unwrap(), places.to_scale)
+        };
+        assert!(gap(&[0, 1, 4, 16]).1 && gap(&[1, 10, 50, 100]).1);
+        let (gap, to_scale) = gap(&[1, 16, 64, 256, 1024]);
+        assert!(!to_scale && gap >= LABEL, "{gap}");
+        let mut report = report(&[("plinth", 1.0, [4.0, 2.0])]);
+        report.outcomes[0].add("rate", Some(1000), 1.0);
+        let svg = plot(&report, &report.figures[1]).unwrap();
+        assert!(svg.contains("VMs (not to scale)"), "{svg}");
+    }
+
+    #[test]
+    fn how_far_samples_are_apart_is_drawn_and_how_many_there_are_is_said() {
+        let mut report = report(&[("plinth", 1e6, [4.0, 2.0])]);
+        report.outcomes[0].add("rate", Some(1), 2.0);
+        let svg = plot(&report, &report.figures[1]).unwrap();
+        // From all of the height to half of it.
+        assert!(svg.contains("y1='115.0' y2='10.0'"), "{svg}");
+        let said = "3.00/s, of 2 samples from 2.00/s to 4.00/s";
+        assert!(svg.contains(said), "{svg}");
+        let svg = plot(&report, &report.figures[0]).unwrap();
+        assert!(svg.contains("of 2 samples"), "{svg}");
+    }
+
+    #[test]
+    fn a_plot_is_called_what_it_is_without_the_row_above() {
+        let mut report = report(&[("plinth", 1.0, [1.0, 1.0])]);
+        report.figures[1].title = "  of it at once".to_owned();
+        let svg = plot(&report, &report.figures[1]).unwrap();
+        assert!(svg.contains("<figcaption>a time: of it at once</"), "{svg}");
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub struct Summary {
 /// How often an interval may miss the true median.
 const DOUBT: f64 = 0.05;
 
+/// From so many samples on, the binomial distribution is the normal one: below,
+/// the two differ by a rank, and far above, 0.5ⁿ is too small for a number.
+const MANY: usize = 1000;
+
 impl Summary {
     /// `None` if there are no samples.
     pub fn of(samples: &[f64]) -> Option<Self> {
@@ -37,11 +41,27 @@ impl Summary {
         })
     }
 
-    /// How far the samples are apart, as a part of the median.
+    /// The interval, or where there are too few samples for one, all of them.
+    pub fn range(&self) -> (f64, f64) {
+        self.interval.unwrap_or((self.min, self.max))
+    }
+
+    /// Whether the two ranges have nothing in common.
+    pub fn is_apart_from(&self, other: &Self) -> bool {
+        let ((low, high), (other_low, other_high)) = (self.range(), other.range());
+        high < other_low || other_high < low
+    }
+
+    /// How far the samples are apart, as a part of the median, or of the largest
+    /// where that is nothing.
     pub fn spread(&self) -> f64 {
+        let of = match self.median.abs() {
+            0.0 => self.max.abs().max(self.min.abs()),
+            median => median,
+        };
         match self.max - self.min {
             0.0 => 0.0,
-            apart => apart / self.median.abs(),
+            apart => apart / of,
         }
     }
 }
@@ -52,6 +72,12 @@ impl Summary {
 /// Statistics, §3.2): the interval is from one rank to its mirror image, as
 /// narrow as it may be.
 fn outside(count: usize) -> Option<usize> {
+    if count > MANY {
+        // Half of n - 1.96 √n, rounded down; 1.96 is where the normal distribution
+        // leaves 2.5 % at each end.
+        let within = (count * 38_416 / 10_000).isqrt() + 1;
+        return Some((count - within) / 2 - 1);
+    }
     // P(at most k of them are below), for k = 0, 1, …, added up.
     #[allow(clippy::cast_precision_loss)] // Nobody has 2⁵² samples.
     let n = count as f64;
@@ -86,6 +112,10 @@ mod tests {
         assert!((of(5).spread() - 4.0 / 3.0).abs() < 1e-9);
         assert!(Summary::of(&[7.0, 7.0]).unwrap().spread() < 1e-9);
         assert_eq!(Summary::of(&[]), None);
+        assert!((Summary::of(&[0.0, 0.0, 2.0]).unwrap().spread() - 1.0).abs() < 1e-9);
+        let range = |samples: &[f64]| Summary::of(samples).unwrap();
+        assert!(range(&[1.0, 2.0]).is_apart_from(&range(&[3.0])));
+        assert!(!range(&[1.0, 3.0]).is_apart_from(&range(&[3.0, 4.0])));
     }
 
     /// As in tables of the sign test's critical values at 5 %, both sides.
@@ -96,6 +126,10 @@ mod tests {
         }
         for few in 0..6 {
             assert_eq!(outside(few), None, "{few}");
+        }
+        // Of more than are in tables: added up exactly.
+        for (count, rank) in [(1000, 468), (1001, 468), (1075, 504), (2000, 955)] {
+            assert_eq!(outside(count), Some(rank), "{count}");
         }
         assert_eq!(of(20).interval, Some((6.0, 15.0)));
         assert_eq!(of(5).interval, None);

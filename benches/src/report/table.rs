@@ -3,14 +3,15 @@
 
 use std::fmt::Write;
 
-use super::{Document, Figure, Outcome, Report};
+use super::{Document, Figure, Mode, Outcome, Report};
 
 /// The width of a peer's column.
 const COLUMN: usize = 18;
 
 /// All reports of `document`, and the conditions.
 pub fn document(document: &Document) -> String {
-    let reports = document.reports.iter().map(report);
+    let reports = document.reports.iter();
+    let reports = reports.map(|one| report(one, document.conditions.mode));
     let mut text: String = reports.map(|report| report + "\n").collect();
     for line in document.conditions.lines() {
         writeln!(text, "{line}").expect("a String takes everything");
@@ -18,14 +19,13 @@ pub fn document(document: &Document) -> String {
     text
 }
 
-/// One report.
-pub fn report(report: &Report) -> String {
+fn report(report: &Report, mode: Mode) -> String {
     let mut text = table(report);
     text.push('\n');
     for outcome in &report.outcomes {
-        writeln!(text, "{}", described(report, outcome)).expect("a String takes everything");
+        writeln!(text, "{}", described(report, outcome, mode)).expect("a String takes everything");
     }
-    for line in unmeasured(report).iter().chain(&report.parameters) {
+    for line in undecided(report).into_iter().chain(report.about()) {
         writeln!(text, "{line}").expect("a String takes everything");
     }
     if let Some((spread, peer, figure)) = report.largest_spread() {
@@ -40,7 +40,7 @@ pub fn report(report: &Report) -> String {
 }
 
 /// The medians, and how the first is beside the best of the others.
-pub fn table(report: &Report) -> String {
+fn table(report: &Report) -> String {
     let rows = report.rows();
     let titles = rows.iter().map(|(figure, at)| title(figure, *at));
     let titles: Vec<String> = titles.collect();
@@ -63,17 +63,33 @@ pub fn table(report: &Report) -> String {
             let cell = cell(outcome, figure, at);
             write!(text, "{cell:>COLUMN$}").expect("a String takes everything");
         }
-        if let Some(ahead) = report.ahead(figure, at) {
-            let percent = ahead * 100.0;
-            write!(text, "{percent:>+12.1} %").expect("a String takes everything");
+        if let Some(beside) = beside(report, figure, at) {
+            write!(text, "{beside:>14}").expect("a String takes everything");
         }
     }
     text.push('\n');
     text
 }
 
+/// How the first is beside the best of the others; in parentheses where that is not
+/// decided.
+pub(super) fn beside(report: &Report, figure: &Figure, at: Option<u64>) -> Option<String> {
+    let percent = report.ahead(figure, at)? * 100.0;
+    Some(match report.undecided(figure, at) {
+        true => format!("({percent:+.1} %)"),
+        false => format!("{percent:+.1} %"),
+    })
+}
+
+/// What parentheses in the column are, if there are any.
+pub(super) fn undecided(report: &Report) -> Option<String> {
+    let mut rows = report.rows().into_iter();
+    let any = rows.any(|(figure, at)| report.undecided(figure, at));
+    any.then(|| "in parentheses: not decided, for the ranges of both meet".to_owned())
+}
+
 /// What a row is called.
-pub fn title(figure: &Figure, at: Option<u64>) -> String {
+pub(super) fn title(figure: &Figure, at: Option<u64>) -> String {
     match (at, &figure.over) {
         (Some(at), Some(over)) => format!("{}, {at} {over}", figure.title),
         _ => figure.title.clone(),
@@ -88,21 +104,34 @@ pub fn cell(outcome: &Outcome, figure: &Figure, at: Option<u64>) -> String {
     figure.unit.shown(summary.median)
 }
 
-/// Who was not measured, and why, a line each.
-pub(super) fn unmeasured(report: &Report) -> Vec<String> {
-    let absent = report.not_found.iter();
-    let absent =
-        absent.map(|name| format!("{name}: not on PATH; name it with --program {name}=FILE"));
-    let failed = report.failed.iter();
-    let failed = failed.map(|failed| format!("failed: {}: {}", failed.peer, failed.why));
-    absent.chain(failed).collect()
+/// What is to be said of how `outcome` came about, a line each.
+pub(super) fn settings(outcome: &Outcome, mode: Mode) -> Vec<String> {
+    let mut lines = vec![
+        outcome.settings.clone(),
+        format!("command line: {}", outcome.command_line),
+    ];
+    // By the clock there is no outer machine.
+    if mode == Mode::Deterministic {
+        lines.push(format!(
+            "{} outer machines stalled and were tried again",
+            outcome.stalls
+        ));
+    }
+    lines
 }
 
-fn described(report: &Report, outcome: &Outcome) -> String {
-    let mut text = format!(
-        "{}: {}\n  {}\n  command line: {}\n  {} outer machines stalled and were tried again",
-        outcome.peer, outcome.version, outcome.settings, outcome.command_line, outcome.stalls
-    );
+/// What failed of `outcome`, and what else is to be said, a line each.
+pub(super) fn remarks(outcome: &Outcome) -> impl Iterator<Item = String> {
+    let failures = outcome.failures.iter();
+    let failures = failures.map(|failure| format!("failed: {failure}"));
+    failures.chain(outcome.notes.iter().cloned())
+}
+
+fn described(report: &Report, outcome: &Outcome, mode: Mode) -> String {
+    let mut text = format!("{}: {}", outcome.peer, outcome.version);
+    for line in settings(outcome, mode) {
+        write!(text, "\n  {line}").expect("a String takes everything");
+    }
     for (figure, at) in report.rows() {
         let summary = outcome.summary(&figure.name, at);
         let Some(summary) = summary.filter(|summary| summary.spread() > 0.0) else {
@@ -124,11 +153,8 @@ fn described(report: &Report, outcome: &Outcome) -> String {
                 .expect("a String takes everything");
         }
     }
-    for failure in &outcome.failures {
-        write!(text, "\n  failed: {failure}").expect("a String takes everything");
-    }
-    for note in &outcome.notes {
-        write!(text, "\n  {note}").expect("a String takes everything");
+    for line in remarks(outcome) {
+        write!(text, "\n  {line}").expect("a String takes everything");
     }
     text
 }
@@ -188,6 +214,27 @@ mod tests {
     }
 
     #[test]
+    fn by_the_clock_no_outer_machine_is_spoken_of() {
+        let mut measured = Document {
+            format: FORMAT,
+            conditions: Conditions::default(),
+            reports: vec![example(&[("plinth", 40e6, [1.0, 1.0])])],
+        };
+        assert!(document(&measured).contains("outer machines"));
+        measured.conditions.mode = Mode::WallClock;
+        assert!(!document(&measured).contains("outer machines"));
+    }
+
+    #[test]
+    fn what_is_not_decided_is_in_parentheses() {
+        let mut report = example(&[("plinth", 40e6, [1.0, 1.0]), ("kvmtool", 50e6, [1.0, 1.0])]);
+        assert_eq!(undecided(&report), None);
+        report.outcomes[1].add("time", None, 30e6);
+        assert!(table(&report).contains("(+25.0 %)"), "{}", table(&report));
+        assert!(undecided(&report).is_some());
+    }
+
+    #[test]
     fn samples_that_differ_are_shown_with_their_interval() {
         let mut report = example(&[("plinth", 1.0, [1.0, 1.0])]);
         report
@@ -197,7 +244,7 @@ mod tests {
         for sample in 1..=20 {
             outcome.add("wall", None, f64::from(sample));
         }
-        let text = described(&report, &report.outcomes[0]);
+        let text = described(&report, &report.outcomes[0], Mode::Deterministic);
         let expected = "a while: 20 samples from 1 to 20, the median within 6 and 15 (95 %)";
         assert!(text.contains(expected), "{text}");
         assert!(!text.contains("a time:"), "{text}");

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use benches::benchmark::Benchmark;
-use benches::boot;
+use benches::boot::{self, BootBench, View};
+use benches::peer::Aspect;
 use benches::report::Mode;
 use clap::Args;
 
@@ -25,17 +26,31 @@ impl All {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
         let common = &self.common;
-        let parts = common.parts()?;
-        let booted = common.carry_out(&super::boot::usual(&parts, common), super::boot::ROUNDS)?;
-        let mut reports = vec![booted];
+        let aspects: &[Aspect] = match common.mode() {
+            Mode::Deterministic => &[Aspect::Machine, Aspect::Disk, Aspect::Network],
+            Mode::WallClock => &[Aspect::Machine],
+        };
+        let (parts, mut results) = common.prepare(aspects)?;
+        let booting = super::boot::usual(&parts, common);
+        // The same boots, seen from nearer.
+        let exits = BootBench {
+            view: View::Exits,
+            ..booting.clone()
+        };
+        // All is made before anything is measured, which takes so long.
+        let others = others(&parts, common)?;
+        let mut benchmarks: Vec<&dyn Benchmark> = vec![&booting, &exits];
+        benchmarks.extend(others.iter().map(Box::as_ref));
+        results.accept(&benchmarks)?;
+        let booted = common.carry_out(&parts, &booting, super::boot::ROUNDS);
+        results.add(booted.clone());
         if common.mode() == Mode::Deterministic {
-            // The same boots, seen from nearer.
-            reports.push(boot::exits(&reports[0]));
+            results.add(boot::exits(&booted));
         }
-        for benchmark in others(&parts, common)? {
-            reports.push(common.carry_out(benchmark.as_ref(), 1)?);
+        for benchmark in others {
+            results.add(common.carry_out(&parts, benchmark.as_ref(), 1));
         }
-        common.finish(&parts, reports)
+        results.finish()
     }
 }
 

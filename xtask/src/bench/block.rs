@@ -4,11 +4,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use benches::block::{BlockBench, JOBS, Job};
-use clap::Args;
+use benches::peer::Aspect;
+use clap::{Args, value_parser};
 
-use super::common::Common;
+use super::common::{Common, each_once};
 use super::testbed::Parts;
 
 /// Disks: fio in a guest, on a raw file of 64 MiB, with libaio and O_DIRECT.
@@ -23,7 +24,7 @@ pub(super) struct Block {
     #[arg(long, value_name = "JOB", value_delimiter = ',')]
     jobs: Vec<String>,
     /// For how long each time, in seconds of the guest
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
     seconds: u32,
 }
 
@@ -31,16 +32,14 @@ impl Block {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
         self.common.only_deterministic("block")?;
-        ensure!(self.seconds > 0, "a measurement takes a second at least");
         let jobs = self.jobs()?;
-        let parts = self.common.parts()?;
+        let (parts, results) = self.common.prepare(&[Aspect::Disk])?;
         let bench = BlockBench {
             jobs,
             seconds: self.seconds,
             ..usual(&parts, &self.common)?
         };
-        let report = self.common.carry_out(&bench, 1)?;
-        self.common.finish(&parts, vec![report])
+        self.common.measure(&parts, results, &bench, 1)
     }
 
     fn jobs(&self) -> Result<Vec<Job>> {
@@ -52,7 +51,8 @@ impl Block {
                 format!("no job is called {name:?}; see cargo xtask bench block --help")
             })
         };
-        self.jobs.iter().map(job).collect()
+        let jobs: Vec<Job> = self.jobs.iter().map(job).collect::<Result<_>>()?;
+        Ok(each_once(jobs))
     }
 }
 

@@ -1,12 +1,14 @@
 //! `cargo xtask bench boot` and `exits`: how a stock kernel boots, in sum, and what
 //! its exits and system calls are.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use benches::boot::{BootBench, View};
-use clap::Args;
+use benches::peer::Aspect;
+use clap::{Args, value_parser};
 
 use super::common::Common;
 use super::testbed::Parts;
@@ -35,7 +37,8 @@ pub(super) struct Exits {
 #[derive(Debug, Args)]
 struct Guest {
     /// Memory of the guest in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    #[arg(long, value_name = "MIB", default_value_t = 256,
+        value_parser = value_parser!(u32).range(1..))]
     memory: u32,
     /// Write the trace and the console of each monitor's boots to DIR
     #[arg(long, value_name = "DIR")]
@@ -58,15 +61,17 @@ impl Exits {
 }
 
 fn run(common: &Common, guest: Guest, view: View) -> Result<ExitCode> {
-    let parts = common.parts()?;
+    if let Some(directory) = &guest.traces {
+        fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+    }
+    let (parts, results) = common.prepare(&[Aspect::Machine])?;
     let bench = BootBench {
         memory_mib: guest.memory,
         traces: guest.traces,
         view,
         ..usual(&parts, common)
     };
-    let report = common.carry_out(&bench, ROUNDS)?;
-    common.finish(&parts, vec![report])
+    common.measure(&parts, results, &bench, ROUNDS)
 }
 
 /// What is measured unless told otherwise.

@@ -1,14 +1,16 @@
 //! What all benchmarks of several monitors have in common on the command line:
 //! who is measured, how often, and what becomes of it.
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use benches::benchmark::{Benchmark, Rounds, carry_out};
+use benches::peer::Aspect;
 use benches::report::{Mode, Report};
-use clap::Args;
+use clap::{Args, value_parser};
 
-use super::output::Output;
+use super::output::{Output, Results};
 use super::peers::Peers;
 use super::testbed::Parts;
 
@@ -19,7 +21,7 @@ pub(super) struct Common {
     peers: Peers,
     /// How often to measure each: once (boot and exits twice), or 20 times by
     /// the clock
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     rounds: Option<u32>,
     /// Measure time instead of instructions, by hardware KVM: rounds of all
     /// monitors one after the other, medians with their 95 % intervals
@@ -51,30 +53,45 @@ impl Common {
         Ok(())
     }
 
-    /// The parts of what is measured.
-    pub(super) fn parts(&self) -> Result<Parts> {
-        self.output.check()?;
-        Parts::get(self.mode(), None)
+    /// The parts of what is measured, of which these are the aspects, and where
+    /// results go. All that is asked for is checked before anything is made.
+    pub(super) fn prepare(&self, aspects: &[Aspect]) -> Result<(Parts, Results)> {
+        self.peers.check(aspects)?;
+        let earlier = self.output.check(self.mode())?;
+        let parts = Parts::get(self.mode(), self.peers.plinth())?;
+        let results = self.output.results(earlier, parts.conditions.clone());
+        Ok((parts, results))
     }
 
-    /// Carries `benchmark` out; `deterministic` rounds are usual where instructions
-    /// are counted.
-    pub(super) fn carry_out(
+    /// Carries `benchmark` out alone; `deterministic` rounds are usual where
+    /// instructions are counted.
+    pub(super) fn measure(
         &self,
+        parts: &Parts,
+        mut results: Results,
         benchmark: &dyn Benchmark,
         deterministic: u32,
-    ) -> Result<Report> {
+    ) -> Result<ExitCode> {
+        results.accept(&[benchmark])?;
+        results.add(self.carry_out(parts, benchmark, deterministic));
+        results.finish()
+    }
+
+    /// What comes of one of several benchmarks.
+    pub(super) fn carry_out(
+        &self,
+        parts: &Parts,
+        benchmark: &dyn Benchmark,
+        deterministic: u32,
+    ) -> Report {
+        let subjects = self
+            .peers
+            .subjects(benchmark.aspect(), parts.plinth.as_deref());
         let rounds = self.rounds(deterministic);
-        ensure!(rounds.counted > 0, "--rounds: something is measured once");
-        let subjects = self.peers.subjects(benchmark.aspect())?;
-        let mut report = carry_out(benchmark, &subjects, rounds, &mut |line| {
-            eprintln!("{line}")
-        });
-        report.parameters.push(format!(
-            "rounds: {}, after {} that warm up and do not count",
-            rounds.counted, rounds.warm_up
-        ));
-        Ok(report)
+        let mut say = |line: &str| eprintln!("{line}");
+        let mut report = carry_out(benchmark, &subjects, rounds, &mut say);
+        self.peers.demand(&mut report);
+        report
     }
 
     fn rounds(&self, deterministic: u32) -> Rounds {
@@ -88,9 +105,37 @@ impl Common {
             counted: self.rounds.unwrap_or(usual),
         }
     }
+}
 
-    /// Shows `reports`, writes and compares what is to be written and compared.
-    pub(super) fn finish(&self, parts: &Parts, reports: Vec<Report>) -> Result<ExitCode> {
-        self.output.finish(parts.conditions(), reports)
+/// A help text for an option that takes several values, and those that it has unless
+/// told otherwise, as it takes them.
+pub(super) fn with_default<T: Display>(help: &str, values: &[T]) -> String {
+    let values: Vec<String> = values.iter().map(T::to_string).collect();
+    format!("{help} [default: {}]", values.join(","))
+}
+
+/// Each of these once, where it was named first.
+pub(super) fn each_once<T: PartialEq>(all: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut once = Vec::new();
+    for one in all {
+        if !once.contains(&one) {
+            once.push(one);
+        }
+    }
+    once
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_is_shown_as_it_can_be_given() {
+        assert_eq!(with_default("Sizes", &[1, 4]), "Sizes [default: 1,4]");
+    }
+
+    #[test]
+    fn what_is_named_twice_is_measured_once() {
+        assert_eq!(each_once(["read", "write", "read"]), ["read", "write"]);
     }
 }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use benches::control::ControlBench;
-use clap::Args;
+use benches::peer::Aspect;
+use clap::{Args, value_parser};
 
 use super::common::Common;
 use super::testbed::Parts;
@@ -16,20 +17,20 @@ pub(super) struct Control {
     #[command(flatten)]
     common: Common,
     /// How many questions to ask
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100,
+        value_parser = value_parser!(u32).range(1..))]
     questions: u32,
 }
 
 impl Control {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
-        let parts = self.common.parts()?;
+        let (parts, results) = self.common.prepare(&[Aspect::Machine])?;
         let bench = ControlBench {
             questions: self.questions,
             ..usual(&parts, &self.common)
         };
-        let report = self.common.carry_out(&bench, 1)?;
-        self.common.finish(&parts, vec![report])
+        self.common.measure(&parts, results, &bench, 1)
     }
 }
 

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use benches::density::DensityBench;
-use clap::Args;
+use benches::peer::Aspect;
+use clap::{Args, value_parser};
 
-use super::common::Common;
+use super::common::{Common, with_default};
 use super::testbed::Parts;
 
 /// After how many guests to measure.
@@ -18,11 +19,12 @@ pub(super) const COUNTS: [u64; 4] = [1, 10, 50, 100];
 pub(super) struct Density {
     #[command(flatten)]
     common: Common,
-    /// After how many guests to measure
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = COUNTS)]
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = COUNTS,
+        hide_default_value = true, help = with_default("After how many guests to measure", &COUNTS))]
     counts: Vec<u64>,
     /// Memory of each guest in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 128)]
+    #[arg(long, value_name = "MIB", default_value_t = 128,
+        value_parser = value_parser!(u32).range(1..))]
     memory: u32,
 }
 
@@ -35,13 +37,12 @@ impl Density {
             ascend && within,
             "--counts ascend, from 1 to 500 guests at most"
         );
-        let parts = self.common.parts()?;
+        let (parts, results) = self.common.prepare(&[Aspect::Machine])?;
         let bench = DensityBench {
             memory_mib: self.memory,
             ..usual(&parts, &self.common, self.counts)
         };
-        let report = self.common.carry_out(&bench, 1)?;
-        self.common.finish(&parts, vec![report])
+        self.common.measure(&parts, results, &bench, 1)
     }
 }
 

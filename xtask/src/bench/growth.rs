@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use benches::growth::{Dimension, GrowthBench};
+use benches::peer::Aspect;
 use benches::report::Mode;
 use clap::{Args, ValueEnum};
 
-use super::common::Common;
+use super::common::{Common, each_once};
 use super::testbed::Parts;
 
 /// What grows.
@@ -39,24 +40,31 @@ pub(super) struct Growth {
 impl Growth {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
+        let grows = each_once(self.grows);
         ensure!(
-            self.sizes.is_empty() || self.grows.len() == 1,
+            self.sizes.is_empty() || grows.len() == 1,
             "--sizes are of one thing that grows: name it"
         );
-        if self.grows.contains(&Grows::Nics) {
+        let needed = grows
+            .iter()
+            .any(|one| matches!(one, Grows::Vcpus | Grows::Memory));
+        ensure!(
+            !needed || !self.sizes.contains(&0),
+            "--sizes: no machine is without a vCPU or memory"
+        );
+        if grows.contains(&Grows::Nics) {
             self.common.only_deterministic("growth nics")?;
         }
-        let parts = self.common.parts()?;
+        let (parts, results) = self.common.prepare(&[Aspect::Machine])?;
         let mut bench = usual(&parts, &self.common);
-        if !self.grows.is_empty() {
-            let dimensions = self.grows.iter().map(|grows| dimension(*grows));
+        if !grows.is_empty() {
+            let dimensions = grows.iter().map(|grows| dimension(*grows));
             bench.dimensions = dimensions.map(with_usual_sizes).collect();
         }
         if !self.sizes.is_empty() {
-            bench.dimensions[0].1 = self.sizes;
+            bench.dimensions[0].1 = each_once(self.sizes);
         }
-        let report = self.common.carry_out(&bench, 1)?;
-        self.common.finish(&parts, vec![report])
+        self.common.measure(&parts, results, &bench, 1)
     }
 }
 

@@ -10,11 +10,10 @@ use benches::benchmark::{Rounds, carry_out};
 use benches::limits::{Allowed, LimitBench, Seen};
 use benches::peer::Peer;
 use benches::report::Mode;
-use clap::Args;
+use clap::{Args, value_parser};
 
 use super::output::Output;
-use super::plinth;
-use super::testbed::Parts;
+use super::testbed::{Parts, Plinth};
 
 /// How far a guest may see a limit missed, as a part of it.
 const TOLERANCE: f64 = 0.01;
@@ -36,10 +35,10 @@ const CASES: [Allowed; 5] = [
 #[derive(Debug, Args)]
 pub(super) struct Limits {
     /// For how long fio reads each time, in seconds of the guest
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(1..))]
     seconds: u32,
     /// Measure only this many operations in a second
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     iops: Option<u64>,
     #[command(flatten)]
     output: Output,
@@ -48,13 +47,14 @@ pub(super) struct Limits {
 impl Limits {
     /// Measures and prints; fails if a limit is missed.
     pub(super) fn run(self) -> Result<ExitCode> {
-        ensure!(self.seconds > 0, "a measurement takes a second at least");
-        self.output.check()?;
-        let parts = Parts::get(Mode::Deterministic, None)?;
+        let earlier = self.output.check(Mode::Deterministic)?;
+        let parts = Parts::get(Mode::Deterministic, Plinth::Release)?;
+        let mut results = self.output.results(earlier, parts.conditions.clone());
         let only = self.iops.map(|iops| vec![Allowed::Operations(iops)]);
         let limits = only.unwrap_or_else(|| CASES.into());
         let bench = bench(&parts, self.seconds, limits)?;
-        let subject = (ours()?, Some(plinth()?));
+        results.accept(&[&bench])?;
+        let subject = (ours()?, parts.plinth.clone());
         let once = Rounds {
             warm_up: 0,
             counted: 1,
@@ -64,7 +64,8 @@ impl Limits {
         let missed = measured
             .filter(|one| one.figure.ends_with("/error"))
             .any(|one| one.samples.iter().any(|error| error.abs() > TOLERANCE));
-        let code = self.output.finish(parts.conditions(), vec![report])?;
+        results.add(report);
+        let code = results.finish()?;
         Ok(if missed { ExitCode::FAILURE } else { code })
     }
 }
@@ -72,7 +73,7 @@ impl Limits {
 /// A short look for `cargo xtask test`, with the programs that it built. In so
 /// short a time the burst that a limit begins with shows, and is expected.
 pub(crate) fn are_exact(programs: &Path) -> Result<()> {
-    let parts = Parts::get(Mode::Deterministic, Some(programs.join("monitor-probe")))?;
+    let parts = Parts::get(Mode::Deterministic, Plinth::Development(programs))?;
     let mut bench = bench(&parts, 1, Vec::new())?;
     // Silent for 15 s where nothing else runs.
     bench.stall_bound = Duration::from_secs(90);

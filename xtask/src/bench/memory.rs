@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use benches::memory::MemoryBench;
-use clap::Args;
+use benches::peer::Aspect;
+use clap::{Args, value_parser};
 
-use super::common::Common;
+use super::common::{Common, each_once, with_default};
 use super::testbed::Parts;
 
 /// Sizes of guest memory in MiB.
@@ -17,8 +18,9 @@ pub(super) const SIZES: [u32; 2] = [128, 256];
 pub(super) struct Memory {
     #[command(flatten)]
     common: Common,
-    /// Guests' memory in MiB
-    #[arg(long, value_name = "MIB", value_delimiter = ',', default_values_t = SIZES)]
+    #[arg(long, value_name = "MIB", value_delimiter = ',', default_values_t = SIZES,
+        hide_default_value = true, help = with_default("Guests' memory in MiB", &SIZES),
+        value_parser = value_parser!(u32).range(1..))]
     sizes: Vec<u32>,
 }
 
@@ -26,10 +28,9 @@ impl Memory {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
         self.common.only_deterministic("memory")?;
-        let parts = self.common.parts()?;
-        let bench = usual(&parts, &self.common, self.sizes);
-        let report = self.common.carry_out(&bench, 1)?;
-        self.common.finish(&parts, vec![report])
+        let (parts, results) = self.common.prepare(&[Aspect::Machine])?;
+        let bench = usual(&parts, &self.common, each_once(self.sizes));
+        self.common.measure(&parts, results, &bench, 1)
     }
 }
 

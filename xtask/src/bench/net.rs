@@ -4,11 +4,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use benches::net::{NetBench, PATTERNS, Pattern};
-use clap::Args;
+use benches::peer::Aspect;
+use clap::{Args, value_parser};
 
-use super::common::Common;
+use super::common::{Common, each_once};
 use super::testbed::{Parts, tool};
 use crate::image;
 
@@ -27,7 +28,7 @@ pub(super) struct Net {
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     patterns: Vec<String>,
     /// For how long each time, in milliseconds of the guest
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 500, value_parser = value_parser!(u32).range(1..))]
     milliseconds: u32,
 }
 
@@ -35,16 +36,14 @@ impl Net {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
         self.common.only_deterministic("net")?;
-        ensure!(self.milliseconds > 0, "a measurement takes time");
         let patterns = self.patterns()?;
-        let parts = self.common.parts()?;
+        let (parts, results) = self.common.prepare(&[Aspect::Network])?;
         let bench = NetBench {
             patterns,
             milliseconds: self.milliseconds,
             ..usual(&parts, &self.common)?
         };
-        let report = self.common.carry_out(&bench, 1)?;
-        self.common.finish(&parts, vec![report])
+        self.common.measure(&parts, results, &bench, 1)
     }
 
     fn patterns(&self) -> Result<Vec<Pattern>> {
@@ -56,7 +55,8 @@ impl Net {
                 format!("no pattern is called {name:?}; see cargo xtask bench net --help")
             })
         };
-        self.patterns.iter().map(pattern).collect()
+        let patterns: Vec<Pattern> = self.patterns.iter().map(pattern).collect::<Result<_>>()?;
+        Ok(each_once(patterns))
     }
 }
 

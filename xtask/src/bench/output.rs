@@ -1,20 +1,23 @@
 //! What becomes of what was measured: it is shown, written, and compared.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
-use benches::report::baseline::{incomparable, regressions};
+use benches::benchmark::Benchmark;
+use benches::report::baseline::compare;
+use benches::report::likeness::{differences, incomparable, told_otherwise, unsuitable};
 use benches::report::page::page;
 use benches::report::{Conditions, Document, FORMAT, Mode, Report, table};
 use clap::{Args, ValueEnum};
+use serde::Deserialize;
 
 /// Runs of one peer in the deterministic machine may differ by this part.
 const REPEATABLE: f64 = 0.001;
 
-/// Benchmarks of which a round has many samples, of different moments.
-const MANY_SAMPLES: [&str; 2] = ["control", "volume"];
+/// The benchmark of which a round has many samples, of different moments.
+const MANY_SAMPLES: &str = "volume";
 
 /// What is tolerated beside a baseline unless told otherwise, in percent.
 const TOLERANCE: f64 = 1.0;
@@ -32,10 +35,16 @@ pub(super) struct Output {
     /// As a table for people, or as JSON, with every sample
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
-    /// Write all of it as a page with plots to FILE, which needs nothing else
+    /// Write all of it as JSON to FILE as well, after each benchmark
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write all of it as a page with plots to FILE, which needs nothing else, after
+    /// each benchmark
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Compare with an earlier run's JSON, and fail if something became worse
+    /// Compare with an earlier run's JSON, and fail if something became worse; by the
+    /// clock that is what has a 95 % interval of its own. What was measured with other
+    /// options is refused; what else is not alike is said
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
     /// By how much something may be worse than in the baseline
@@ -43,40 +52,138 @@ pub(super) struct Output {
     tolerance: f64,
 }
 
+/// An earlier run that is compared with.
+#[derive(Debug)]
+pub(super) struct Earlier {
+    path: PathBuf,
+    document: Document,
+}
+
+/// What was measured so far, and what becomes of it.
+#[derive(Debug)]
+pub(super) struct Results {
+    output: Output,
+    earlier: Option<Earlier>,
+    document: Document,
+    /// Whether everything could be written.
+    written: bool,
+}
+
 impl Output {
-    /// Fails where what is measured could not be compared in the end.
-    pub(super) fn check(&self) -> Result<()> {
-        if let Some(path) = &self.baseline {
-            read(path)?;
-        }
+    /// Fails where what is measured in `mode` could not be written or compared in the
+    /// end. What it is compared with is read now: it may be written over.
+    pub(super) fn check(&self, mode: Mode) -> Result<Option<Earlier>> {
         ensure!(
             self.tolerance >= 0.0,
             "--tolerance is a percentage from 0 on"
         );
+        if let (Some(json), Some(html)) = (&self.json, &self.html) {
+            ensure!(json != html, "--json and --html name one file");
+        }
+        let earlier = match &self.baseline {
+            Some(path) => Some(Earlier {
+                path: path.clone(),
+                document: read(path)?,
+            }),
+            None => None,
+        };
+        if let Some(earlier) = &earlier
+            && let Some(why) = unsuitable(&earlier.document, &Conditions::here(mode))
+        {
+            bail!("{}", earlier.refused(&why));
+        }
+        for path in self.json.iter().chain(&self.html) {
+            // What is there is kept until there is something to write.
+            let mut file = OpenOptions::new();
+            file.create(true)
+                .append(true)
+                .open(path)
+                .with_context(|| format!("{} could not be written in the end", path.display()))?;
+        }
+        Ok(earlier)
+    }
+
+    /// Nothing yet, measured under these conditions.
+    pub(super) fn results(&self, earlier: Option<Earlier>, conditions: Conditions) -> Results {
+        Results {
+            output: self.clone(),
+            earlier,
+            document: Document {
+                format: FORMAT,
+                conditions,
+                reports: Vec::new(),
+            },
+            written: true,
+        }
+    }
+}
+
+impl Earlier {
+    fn refused(&self, why: &str) -> String {
+        format!("{} cannot be compared with: {why}", self.path.display())
+    }
+}
+
+impl Results {
+    /// Fails if what comes of these benchmarks could not be compared in the end.
+    pub(super) fn accept(&self, benchmarks: &[&dyn Benchmark]) -> Result<()> {
+        let Some(earlier) = &self.earlier else {
+            return Ok(());
+        };
+        let before = &earlier.document.reports;
+        let known = |name: &str| before.iter().any(|report| report.benchmark == name);
+        let names: Vec<&str> = benchmarks.iter().map(|one| one.name()).collect();
+        ensure!(
+            names.iter().any(|name| known(name)),
+            "{}",
+            earlier.refused(&format!("there is no {} in it", names.join(", ")))
+        );
+        for one in benchmarks {
+            let told = told_otherwise(&earlier.document, one.name(), &one.parameters());
+            if let Some(why) = told {
+                bail!("{}", earlier.refused(&why));
+            }
+        }
         Ok(())
     }
 
-    /// Shows `reports`, writes and compares what is to be written and compared.
-    pub(super) fn finish(&self, conditions: Conditions, reports: Vec<Report>) -> Result<ExitCode> {
-        let document = Document {
-            format: FORMAT,
-            conditions,
-            reports,
+    /// Adds what a benchmark found, and writes all there is. A file that cannot be
+    /// written is a failure in the end: what was measured is shown all the same.
+    pub(super) fn add(&mut self, report: Report) {
+        self.document.reports.push(report);
+        if let Err(error) = self.write() {
+            eprintln!("{error:#}");
+            self.written = false;
+        }
+    }
+
+    fn write(&self) -> Result<()> {
+        let write = |path: &Path, text: String| {
+            fs::write(path, text).with_context(|| format!("writing {}", path.display()))
         };
-        match self.output {
-            Format::Text => print!("{}", table::document(&document)),
-            Format::Json => println!("{}", serde_json::to_string_pretty(&document)?),
+        if let Some(path) = &self.output.json {
+            write(path, serde_json::to_string_pretty(&self.document)? + "\n")?;
         }
-        if let Some(path) = &self.html {
-            fs::write(path, page(&document)?)
-                .with_context(|| format!("writing {}", path.display()))?;
+        if let Some(path) = &self.output.html {
+            write(path, page(&self.document)?)?;
         }
-        let mut sound = document.reports.iter().all(is_sound);
-        if document.conditions.mode == Mode::Deterministic {
-            sound &= document.reports.iter().all(repeats);
+        Ok(())
+    }
+
+    /// Shows what there is, and compares it if it is to be.
+    pub(super) fn finish(self) -> Result<ExitCode> {
+        match self.output.output {
+            Format::Text => print!("{}", table::document(&self.document)),
+            Format::Json => println!("{}", serde_json::to_string_pretty(&self.document)?),
         }
-        if let Some(path) = &self.baseline {
-            sound &= self.compares(path, &document)?;
+        // Each says what is wrong: all of them are heard.
+        let mut sound = self.written;
+        for report in &self.document.reports {
+            sound &= is_sound(report);
+            sound &= self.document.conditions.mode == Mode::WallClock || repeats(report);
+        }
+        if let Some(earlier) = &self.earlier {
+            sound &= self.holds(earlier)?;
         }
         Ok(match sound {
             true => ExitCode::SUCCESS,
@@ -84,51 +191,79 @@ impl Output {
         })
     }
 
-    /// Whether nothing is worse than in the baseline; what is, is said.
-    fn compares(&self, path: &Path, document: &Document) -> Result<bool> {
-        let then = read(path)?;
-        if let Some(why) = incomparable(&then, document) {
-            bail!("{} cannot be compared with: {why}", path.display());
+    /// Whether nothing is worse than it was; what is, is said, and what else is not
+    /// alike.
+    fn holds(&self, earlier: &Earlier) -> Result<bool> {
+        let (then, now) = (&earlier.document, &self.document);
+        if let Some(why) = incomparable(then, now) {
+            bail!("{}", earlier.refused(&why));
         }
-        let tolerance = self.tolerance / 100.0;
-        let worse = regressions(&then, document, &|_| tolerance);
-        for one in &worse {
+        for line in differences(then, now) {
+            eprintln!("not alike: {line}");
+        }
+        let tolerance = self.output.tolerance / 100.0;
+        let found = compare(then, now, &|_| tolerance);
+        for one in &found.worse {
             eprintln!(
-                "worse: {}, {}: {} is {}",
+                "worse: {}, {}: {}: {}",
                 one.benchmark, one.peer, one.figure, one.what
             );
         }
         eprintln!(
-            "{} figures are worse than in {} by more than {} %",
-            worse.len(),
-            path.display(),
-            self.tolerance
+            "of {} figures {} are worse than in {} by more than {} %, and {} are better",
+            found.compared,
+            found.worse.len(),
+            earlier.path.display(),
+            self.output.tolerance,
+            found.better.len()
         );
-        Ok(worse.is_empty())
+        Ok(found.worse.is_empty())
     }
+}
+
+/// Of an earlier run, what is the same in every form.
+#[derive(Deserialize)]
+struct Form {
+    format: u32,
 }
 
 /// An earlier run.
 pub(super) fn read(path: &Path) -> Result<Document> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("{} is not what --output json wrote", path.display()))
+    let foreign = || {
+        format!(
+            "{} is not what --json or --output json wrote",
+            path.display()
+        )
+    };
+    let Form { format } = serde_json::from_str(&text).with_context(foreign)?;
+    ensure!(
+        format == FORMAT,
+        "{} was written by another plinth: its format is {format}, and this one reads {FORMAT}; \
+         measure again what it is to be compared with",
+        path.display()
+    );
+    serde_json::from_str(&text).with_context(foreign)
 }
 
-/// Whether everything was measured of every monitor that was found.
+/// Whether something was measured, and everything of every monitor that was found.
 fn is_sound(report: &Report) -> bool {
+    let any = report.outcomes.iter().any(|one| !one.measured.is_empty());
+    if !any {
+        eprintln!("{}: nothing was measured", report.benchmark);
+    }
     let whole = report.outcomes.iter().all(|one| one.failures.is_empty());
-    report.failed.is_empty() && whole
+    any && report.failed.is_empty() && whole
 }
 
 /// Whether all rounds agreed, where each gave a sample.
 fn repeats(report: &Report) -> bool {
-    if MANY_SAMPLES.contains(&report.benchmark.as_str()) {
+    if report.benchmark == MANY_SAMPLES {
         return true;
     }
     match report.largest_spread() {
         Some((spread, peer, figure)) if spread > REPEATABLE => {
-            eprintln!("does not repeat: {peer}, {figure}");
+            eprintln!("does not repeat: {}, {peer}: {figure}", report.benchmark);
             false
         }
         _ => true,
@@ -137,6 +272,9 @@ fn repeats(report: &Report) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use benches::peer::{Aspect, Peer};
     use benches::report::{Failed, Figure, Outcome, Unit};
 
     use super::*;
@@ -151,23 +289,60 @@ mod tests {
         }
         Report {
             benchmark: benchmark.to_owned(),
+            parameters: vec!["256 MiB".to_owned()],
             figures: vec![Figure::less("init", "init", Unit::Nanoseconds)],
             outcomes: vec![outcome],
             ..Report::default()
         }
     }
 
-    #[test]
-    fn rounds_agree_within_a_thousandth_but_for_many_questions_in_one() {
-        assert!(repeats(&report("boot", [1000.0, 1000.9])));
-        assert!(!repeats(&report("boot", [1000.0, 1002.0])));
-        for benchmark in MANY_SAMPLES {
-            assert!(repeats(&report(benchmark, [1000.0, 1002.0])));
+    fn document(init: f64) -> Document {
+        Document {
+            format: FORMAT,
+            conditions: Conditions::default(),
+            reports: vec![report("boot", [init, init])],
         }
     }
 
+    fn output() -> Output {
+        Output {
+            output: Format::Json,
+            json: None,
+            html: None,
+            baseline: None,
+            tolerance: 1.0,
+        }
+    }
+
+    /// What comes of `report` beside what is in the file `baseline`.
+    fn results(baseline: &Path, report: Report) -> Result<Results> {
+        let output = Output {
+            baseline: Some(baseline.to_owned()),
+            ..output()
+        };
+        let earlier = output.check(Mode::Deterministic)?;
+        let mut results = output.results(earlier, Conditions::default());
+        results.add(report);
+        Ok(results)
+    }
+
+    fn holds(results: &Results) -> Result<bool> {
+        results.holds(results.earlier.as_ref().unwrap())
+    }
+
+    fn write(path: &Path, document: &Document) {
+        fs::write(path, serde_json::to_string(document).unwrap()).unwrap();
+    }
+
     #[test]
-    fn a_failure_of_a_monitor_or_of_a_size_is_one_of_the_command() {
+    fn rounds_agree_within_a_thousandth_but_for_many_moments_in_one() {
+        assert!(repeats(&report("boot", [1000.0, 1000.9])));
+        assert!(!repeats(&report("boot", [1000.0, 1002.0])));
+        assert!(repeats(&report(MANY_SAMPLES, [1000.0, 1002.0])));
+    }
+
+    #[test]
+    fn a_failure_of_a_monitor_or_of_a_size_is_one_of_the_command_and_so_is_nothing() {
         let sound = report("boot", [1.0, 1.0]);
         assert!(is_sound(&sound));
         let mut one_size = sound.clone();
@@ -180,32 +355,126 @@ mod tests {
         };
         let failed = Report {
             failed: vec![failed],
-            ..sound
+            ..sound.clone()
         };
         assert!(!is_sound(&failed));
+        let mut empty = sound.clone();
+        empty.outcomes[0].measured.clear();
+        assert!(!is_sound(&empty));
+        let nobody = Report {
+            outcomes: Vec::new(),
+            ..sound
+        };
+        assert!(!is_sound(&nobody));
     }
 
     #[test]
     fn an_earlier_run_is_compared_and_one_that_is_none_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("before.json");
-        let document = |init: f64| Document {
-            format: FORMAT,
-            conditions: Conditions::default(),
-            reports: vec![report("boot", [init, init])],
+        write(&path, &document(100.0));
+        let beside = |init: f64| holds(&results(&path, report("boot", [init, init])).unwrap());
+        assert!(beside(100.5).unwrap());
+        assert!(!beside(102.0).unwrap());
+        let refused = || {
+            let error = results(&path, report("boot", [1.0, 1.0])).unwrap_err();
+            format!("{error:#}")
         };
-        fs::write(&path, serde_json::to_string(&document(100.0)).unwrap()).unwrap();
-        let output = Output {
-            output: Format::Json,
-            html: None,
-            baseline: Some(path.clone()),
-            tolerance: 1.0,
+        let other = Document {
+            format: FORMAT - 1,
+            ..document(100.0)
         };
-        output.check().unwrap();
-        assert!(output.compares(&path, &document(100.5)).unwrap());
-        assert!(!output.compares(&path, &document(102.0)).unwrap());
+        write(&path, &other);
+        assert!(refused().contains("its format is 1"), "{}", refused());
+        let mut by_the_clock = document(100.0);
+        by_the_clock.conditions.mode = Mode::WallClock;
+        write(&path, &by_the_clock);
+        assert!(refused().contains("--wall-clock"), "{}", refused());
         fs::write(&path, "not JSON").unwrap();
-        let error = output.check().unwrap_err().to_string();
-        assert!(error.contains("is not what --output json wrote"), "{error}");
+        assert!(refused().contains("is not what --json"), "{}", refused());
+    }
+
+    /// Is told what it is made of.
+    struct Told(&'static str, Cell<u32>);
+
+    impl Benchmark for Told {
+        fn name(&self) -> &'static str {
+            "boot"
+        }
+
+        fn aspect(&self) -> Aspect {
+            Aspect::Machine
+        }
+
+        fn figures(&self, _: &[Outcome]) -> Vec<Figure> {
+            Vec::new()
+        }
+
+        fn parameters(&self) -> Vec<String> {
+            vec![self.0.to_owned()]
+        }
+
+        fn measure(&self, _: &Peer, _: &Path) -> Result<Outcome> {
+            self.1.set(self.1.get() + 1);
+            Ok(Outcome::default())
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_compared_is_refused_before_it_is_measured() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("before.json");
+        write(&path, &document(100.0));
+        let results = results(&path, report("boot", [1.0, 1.0])).unwrap();
+        let told = |what| Told(what, Cell::default());
+        results.accept(&[&told("256 MiB")]).unwrap();
+        let error = results.accept(&[&told("512 MiB")]).unwrap_err().to_string();
+        assert!(
+            error.contains("\"256 MiB\" then, \"512 MiB\" now"),
+            "{error}"
+        );
+        let mut other = document(100.0);
+        other.reports[0].benchmark = "density".to_owned();
+        write(&path, &other);
+        let results = self::results(&path, report("boot", [1.0, 1.0])).unwrap();
+        let error = results.accept(&[&told("256 MiB")]).unwrap_err().to_string();
+        assert!(error.contains("there is no boot in it"), "{error}");
+    }
+
+    #[test]
+    fn files_are_tried_first_and_have_all_there_is_after_each_benchmark() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| Some(directory.path().join(name));
+        let nowhere = Output {
+            html: path("no/such/directory"),
+            ..output()
+        };
+        assert!(nowhere.check(Mode::Deterministic).is_err());
+        let twice = Output {
+            json: path("one"),
+            html: path("one"),
+            ..output()
+        };
+        assert!(twice.check(Mode::Deterministic).is_err());
+
+        // What is compared with may be written over.
+        let json = path("all.json").unwrap();
+        write(&json, &document(100.0));
+        let output = Output {
+            json: Some(json.clone()),
+            html: path("all.html"),
+            baseline: Some(json.clone()),
+            ..output()
+        };
+        let earlier = output.check(Mode::Deterministic).unwrap();
+        let mut results = output.results(earlier, Conditions::default());
+        assert_eq!(read(&json).unwrap(), document(100.0), "nothing is lost yet");
+        for (count, benchmark) in ["boot", "growth"].into_iter().enumerate() {
+            results.add(report(benchmark, [200.0, 200.0]));
+            assert_eq!(read(&json).unwrap().reports.len(), count + 1);
+            let html = fs::read_to_string(output.html.as_ref().unwrap()).unwrap();
+            assert!(html.contains(benchmark));
+        }
+        assert!(!holds(&results).unwrap());
     }
 }

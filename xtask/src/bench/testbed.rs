@@ -1,6 +1,6 @@
 //! Where and with what everything is measured.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -23,12 +23,28 @@ pub(super) struct Parts {
     pub(super) busybox: PathBuf,
     pub(super) ip: PathBuf,
     pub(super) cache: Cache,
+    /// plinth's program, if it is measured.
+    pub(super) plinth: Option<PathBuf>,
+    /// Under which conditions this measures, as they were when it began.
+    pub(super) conditions: Conditions,
+}
+
+/// Which plinth is measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Plinth<'a> {
+    /// The release of what is checked out, which is built now.
+    Release,
+    /// The development build in this directory, with the probe.
+    Development(&'a Path),
+    /// This program, of which nothing is known.
+    Named(&'a Path),
+    /// None: others are measured alone.
+    Absent,
 }
 
 impl Parts {
-    /// Fetches and builds what is missing, with `probe` for the probe or one that
-    /// is built now.
-    pub(super) fn get(mode: Mode, probe: Option<PathBuf>) -> Result<Self> {
+    /// Fetches and builds what is missing.
+    pub(super) fn get(mode: Mode, plinth: Plinth<'_>) -> Result<Self> {
         if let (Mode::WallClock, KvmUse::Nested(why)) = (mode, usable_kvm()) {
             bail!(
                 "--wall-clock takes hardware KVM, which this host does not offer: {why}. \
@@ -39,15 +55,13 @@ impl Parts {
         let outer = outer_config()?;
         let cache = Cache::open()?;
         let kernel = image::kernel(&cache)?;
+        let (probe, program) = plinth.programs()?;
         let bare = Testbed {
             mode,
             emulator: mended::cached(&cache),
             outer_kernel: outer.kernel,
             agent: outer.agent,
-            probe: match probe {
-                Some(probe) => probe,
-                None => workspace::build_release("benches", "monitor-probe")?,
-            },
+            probe,
             initramfs: image::fast_initramfs(&cache)?,
             kernel,
         };
@@ -56,35 +70,70 @@ impl Parts {
             ..bare.clone()
         };
         Ok(Self {
-            bare,
-            full,
             busybox: guest_images::busybox(&cache)?,
             ip: tool("ip")?,
             cache,
+            plinth: program,
+            conditions: conditions(&bare, plinth),
+            bare,
+            full,
+        })
+    }
+}
+
+impl Plinth<'_> {
+    /// The probe, and plinth's program.
+    fn programs(self) -> Result<(PathBuf, Option<PathBuf>)> {
+        let release = || workspace::build_release("benches", "monitor-probe");
+        Ok(match self {
+            Self::Release => (release()?, Some(released()?)),
+            Self::Development(programs) => {
+                let program = Some(programs.join("plinth"));
+                (programs.join("monitor-probe"), program)
+            }
+            Self::Named(program) => (release()?, Some(program.to_owned())),
+            Self::Absent => (release()?, None),
         })
     }
 
-    /// Under which conditions this measures.
-    pub(super) fn conditions(&self) -> Conditions {
-        let release = |kernel: &Kernel| kernel.release.clone();
-        let emulated = self.bare.mode == Mode::Deterministic;
-        let began = jiff::Timestamp::now().round(jiff::Unit::Second);
-        Conditions {
-            outer_kernel: emulated.then(|| release(&self.bare.outer_kernel)),
-            guest_kernel: release(&self.bare.kernel),
-            emulator: emulated.then(|| emulator(&self.bare)),
-            plinth: commit(),
-            began: began.map_or_else(|_| String::new(), |time| time.to_string()),
-            ..Conditions::here(self.bare.mode)
+    /// Of which commit it is, where that is known.
+    fn origin(self) -> String {
+        match self {
+            Self::Release | Self::Development(_) => commit(),
+            Self::Named(program) => format!("{}, of no known commit", program.display()),
+            Self::Absent => "not measured".to_owned(),
         }
     }
+}
+
+fn conditions(testbed: &Testbed, plinth: Plinth<'_>) -> Conditions {
+    let release = |kernel: &Kernel| kernel.release.clone();
+    let emulated = testbed.mode == Mode::Deterministic;
+    let began = jiff::Timestamp::now().round(jiff::Unit::Second);
+    Conditions {
+        outer_kernel: emulated.then(|| release(&testbed.outer_kernel)),
+        guest_kernel: release(&testbed.kernel),
+        emulator: emulated.then(|| emulator(testbed)),
+        plinth: plinth.origin(),
+        began: began.map_or_else(|_| String::new(), |time| time.to_string()),
+        ..Conditions::here(testbed.mode)
+    }
+}
+
+/// The release of `plinth`, with the VM process's program beside it.
+fn released() -> Result<PathBuf> {
+    workspace::build_release("vmm", "plinth-vmm")?;
+    workspace::build_release("plinth", "plinth")
 }
 
 /// Which emulator measures, and its version.
 fn emulator(testbed: &Testbed) -> String {
     let installed = PathBuf::from("qemu-system-x86_64");
     let program = testbed.emulator.as_ref().unwrap_or(&installed);
-    let named = super::emulator_name(testbed.emulator.as_ref());
+    let named = match testbed.emulator {
+        Some(_) => "mended",
+        None => "installed; long runs hang in it, see cargo xtask bench emulator --help",
+    };
     match first_line(Command::new(program).arg("--version")) {
         Some(version) => format!("{version}, {named}"),
         None => named.to_owned(),
@@ -114,4 +163,16 @@ pub(super) fn tool(name: &str) -> Result<PathBuf> {
     places
         .find(|path| path.is_file())
         .with_context(|| format!("there is no {name}, of package iproute2 or nftables"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_named_is_of_no_commit() {
+        let named = Plinth::Named(Path::new("/old/plinth")).origin();
+        assert_eq!(named, "/old/plinth, of no known commit");
+        assert_eq!(Plinth::Absent.origin(), "not measured");
+    }
 }

@@ -12,9 +12,9 @@ use benches::volume::content::Content;
 use benches::volume::{CreationPlan, Found, Measured, PausePlan, Pauses, VolumeBench};
 use clap::{Args, ValueEnum};
 
+use super::common::{each_once, with_default};
 use super::output::Output;
-use super::plinth;
-use super::testbed::Parts;
+use super::testbed::{Parts, Plinth};
 use crate::workspace;
 
 /// Volumes are this large, in GiB, unless told otherwise.
@@ -49,8 +49,8 @@ pub(super) struct Volume {
     /// What to measure; all of it unless told otherwise
     #[arg(value_enum)]
     figures: Vec<Figure>,
-    /// The volumes' sizes in GiB
-    #[arg(long, value_name = "GIB", value_delimiter = ',', default_values_t = SIZES)]
+    #[arg(long, value_name = "GIB", value_delimiter = ',', default_values_t = SIZES,
+        hide_default_value = true, help = with_default("The volumes' sizes in GiB", &SIZES))]
     sizes: Vec<u64>,
     #[command(flatten)]
     output: Output,
@@ -60,12 +60,14 @@ impl Volume {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
         let wanted = |figure| self.figures.is_empty() || self.figures.contains(&figure);
-        self.output.check()?;
-        let parts = Parts::get(Mode::Deterministic, None)?;
+        let sizes = self.sizes()?;
+        let earlier = self.output.check(Mode::Deterministic)?;
+        let parts = Parts::get(Mode::Deterministic, Plinth::Release)?;
+        let mut results = self.output.results(earlier, parts.conditions.clone());
         let bench = bench(&parts)?;
         let mut found = Found::default();
         if wanted(Figure::Pause) {
-            found.pauses = self.pauses(&bench)?;
+            found.pauses = pauses(&bench, &sizes)?;
         }
         if wanted(Figure::Touch) {
             for content in [Content::Incompressible, Content::Compressible] {
@@ -77,44 +79,44 @@ impl Volume {
         if wanted(Figure::Creation) {
             eprintln!("measuring creation");
             found.creations = Some(bench.creations(CreationPlan {
-                sizes: self.sizes()?,
+                sizes,
                 blocks: STORED,
                 times: MADE,
             })?);
         }
-        let report = found.report(peer::version(&bench.plinth))?;
-        self.output.finish(parts.conditions(), vec![report])
+        results.add(found.report(peer::version(&bench.plinth))?);
+        results.finish()
     }
 
     /// In bytes.
     fn sizes(&self) -> Result<Vec<u64>> {
-        let bytes = |gib: &u64| gib.checked_mul(1 << 30).context("that is too large");
+        let bytes = |gib: u64| gib.checked_mul(1 << 30).context("that is too large");
         ensure!(!self.sizes.contains(&0), "a volume is not empty");
-        self.sizes.iter().map(bytes).collect()
+        let sizes = each_once(self.sizes.iter().copied());
+        sizes.into_iter().map(bytes).collect()
     }
+}
 
-    /// Guests write all over volumes of each size, and to as much of the largest
-    /// as the smallest has: so it can be told what comes of the size and what of
-    /// the blocks written to.
-    fn pauses(&self, bench: &VolumeBench) -> Result<Vec<(PausePlan, Measured<Pauses>)>> {
-        let sizes = self.sizes()?;
-        let mut plans: Vec<(u64, u64)> = sizes.iter().map(|size| (*size, *size)).collect();
-        if let (Some(least), Some(most)) = (sizes.iter().min(), sizes.iter().max())
-            && least < most
-        {
-            plans.push((*most, *least));
-        }
-        let measure = |(size, written)| {
-            eprintln!("measuring pauses of {} GiB", size >> 30);
-            let plan = PausePlan {
-                size,
-                written,
-                snapshots: SNAPSHOTS,
-            };
-            Ok((plan.clone(), bench.pauses(plan)?))
-        };
-        plans.into_iter().map(measure).collect()
+/// Guests write all over volumes of each size, and to as much of the largest as the
+/// smallest has: so it can be told what comes of the size and what of the blocks
+/// written to.
+fn pauses(bench: &VolumeBench, sizes: &[u64]) -> Result<Vec<(PausePlan, Measured<Pauses>)>> {
+    let mut plans: Vec<(u64, u64)> = sizes.iter().map(|size| (*size, *size)).collect();
+    if let (Some(least), Some(most)) = (sizes.iter().min(), sizes.iter().max())
+        && least < most
+    {
+        plans.push((*most, *least));
     }
+    let measure = |(size, written)| {
+        eprintln!("measuring pauses of {} GiB", size >> 30);
+        let plan = PausePlan {
+            size,
+            written,
+            snapshots: SNAPSHOTS,
+        };
+        Ok((plan.clone(), bench.pauses(plan)?))
+    };
+    plans.into_iter().map(measure).collect()
 }
 
 fn bench(parts: &Parts) -> Result<VolumeBench> {
@@ -123,7 +125,7 @@ fn bench(parts: &Parts) -> Result<VolumeBench> {
         outer_kernel: parts.full.outer_kernel.clone(),
         agent: parts.full.agent.clone(),
         probe: workspace::build_release("benches", "volume-probe")?,
-        plinth: plinth()?,
+        plinth: parts.plinth.clone().context("plinth was built")?,
         mke2fs: mke2fs()?,
         kernel: parts.full.kernel.clone(),
         initramfs: parts.full.initramfs.clone(),
