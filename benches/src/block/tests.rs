@@ -53,6 +53,32 @@ fn figures_are_of_the_jobs_in_order() {
     assert!(error.contains("plinth-init: up"), "{error}");
 }
 
+/// As [`JOBS`] is read from left to right by the guest's shell, and by fio.
+#[test]
+fn a_flush_follows_each_write_of_the_jobs_that_are_called_so() {
+    for job in JOBS {
+        let flushed = job.name.ends_with("-flush");
+        let writes = matches!(job.pattern, Pattern::RandomWrite | Pattern::Write);
+        assert!(writes || !flushed, "{}", job.name);
+        let last = if flushed { " 1" } else { " 0" };
+        assert!(job.words().ends_with(last), "{}", job.words());
+        assert_eq!(job.latency().is_none(), flushed, "{}", job.name);
+    }
+    let script = bench(&JOBS).script();
+    assert!(script.contains(" --fsync=$5 "), "{script}");
+}
+
+#[test]
+fn what_the_guest_takes_its_disk_for_is_said() {
+    let mut output = outer::Captured::default();
+    output
+        .stdout
+        .extend(b"plinth-init: up\r\ncache: write back\r\n");
+    let status = ExitStatus::from_raw(0);
+    let note = cache(&Finished { status, output }).unwrap();
+    assert_eq!(note, "its disk's cache, as the guest sees it: write back");
+}
+
 #[test]
 fn rates_are_shown_before_latencies_and_small_operations_are_counted() {
     let figures = bench(&[JOBS[0], JOBS[7]]).figures(&[]);

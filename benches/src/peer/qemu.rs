@@ -190,7 +190,7 @@ fn devices(guest: &Guest<'_>, machine: &Machine) -> Vec<String> {
         let image = &disk.image;
         words.extend([
             "-drive".to_owned(),
-            format!("if=none,id=disk{number},file={image},format=raw,aio=io_uring"),
+            format!("if=none,id=disk{number},file={image},format=raw,aio=io_uring,cache=writeback"),
             "-device".to_owned(),
             format!("virtio-blk-{transport},drive=disk{number}"),
         ]);

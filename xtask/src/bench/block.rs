@@ -19,7 +19,8 @@ pub(super) struct Block {
     #[command(flatten)]
     common: Common,
     /// What fio does: randread-N and randwrite-N with N of 1, 4 and 32, read,
-    /// write; all of it unless told otherwise
+    /// write; with a flush after each write randwrite-1-flush, randwrite-4-flush,
+    /// write-flush; all of it unless told otherwise
     #[arg(long, value_name = "JOB", value_delimiter = ',')]
     jobs: Vec<String>,
     /// For how long each time, in seconds of the guest
