@@ -1,6 +1,7 @@
 //! `cargo xtask bench block`: measures plinth's disks beside those of other
 //! machine monitors.
 
+use std::path::{PathBuf, absolute};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,18 +27,26 @@ pub(super) struct Block {
     /// For how long each time, in seconds of the guest
     #[arg(long, default_value_t = 1)]
     seconds: u32,
+    /// By the clock, where to make disks' images; in the directory for temporary files
+    /// unless told otherwise
+    #[arg(long, value_name = "DIR", requires = "wall_clock")]
+    directory: Option<PathBuf>,
 }
 
 impl Block {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
-        self.common.only_deterministic("block")?;
+        if let Some(directory) = &self.directory {
+            let is_there = directory.is_dir();
+            ensure!(is_there, "--directory: there is no {}", directory.display());
+        }
         ensure!(self.seconds > 0, "a measurement takes a second at least");
         let jobs = self.jobs()?;
         let parts = self.common.parts()?;
         let bench = BlockBench {
             jobs,
             seconds: self.seconds,
+            directory: self.directory.as_deref().map(absolute).transpose()?,
             ..usual(&parts, &self.common)?
         };
         let report = self.common.carry_out(&bench, 1)?;
@@ -62,7 +71,7 @@ pub(super) fn usual(parts: &Parts, common: &Common) -> Result<BlockBench> {
     Ok(BlockBench {
         testbed: parts.full.clone(),
         fio: guest_images::fio(&parts.cache)?,
-        busybox: parts.busybox.clone(),
+        directory: None,
         jobs: JOBS.into(),
         seconds: 1,
         words: common.append.clone(),

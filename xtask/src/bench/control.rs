@@ -39,7 +39,6 @@ pub(super) fn usual(parts: &Parts, common: &Common) -> ControlBench {
         testbed: parts.full.clone(),
         questions: 100,
         ip: parts.ip.clone(),
-        busybox: parts.busybox.clone(),
         words: common.append.clone(),
     }
 }

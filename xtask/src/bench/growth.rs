@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use benches::growth::{Dimension, GrowthBench};
-use benches::report::Mode;
 use clap::{Args, ValueEnum};
 
 use super::common::Common;
@@ -43,9 +42,6 @@ impl Growth {
             self.sizes.is_empty() || self.grows.len() == 1,
             "--sizes are of one thing that grows: name it"
         );
-        if self.grows.contains(&Grows::Nics) {
-            self.common.only_deterministic("growth nics")?;
-        }
         let parts = self.common.parts()?;
         let mut bench = usual(&parts, &self.common);
         if !self.grows.is_empty() {
@@ -73,16 +69,12 @@ fn with_usual_sizes(dimension: Dimension) -> (Dimension, Vec<u32>) {
     (dimension, dimension.usual_sizes().into())
 }
 
-/// What is measured unless told otherwise. A host of people has no taps to spare.
+/// What is measured unless told otherwise.
 pub(super) fn usual(parts: &Parts, common: &Common) -> GrowthBench {
-    let emulated = common.mode() == Mode::Deterministic;
-    let all = Dimension::ALL.into_iter();
-    let all = all.filter(|one| emulated || *one != Dimension::Nics);
     GrowthBench {
         testbed: parts.full.clone(),
-        dimensions: all.map(with_usual_sizes).collect(),
+        dimensions: Dimension::ALL.map(with_usual_sizes).into(),
         ip: parts.ip.clone(),
-        busybox: parts.busybox.clone(),
         words: common.append.clone(),
     }
 }

@@ -25,7 +25,6 @@ pub(super) struct Memory {
 impl Memory {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
-        self.common.only_deterministic("memory")?;
         let parts = self.common.parts()?;
         let bench = usual(&parts, &self.common, self.sizes);
         let report = self.common.carry_out(&bench, 1)?;
