@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::benchmark::Benchmark;
 use crate::float::float;
@@ -60,6 +60,11 @@ impl Benchmark for MemoryBench {
                 outcome.failures.push(format!("{mib} {OVER}: {error:#}"));
             }
         }
+        ensure!(
+            !outcome.measured.is_empty(),
+            "{}",
+            outcome.failures.join("; ")
+        );
         Ok(outcome)
     }
 }

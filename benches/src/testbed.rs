@@ -111,7 +111,7 @@ impl Testbed {
     ///
     /// # Errors
     /// This host does not offer it; what to do is said.
-    pub(crate) fn tracing(&self) -> Result<String> {
+    pub fn tracing(&self) -> Result<String> {
         if self.mode == Mode::WallClock && !self.tracing.join("kprobe_events").exists() {
             bail!(
                 "the kernel's tracing is not at {0}: mount -t tracefs tracefs {0}",

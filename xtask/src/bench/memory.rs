@@ -26,6 +26,8 @@ impl Memory {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
         let parts = self.common.parts()?;
+        // Without it nothing can be told, which is better known before.
+        parts.bare.tracing()?;
         let bench = usual(&parts, &self.common, self.sizes);
         let report = self.common.carry_out(&bench, 1)?;
         self.common.finish(&parts, vec![report])
