@@ -1,7 +1,7 @@
-//! Measuring disks: Debian's fio in a guest of each peer reads and writes a disk
-//! of 64 MiB, in a deterministic machine, in which time is counted in
-//! instructions of one CPU: what is measured is what an operation costs guest,
-//! monitor and host kernel together.
+//! Measuring disks: Debian's fio in a guest of each peer reads and writes a disk of
+//! 64 MiB. In a deterministic machine time is counted in instructions of one CPU: what
+//! is measured is what an operation costs guest, monitor and host kernel together. By
+//! the clock the image is a file of this host.
 
 mod job;
 
@@ -13,15 +13,19 @@ use guest_images::run_word;
 use outer::Finished;
 
 use crate::benchmark::Benchmark;
+use crate::file_system;
 use crate::fio::{self, FIELDS, Report};
 use crate::peer::{Aspect, Disk, Guest, Peer};
-use crate::report::{Figure, Outcome};
+use crate::report::{Figure, Mode, Outcome};
 use crate::testbed::{Run, Testbed};
 
 pub use job::{JOBS, Job, Pattern};
 
 const IMAGE: &str = "/guest/disk";
 const INITRD: &str = "/guest/initrd";
+
+/// How the guest's line on its disk's cache begins.
+const CACHE: &str = "cache:";
 
 /// The disk's size in MiB. All of it is in the machine's initramfs.
 const DISK_MIB: u64 = 64;
@@ -33,8 +37,8 @@ pub struct BlockBench {
     pub testbed: Testbed,
     /// The archive of fio.
     pub fio: PathBuf,
-    /// A static busybox.
-    pub busybox: PathBuf,
+    /// By the clock, where images are, if not where this host has what is temporary.
+    pub directory: Option<PathBuf>,
     /// What fio does, in order.
     pub jobs: Vec<Job>,
     /// For how long each time, in seconds of the guest.
@@ -55,10 +59,10 @@ impl Benchmark for BlockBench {
     }
 
     fn figures(&self, _: &[Outcome]) -> Vec<Figure> {
-        let of = |job: &Job| [job.figure(), job.latency()];
-        let both: Vec<[Figure; 2]> = self.jobs.iter().map(of).collect();
-        let (rates, latencies): (Vec<_>, Vec<_>) = both.into_iter().map(Into::into).unzip();
-        rates.into_iter().chain(latencies).collect()
+        let rates = self.jobs.iter().map(Job::figure);
+        rates
+            .chain(self.jobs.iter().filter_map(Job::latency))
+            .collect()
     }
 
     fn parameters(&self) -> Vec<String> {
@@ -69,27 +73,67 @@ impl Benchmark for BlockBench {
                 self.seconds
             ),
             "the whole disk is written once, to warm up".to_owned(),
+            self.place(),
         ]
     }
 
     fn measure(&self, peer: &Peer, program: &Path) -> Result<Outcome> {
         let command_line = peer.device_command_line(&self.words);
         let mut outcome = Outcome::of(peer, program, command_line);
-        let scratch = tempfile::tempdir().context("making a scratch directory")?;
+        let scratch = tempfile::tempdir_in(self.scratch());
+        let scratch = scratch.context("making a scratch directory")?;
         let run = self.prepared(peer, program, scratch.path())?;
         let finished = self.testbed.run(run, &mut outcome.stalls)?;
-        for (job, report) in self.jobs.iter().zip(self.read(&finished)?) {
-            let (figure, latency) = (job.figure(), job.latency());
+        outcome.notes.extend(cache(&finished));
+        let reports = self.read(&finished, &mut outcome.failures)?;
+        for (job, report) in self.jobs.iter().zip(reports) {
             let rate = job.rate(report.bytes_per_second());
-            outcome.add(&figure.name, None, rate);
-            outcome.add(&latency.name, None, report.latency_us * 1e3);
+            outcome.add(job.name, None, rate);
+            if let Some(latency) = job.latency() {
+                outcome.add(&latency.name, None, report.latency_us * 1e3);
+            }
             outcome.raw.push(serde_json::to_value(&report)?);
         }
         Ok(outcome)
     }
 }
 
+/// What the guest's kernel takes its disk for, which decides whether it flushes
+/// (Documentation/block/writeback_cache_control.rst).
+fn cache(finished: &Finished) -> Option<String> {
+    let console = String::from_utf8_lossy(&finished.output.stdout);
+    let found = console
+        .lines()
+        .find_map(|line| line.trim_end().strip_prefix(CACHE))?;
+    Some(format!("its disk's cache, as the guest sees it:{found}"))
+}
+
 impl BlockBench {
+    /// Where images are made.
+    fn scratch(&self) -> PathBuf {
+        self.directory.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
+    /// What disks' images are on, and what that means for what is measured.
+    fn place(&self) -> String {
+        match self.testbed.mode {
+            Mode::Deterministic => {
+                "the disk's image is on a file system in memory, where to flush it costs the \
+                 host nothing: what a flush takes is the guest's and the monitor's part"
+                    .to_owned()
+            }
+            Mode::WallClock => {
+                let kind = file_system::kind(&self.scratch());
+                let kind = kind.as_deref().unwrap_or("an unknown file system");
+                format!(
+                    "the disk's image is a file on {kind} of this host, opened without O_DIRECT \
+                     by all: what is read is in the page cache, and so is what is written until \
+                     it is flushed"
+                )
+            }
+        }
+    }
+
     fn prepared<'a>(&self, peer: &Peer, program: &'a Path, scratch: &Path) -> Result<Run<'a>> {
         let words = format!(
             "plinth.root=none plinth.then=reboot {} {}",
@@ -108,7 +152,6 @@ impl BlockBench {
                 image: image.clone(),
                 mib: DISK_MIB,
             }],
-            busybox: Some(&self.busybox),
             ..self.testbed.guest(program, scratch)?
         })?;
         let mut files = launch.files;
@@ -120,6 +163,7 @@ impl BlockBench {
             modules: &[],
             memory_mib: 3072,
             command: launch.argv,
+            environment: launch.environment,
             stall_bound: self.stall_bound,
             total_bound: self.stall_bound * 4,
         })
@@ -134,9 +178,10 @@ impl BlockBench {
         format!(
             "c=\"--filename=/dev/vda --direct=1 --ioengine=libaio --eta=never \
              --output-format=terse --terse-version=3\"; \
-             fio $c --name=fill --rw=write --bs=1m --iodepth=4 >/dev/null; \
-             j() {{ fio $c --name=$1 --rw=$2 --bs=$3 --iodepth=$4 --time_based --runtime={} | \
-             cut -d\\; -f{FIELDS}; }}; {}",
+             fio $c --name=fill --rw=write --bs=1m --iodepth=4 >/dev/null || exit; \
+             echo {CACHE} $(cat /sys/block/vda/queue/write_cache); \
+             j() {{ fio $c --name=$1 --rw=$2 --bs=$3 --iodepth=$4 --fsync=$5 \
+             --time_based --runtime={} | cut -d\\; -f{FIELDS}; }}; {}",
             self.seconds,
             jobs.iter()
                 .map(|job| format!("j {job}"))
@@ -145,17 +190,27 @@ impl BlockBench {
         )
     }
 
-    /// fio's reports on the guest's console, between the words of others.
-    fn read(&self, finished: &Finished) -> Result<Vec<Report>> {
+    /// fio's reports on the guest's console, between the words of others. Where the last
+    /// are missing, that is a failure, and those before it count; fails if all are.
+    fn read(&self, finished: &Finished, failures: &mut Vec<String>) -> Result<Vec<Report>> {
         let console = String::from_utf8_lossy(&finished.output.stdout);
         let reports: Vec<Report> = console.lines().filter_map(Report::parse).collect();
         let names = reports.iter().map(|report| report.job.as_str());
-        ensure!(
-            names.eq(self.jobs.iter().map(|job| job.name)),
-            "fio did not report success of each job; the monitor ended, {}, with\n{console}\n{}",
-            finished.status,
-            String::from_utf8_lossy(&finished.output.stderr)
-        );
+        let expected = self.jobs.iter().map(|job| job.name);
+        let in_order = names.eq(expected.take(reports.len()));
+        let missing = self.jobs.get(reports.len());
+        let why = || {
+            let job = missing.map_or("a job", |job| job.name);
+            format!(
+                "fio did not report success of {job}; the monitor ended, {}, with\n{console}\n{}",
+                finished.status,
+                String::from_utf8_lossy(&finished.output.stderr)
+            )
+        };
+        ensure!(in_order && !reports.is_empty(), "{}", why());
+        if missing.is_some() {
+            failures.push(why());
+        }
         Ok(reports)
     }
 }

@@ -1,23 +1,18 @@
 //! Measuring how peers boot: times, exits, system calls, memory.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use outer::Finished;
 
 use crate::benchmark::Benchmark;
+use crate::float::float;
+use crate::guest::{END_WORDS, FIRST_LINE, IDLE_LINE, IDLE_WORDS, LAST_LINE};
 use crate::peer::{Aspect, Guest, Peer};
 use crate::probe::{BootPlan, Plan, Sample, Tally};
 use crate::report::{Figure, Mode, Outcome, Report, Unit};
-use crate::testbed::{Run, Testbed};
-
-/// What init prints first (guest-images/init/src/boot.rs).
-pub(crate) const FIRST_LINE: &str = "plinth-init: up";
-pub(crate) const IDLE_LINE: &str = "idle";
-/// What guests are told that end at once, and that idle.
-pub(crate) const END_WORDS: &str = "plinth.root=none plinth.run=: plinth.then=reboot";
-pub(crate) const IDLE_WORDS: &str = "plinth.root=none plinth.run=echo%20idle;sleep%20100000";
+use crate::testbed::Testbed;
+use crate::watch::{probing, told};
 
 /// How many of each kind of exits and calls are shown.
 const SHOWN: usize = 12;
@@ -98,16 +93,20 @@ impl Benchmark for BootBench {
     }
 
     fn parameters(&self) -> Vec<String> {
+        let boots = match self.testbed.mode {
+            Mode::Deterministic => {
+                "each run boots three times: once to warm up, and for the memory of the idle \
+                 monitor; once for the times, next to untraced; once traced, for the counts"
+            }
+            Mode::WallClock => {
+                "each run boots twice: once traced, for the first instruction and the memory of \
+                 the idle monitor; once untraced, for the other times. Nothing is counted by \
+                 the clock"
+            }
+        };
         vec![
             format!("a guest with 1 vCPU and {} MiB of memory", self.memory_mib),
-            match self.testbed.mode {
-                Mode::Deterministic => {
-                    "each run boots three times: once to warm up, and for the memory of the idle \
-                     monitor; once for the times, next to untraced; once traced, for the counts"
-                }
-                Mode::WallClock => "each run boots twice: once to warm up; once for the times",
-            }
-            .to_owned(),
+            boots.to_owned(),
         ]
     }
 
@@ -127,23 +126,35 @@ impl Benchmark for BootBench {
             })
         };
         let (boot, idle) = (launch(END_WORDS)?, launch(IDLE_WORDS)?);
-        let traced = self.testbed.mode == Mode::Deterministic;
+        let counted = self.testbed.mode == Mode::Deterministic;
+        let tracing = self.testbed.tracing();
+        let known = Known {
+            traced: tracing.is_ok(),
+            counted,
+        };
+        if let Err(why) = &tracing {
+            let note = format!("first instruction and memory were not measured: {why}");
+            outcome.notes.push(note);
+        }
         let plan = BootPlan {
             idle: idle.argv,
             idle_line: IDLE_LINE.to_owned(),
             boot: boot.argv,
             first_line: FIRST_LINE.to_owned(),
-            counted: traced,
-            traced,
+            last_line: LAST_LINE.to_owned(),
+            counted,
+            tracing: tracing.ok(),
+            undisturbed: !counted,
             raw_trace: self.traces.is_some(),
         };
         let mut run = probing(&self.testbed, program, &Plan::Boot(plan))?;
         run.files = [boot.files, idle.files].concat();
+        run.environment = boot.environment;
         let finished = self.testbed.run(run, &mut outcome.stalls)?;
         let sample = self.read(peer, &finished)?;
-        add(&mut outcome, &sample, traced);
+        add(&mut outcome, &sample, known);
         outcome.raw.push(serde_json::to_value(&sample)?);
-        outcome.notes = breakdown(&sample);
+        outcome.notes.extend(breakdown(&sample));
         Ok(outcome)
     }
 }
@@ -170,53 +181,36 @@ pub fn exits(report: &Report) -> Report {
     }
 }
 
-/// A run of the probe, which watches `program` as `plan` says.
-pub(crate) fn probing<'a>(testbed: &Testbed, program: &'a Path, plan: &Plan) -> Result<Run<'a>> {
-    Ok(Run {
-        programs: vec![program],
-        files: Vec::new(),
-        modules: &[],
-        memory_mib: 2048,
-        command: vec![testbed.probe()?, serde_json::to_string(plan)?],
-        // A busy host makes a boot of some seconds last a minute.
-        stall_bound: Duration::from_secs(240),
-        total_bound: Duration::from_secs(900),
-    })
-}
-
-/// What the probe said, which succeeded.
-pub(crate) fn told(finished: &Finished) -> Result<String> {
-    ensure!(
-        finished.status.success(),
-        "the probe failed ({}):\n{}",
-        finished.status,
-        String::from_utf8_lossy(&finished.output.stderr)
-    );
-    Ok(String::from_utf8_lossy(&finished.output.stdout).into_owned())
-}
-
-/// What the probe answered.
-pub(crate) fn answer<T: serde::de::DeserializeOwned>(finished: &Finished) -> Result<T> {
-    serde_json::from_str(&told(finished)?).context("understanding the probe's answer")
+/// What is known of a boot besides its times.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// The first entry, and the memory of the idle monitor.
+    traced: bool,
+    /// What it did.
+    counted: bool,
 }
 
 /// The sample in figures.
-fn add(outcome: &mut Outcome, sample: &Sample, traced: bool) {
+fn add(outcome: &mut Outcome, sample: &Sample, known: Known) {
+    let memory = &sample.memory;
     let times = [("init", sample.init_ns), ("end", sample.end_ns)];
-    let mut figures: Vec<(String, u64)> = times.map(|(name, ns)| (name.to_owned(), ns)).into();
-    if traced {
-        let memory = &sample.memory;
-        let sums = [
-            ("first-entry", sample.first_entry_ns),
-            ("exits", sample.exits.sum()),
-            ("user-exits", sample.user_exits.sum()),
-            ("system-calls", sample.system_calls.sum()),
-            ("start-calls", sample.start_calls.sum()),
-            ("memory-pss", memory.pss_kib),
-            ("memory-private", memory.private_kib),
-            ("guest-memory", memory.guest_kib),
-        ];
-        figures.extend(sums.map(|(name, sum)| (name.to_owned(), sum)));
+    let traced = [
+        ("first-entry", sample.first_entry_ns),
+        ("memory-pss", memory.pss_kib),
+        ("memory-private", memory.private_kib),
+        ("guest-memory", memory.guest_kib),
+    ];
+    let sums = tallies(sample).map(|(kind, tally)| (kind, tally.sum()));
+    let mut all = times.to_vec();
+    if known.traced {
+        all.extend(traced);
+    }
+    if known.counted {
+        all.extend(sums);
+    }
+    let all = all.into_iter().map(|(name, one)| (name.to_owned(), one));
+    let mut figures: Vec<(String, u64)> = all.collect();
+    if known.counted {
         for (kind, tally) in tallies(sample) {
             let counts = tally.0.iter();
             figures.extend(counts.map(|(what, count)| (format!("{kind}/{what}"), *count)));
@@ -225,13 +219,6 @@ fn add(outcome: &mut Outcome, sample: &Sample, traced: bool) {
     for (name, value) in figures {
         outcome.add(&name, None, float(value));
     }
-}
-
-/// Counts and times are far below 2⁵².
-pub(crate) fn float(value: u64) -> f64 {
-    #[allow(clippy::cast_precision_loss)]
-    let float = value as f64;
-    float
 }
 
 fn tallies(sample: &Sample) -> [(&'static str, &Tally); 4] {
@@ -328,7 +315,7 @@ mod tests {
     fn exits_are_shown_by_reason_those_first_of_which_anyone_has_most() {
         let outcomes = [0, 3].map(|io| {
             let mut outcome = Outcome::default();
-            add(&mut outcome, &sample(io), true);
+            add(&mut outcome, &sample(io), known(true));
             outcome
         });
         let figures = counted(&outcomes);
@@ -345,34 +332,34 @@ mod tests {
         assert!((exits.median - 4.0).abs() < 1e-9);
     }
 
-    #[test]
-    fn what_is_said_of_a_run_is_what_it_does() {
-        let said = |mode| {
-            let bench = BootBench {
-                testbed: Testbed {
-                    mode,
-                    ..crate::testbed::nothing()
-                },
-                view: View::Boot,
-                memory_mib: 256,
-                words: String::new(),
-                traces: None,
-            };
-            bench.parameters().join("\n")
-        };
-        assert!(said(Mode::Deterministic).contains("traced, for the counts"));
-        let by_the_clock = said(Mode::WallClock);
-        for none in ["traced", "memory of the idle"] {
-            assert!(!by_the_clock.contains(none), "{by_the_clock}");
+    fn known(counted: bool) -> Known {
+        Known {
+            traced: false,
+            counted,
         }
     }
 
     #[test]
-    fn what_was_not_traced_is_no_figure() {
-        let mut outcome = Outcome::default();
-        add(&mut outcome, &sample(1), false);
-        let names = outcome.measured.iter();
-        let names: Vec<&str> = names.map(|one| one.figure.as_str()).collect();
-        assert_eq!(names, ["init", "end"]);
+    fn what_was_not_traced_or_counted_is_no_figure() {
+        let names = |known: Known| {
+            let mut outcome = Outcome::default();
+            add(&mut outcome, &sample(1), known);
+            let names = outcome.measured.into_iter().map(|one| one.figure);
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(names(known(false)), ["init", "end"]);
+        let by_the_clock = Known {
+            traced: true,
+            ..known(false)
+        };
+        let expected = [
+            "init",
+            "end",
+            "first-entry",
+            "memory-pss",
+            "memory-private",
+            "guest-memory",
+        ];
+        assert_eq!(names(by_the_clock), expected);
     }
 }

@@ -7,13 +7,14 @@ use anyhow::{Context, Result};
 use guest_images::run_word;
 
 use crate::benchmark::Benchmark;
-use crate::boot::{answer, float, probing};
 use crate::fio;
-use crate::net::{MAC, TAP};
+use crate::float::float;
 use crate::peer::{Aspect, Control, Guest, Nic, Peer};
 use crate::probe::{Attachment, ControlPlan, Latencies, Plan};
-use crate::report::{Figure, Mode, Outcome, Summary, Unit};
-use crate::testbed::{Run, Testbed};
+use crate::report::{Figure, Outcome, Summary, Unit};
+use crate::tap::{self, MAC, TAP};
+use crate::testbed::Testbed;
+use crate::watch::{answer, probing};
 
 /// What is asked, and where.
 #[derive(Clone, Debug)]
@@ -24,8 +25,6 @@ pub struct ControlBench {
     pub questions: u32,
     /// What taps are made with: `ip`, of iproute2.
     pub ip: PathBuf,
-    /// A static busybox.
-    pub busybox: PathBuf,
     /// More words for the guest's kernel.
     pub words: String,
 }
@@ -35,7 +34,6 @@ const WARM_UP: u32 = 20;
 
 const IMAGE: &str = "/guest/added";
 const IMAGE_MIB: u64 = 16;
-const BUSYBOX: &str = "/bench/busybox";
 
 /// What the guest runs: prints `await: ready`, and a line for each device as it
 /// has it (guest-images/init/src/programs/await_device.rs).
@@ -68,8 +66,8 @@ impl Benchmark for ControlBench {
     fn parameters(&self) -> Vec<String> {
         vec![
             format!(
-                "the median of {} questions after {WARM_UP} that warm up; each device is attached once, to a \
-                 guest that has none and drivers for both",
+                "the median of {} questions, after {WARM_UP} that warm up; each device is \
+                 attached once, to a guest that has none and drivers for both",
                 self.questions
             ),
             "plinth is sent the open file or tap with the request, which the others open \
@@ -85,6 +83,8 @@ impl Benchmark for ControlBench {
             outcome.notes = vec!["has no control socket that is spoken to here".to_owned()];
             return Ok(outcome);
         };
+        let besides = control.settings;
+        outcome.settings = format!("{}; operated: {besides}", outcome.settings);
         let scratch = tempfile::tempdir().context("making a scratch directory")?;
         let disk = fio::disk(IMAGE_MIB << 20, scratch.path())?;
         let image = self.testbed.place(IMAGE, &disk)?;
@@ -101,9 +101,13 @@ impl Benchmark for ControlBench {
             socket: (control.socket)(&guest),
             question: (control.question)(),
             times: [WARM_UP, self.questions],
-            attachments: self.attachments(control, image),
+            attachments: attachments(control, image),
         });
-        let mut run = self.with_tap(probing(&self.testbed, program, &plan)?)?;
+        let mut run = probing(&self.testbed, program, &plan)?;
+        let script = tap::make(&self.ip, &[TAP]) + "exec \"$@\"";
+        tap::among(&self.testbed, &mut run, &self.ip, &script)?;
+        run.modules = &["tun"];
+        run.environment = launch.environment;
         run.files.push((image.to_owned(), disk.clone()));
         run.files.extend(launch.files);
         let finished = self.testbed.run(run, &mut outcome.stalls)?;
@@ -114,41 +118,19 @@ impl Benchmark for ControlBench {
     }
 }
 
-impl ControlBench {
-    /// A host of people has no tap to spare.
-    fn attachments(&self, control: &Control, image: &str) -> Vec<Attachment> {
-        let disk = control.attach_disk.map(|attach| Attachment {
-            requests: attach(image),
-            line: DISK_LINE.to_owned(),
-        });
-        let attach = control.attach_nic;
-        let attach = attach.filter(|_| self.testbed.mode == Mode::Deterministic);
-        let nic = attach.map(|attach| Attachment {
-            requests: attach(&Nic {
-                tap: TAP.to_owned(),
-                mac: MAC.to_owned(),
-            }),
-            line: NIC_LINE.to_owned(),
-        });
-        disk.into_iter().chain(nic).collect()
-    }
-
-    /// The same, in a machine that has the tap.
-    fn with_tap<'a>(&'a self, mut run: Run<'a>) -> Result<Run<'a>> {
-        if self.testbed.mode == Mode::WallClock {
-            return Ok(run);
-        }
-        let ip = self.ip.to_str().context("a path is not UTF-8")?;
-        let script = format!(
-            "{ip} tuntap add {TAP} mode tap vnet_hdr && {ip} link set {TAP} up && exec \"$@\""
-        );
-        let shell = [BUSYBOX, "sh", "-c", &script, "sh"].map(str::to_owned);
-        run.command.splice(..0, shell);
-        run.programs.push(&self.ip);
-        run.files.push((BUSYBOX.to_owned(), self.busybox.clone()));
-        run.modules = &["tun"];
-        Ok(run)
-    }
+fn attachments(control: &Control, image: &str) -> Vec<Attachment> {
+    let disk = control.attach_disk.map(|attach| Attachment {
+        requests: attach(image),
+        line: DISK_LINE.to_owned(),
+    });
+    let nic = control.attach_nic.map(|attach| Attachment {
+        requests: attach(&Nic {
+            tap: TAP.to_owned(),
+            mac: MAC.to_owned(),
+        }),
+        line: NIC_LINE.to_owned(),
+    });
+    disk.into_iter().chain(nic).collect()
 }
 
 fn add(outcome: &mut Outcome, control: &Control, latencies: &Latencies) {
@@ -188,6 +170,7 @@ mod tests {
         let mut outcome = Outcome::default();
         for answers in [vec![10, 30, 20], vec![50, 40, 60]] {
             let latencies = Latencies {
+                warm_up: [vec![90], vec![95]],
                 answers,
                 connected: vec![7],
                 attached: vec![[1, 2], [3, 4]],

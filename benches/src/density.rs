@@ -4,14 +4,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::benchmark::Benchmark;
-use crate::boot::{IDLE_LINE, IDLE_WORDS, answer, float, probing};
+use crate::float::float;
+use crate::guest::{IDLE_LINE, IDLE_WORDS};
 use crate::peer::{Aspect, Guest, Peer};
-use crate::probe::{DensityPlan, Plan, Started};
+use crate::probe::{DensityPlan, Plan, Starts};
 use crate::report::{Figure, Outcome, Unit};
 use crate::testbed::Testbed;
+use crate::watch::{answer, probing};
 
 /// How many guests, and where.
 #[derive(Clone, Debug)]
@@ -74,7 +76,7 @@ impl Benchmark for DensityBench {
         let most = self.counts.iter().copied().max().context("no count")?;
         let most = u32::try_from(most).context("too many guests")?;
         let mut commands = Vec::new();
-        let mut files = Vec::new();
+        let (mut files, mut environment) = (Vec::new(), Vec::new());
         for number in 0..=most {
             let launch = peer.launch(&Guest {
                 number,
@@ -84,6 +86,7 @@ impl Benchmark for DensityBench {
             })?;
             commands.push(launch.argv);
             files.extend(launch.files);
+            environment = launch.environment;
         }
         let plan = Plan::Density(DensityPlan {
             commands,
@@ -92,21 +95,45 @@ impl Benchmark for DensityBench {
         });
         let mut run = probing(&self.testbed, program, &plan)?;
         run.files = files;
+        run.environment = environment;
         run.memory_mib = 2048 + most * MIB_EACH;
         // The probe is silent until the last of them is idle.
         run.stall_bound = Duration::from_secs(600 + 60 * u64::from(most));
         run.total_bound = run.stall_bound * 2;
         let finished = self.testbed.run(run, &mut outcome.stalls)?;
-        let all: Vec<Started> = answer(&finished)?;
-        ensure!(all.len() == self.counts.len(), "the probe left counts out");
-        for one in &all {
+        let starts: Starts = answer(&finished)?;
+        for one in &starts.started {
             let (at, count) = (Some(one.count), float(one.count));
             let rate = float(one.started) * 1e9 / float(one.time_ns);
             outcome.add("starts", at, rate);
-            outcome.add("host-memory", at, float(one.host_kib) / count);
+            outcome.add("host-memory", at, signed(one.host_kib) / count);
             outcome.add("pss", at, float(one.pss_kib) / count);
         }
-        outcome.raw.push(serde_json::to_value(&all)?);
+        match &starts.failure {
+            Some(why) if starts.started.is_empty() => bail!("{why}"),
+            Some(why) => outcome.failures.push(why.clone()),
+            None => ensure!(
+                starts.started.len() == self.counts.len(),
+                "the probe left counts out"
+            ),
+        }
+        outcome.raw.push(serde_json::to_value(&starts)?);
         Ok(outcome)
+    }
+}
+
+/// A difference, which may be below zero.
+fn signed(value: i64) -> f64 {
+    let size = float(value.unsigned_abs());
+    if value < 0 { -size } else { size }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_others_gave_up_meanwhile_is_not_hidden() {
+        assert!((signed(-3) + 3.0).abs() < 1e-9 && (signed(3) - 3.0).abs() < 1e-9);
     }
 }

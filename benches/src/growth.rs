@@ -1,18 +1,21 @@
 //! Measuring how a boot grows with what its machine has: vCPUs, memory, disks,
 //! network interfaces.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use guest_images::run_word;
 
 use crate::benchmark::Benchmark;
-use crate::boot::{END_WORDS, FIRST_LINE, IDLE_LINE, IDLE_WORDS, answer, float, probing};
 use crate::fio;
+use crate::float::float;
+use crate::guest::{FIRST_LINE, IDLE_LINE, IDLE_WORDS, LAST_LINE};
 use crate::peer::{Aspect, Disk, Guest, Nic, Peer};
 use crate::probe::{BootPlan, Plan, Sample};
 use crate::report::{Figure, Mode, Outcome, Unit};
+use crate::tap;
 use crate::testbed::Testbed;
+use crate::watch::{answer, probing};
 
 /// What grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,14 +39,31 @@ pub struct GrowthBench {
     pub dimensions: Vec<(Dimension, Vec<u32>)>,
     /// What taps are made with: `ip`, of iproute2.
     pub ip: PathBuf,
-    /// A static busybox.
-    pub busybox: PathBuf,
     /// More words for the guest's kernel.
     pub words: String,
 }
 
-const BUSYBOX: &str = "/bench/busybox";
 const IMAGE_MIB: u64 = 1;
+
+/// What is measured at each size: what it is called, what it is, in what.
+const FIGURES: [(&str, &str, Unit); 8] = [
+    (
+        "first-entry",
+        "exec to the first instruction",
+        Unit::Nanoseconds,
+    ),
+    ("init", "exec to init", Unit::Nanoseconds),
+    ("end", "exec to the end, all devices up", Unit::Nanoseconds),
+    ("exits", "VM exits", Unit::Count),
+    ("user-exits", "  of these to user space", Unit::Count),
+    ("system-calls", "system calls", Unit::Count),
+    ("memory-pss", "memory of the VMM (PSS)", Unit::Kibibytes),
+    (
+        "memory-private",
+        "  of it not shared with anyone",
+        Unit::Kibibytes,
+    ),
+];
 
 impl Dimension {
     /// All of them.
@@ -91,38 +111,32 @@ impl Benchmark for GrowthBench {
 
     fn figures(&self, _: &[Outcome]) -> Vec<Figure> {
         let of = |(dimension, _): &(Dimension, Vec<u32>)| {
-            let kinds = [
-                (
-                    "first-entry",
-                    "exec to the first instruction",
-                    Unit::Nanoseconds,
-                ),
-                ("init", "exec to init", Unit::Nanoseconds),
-                ("end", "exec to the end, all devices up", Unit::Nanoseconds),
-                ("memory-pss", "memory of the VMM (PSS)", Unit::Kibibytes),
-            ];
             let figure = |(kind, title, unit)| {
                 let name = format!("{}/{kind}", dimension.name());
                 Figure::less(&name, title, unit).over(dimension.title())
             };
-            kinds.map(figure)
+            FIGURES.map(figure)
         };
         self.dimensions.iter().flat_map(of).collect()
     }
 
     fn parameters(&self) -> Vec<String> {
-        vec![
-            "1 vCPU, 256 MiB and no devices but what is said; the guest has drivers and waits \
-             for them"
-                .to_owned(),
-            match self.testbed.mode {
-                Mode::Deterministic => {
-                    "each size boots twice: to warm up, and for the memory of the idle monitor; \
-                     and for the times"
-                }
-                Mode::WallClock => "each size boots twice: to warm up; and for the times",
+        let boots = match self.testbed.mode {
+            Mode::Deterministic => {
+                "each size boots three times: to warm up, and for the memory of the idle \
+                 monitor; for the times; and traced, for the counts"
             }
-            .to_owned(),
+            Mode::WallClock => {
+                "each size boots twice: once traced, for the first instruction and the memory \
+                 of the idle monitor; once untraced, for the other times. Nothing is counted \
+                 by the clock"
+            }
+        };
+        vec![
+            "1 vCPU, 256 MiB and no devices but what is said; the guest has drivers, and ends \
+             well only if it finds all that it was given"
+                .to_owned(),
+            boots.to_owned(),
         ]
     }
 
@@ -162,18 +176,32 @@ impl GrowthBench {
                 ..guest.clone()
             })
         };
-        let (boot, idle) = (launch(END_WORDS)?, launch(IDLE_WORDS)?);
-        let traced = self.testbed.mode == Mode::Deterministic;
+        let end = format!(
+            "plinth.root=none plinth.then=reboot {}",
+            run_word(&has_all(&guest))
+        );
+        let (boot, idle) = (launch(&end)?, launch(IDLE_WORDS)?);
+        let counted = self.testbed.mode == Mode::Deterministic;
+        let tracing = self.testbed.tracing();
+        if let Err(why) = &tracing {
+            let note = format!("first instruction and memory were not measured: {why}");
+            outcome.notes = vec![note];
+        }
+        let traced = tracing.is_ok();
         let plan = Plan::Boot(BootPlan {
             idle: idle.argv,
             idle_line: IDLE_LINE.to_owned(),
             boot: boot.argv,
             first_line: FIRST_LINE.to_owned(),
-            traced,
+            last_line: LAST_LINE.to_owned(),
+            counted,
+            tracing: tracing.ok(),
+            undisturbed: !counted,
             ..BootPlan::default()
         });
         let mut run = probing(&self.testbed, program, &plan)?;
         run.files = [boot.files, idle.files].concat();
+        run.environment = boot.environment;
         if !guest.disks.is_empty() {
             let disk = fio::disk(IMAGE_MIB << 20, scratch.path())?;
             for one in &guest.disks {
@@ -184,10 +212,9 @@ impl GrowthBench {
             }
         }
         if !guest.nics.is_empty() {
-            let shell = [BUSYBOX, "sh", "-c", &self.taps(&guest.nics), "sh"];
-            run.command.splice(..0, shell.map(str::to_owned));
-            run.programs.push(&self.ip);
-            run.files.push((BUSYBOX.to_owned(), self.busybox.clone()));
+            let taps: Vec<&str> = guest.nics.iter().map(|nic| nic.tap.as_str()).collect();
+            let script = tap::make(&self.ip, &taps) + "exec \"$@\"";
+            tap::among(&self.testbed, &mut run, &self.ip, &script)?;
             run.modules = &["tun"];
         }
         run.memory_mib += guest.memory_mib;
@@ -203,25 +230,39 @@ impl GrowthBench {
         if traced {
             add("first-entry", sample.first_entry_ns);
             add("memory-pss", sample.memory.pss_kib);
+            add("memory-private", sample.memory.private_kib);
+        }
+        if counted {
+            add("exits", sample.exits.sum());
+            add("user-exits", sample.user_exits.sum());
+            add("system-calls", sample.system_calls.sum());
         }
         outcome.raw.push(serde_json::to_value(&sample)?);
         Ok(())
     }
+}
 
-    /// Makes the taps, and does what it is given.
-    fn taps(&self, nics: &[Nic]) -> String {
-        let ip = self.ip.display();
-        let mut script = String::new();
-        for nic in nics {
-            let tap = &nic.tap;
-            write!(
-                script,
-                "{ip} tuntap add {tap} mode tap vnet_hdr && {ip} link set {tap} up && "
-            )
-            .expect("a String takes everything");
-        }
-        script + "exec \"$@\""
-    }
+/// What the guest's shell runs: fails, and says so, unless the guest has all that
+/// `guest` is given. It starts no program and prints nothing if that is so, since what
+/// it does is in the time to the end. Some memory is the kernel's own.
+fn has_all(guest: &Guest<'_>) -> String {
+    let cpus = match guest.cpus {
+        1 => "0".to_owned(),
+        count => format!("0-{}", count - 1),
+    };
+    let (disks, nics, kib) = (
+        guest.disks.len(),
+        guest.nics.len(),
+        u64::from(guest.memory_mib) << 10,
+    );
+    format!(
+        "n() {{ [ -e $1 ] || set --; n=$#; }}; \
+         n /sys/class/block/vd*; d=$n; n /sys/class/net/eth*; \
+         read c </sys/devices/system/cpu/online; read x m x </proc/meminfo; \
+         [ \"$d $n $c\" = \"{disks} {nics} {cpus}\" ] && [ $m -le {kib} ] && [ $m -gt {} ] || \
+         {{ echo has $d disks, $n NICs, CPUs $c, $m KiB; exit 1; }}",
+        kib / 2
+    )
 }
 
 /// `guest` with so much of what grows.
@@ -282,13 +323,67 @@ mod tests {
             testbed: nothing(),
             dimensions: Dimension::ALL.map(|one| (one, vec![1])).into(),
             ip: PathBuf::new(),
-            busybox: PathBuf::new(),
             words: String::new(),
         };
         let figures = bench.figures(&[]);
         let mut names: Vec<&str> = figures.iter().map(|figure| figure.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 16);
+        assert_eq!(names.len(), 32);
+    }
+
+    /// What a shell says and does with the guest's check, where `/sys` and `/proc` are
+    /// in `root`.
+    fn checked(root: &Path, dimension: Dimension, size: u32) -> (bool, String) {
+        let testbed = nothing();
+        let guest = testbed.guest(Path::new("/m"), Path::new("/s")).unwrap();
+        let script = has_all(&grown(guest, dimension, size));
+        let root = root.display();
+        let script = script
+            .replace("/sys/", &format!("{root}/sys/"))
+            .replace("/proc/", &format!("{root}/proc/"));
+        let said = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        (said.status.success(), text)
+    }
+
+    #[test]
+    fn a_guest_that_lacks_something_does_not_end_well() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let write = |path: &str, text: &str| {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("sys/devices/system/cpu/online", "0\n");
+        write(
+            "proc/meminfo",
+            "MemTotal:         215000 kB\nMemFree: 1 kB\n",
+        );
+        let well = (true, String::new());
+        assert_eq!(checked(root, Dimension::Disks, 0), well);
+        for (dimension, size) in [
+            (Dimension::Cpus, 2),
+            (Dimension::Memory, 128),
+            (Dimension::Memory, 512),
+            (Dimension::Disks, 2),
+            (Dimension::Nics, 1),
+        ] {
+            let (succeeded, text) = checked(root, dimension, size);
+            assert!(!succeeded, "{dimension:?}");
+            assert_eq!(text, "has 0 disks, 0 NICs, CPUs 0, 215000 KiB\n");
+        }
+        for disk in ["vda", "vdb"] {
+            write(&format!("sys/class/block/{disk}/size"), "1\n");
+        }
+        assert_eq!(checked(root, Dimension::Disks, 2), well);
+        assert!(!checked(root, Dimension::Disks, 1).0);
+        write("sys/devices/system/cpu/online", "0-3\n");
+        std::fs::remove_dir_all(root.join("sys/class")).unwrap();
+        assert_eq!(checked(root, Dimension::Cpus, 4), well);
     }
 }

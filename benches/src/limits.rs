@@ -208,6 +208,7 @@ impl LimitBench {
             modules: &[],
             memory_mib: 2048,
             command: launch.argv,
+            environment: launch.environment,
             stall_bound: self.stall_bound,
             total_bound: self.stall_bound * 2,
         })

@@ -3,14 +3,16 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::benchmark::Benchmark;
-use crate::boot::{IDLE_LINE, IDLE_WORDS, answer, float, probing};
+use crate::float::float;
+use crate::guest::{IDLE_LINE, IDLE_WORDS};
 use crate::peer::{Aspect, Guest, Peer};
 use crate::probe::{BootPlan, Plan, Sample};
 use crate::report::{Figure, Outcome, Unit};
 use crate::testbed::Testbed;
+use crate::watch::{answer, probing};
 
 /// Which guests idle, and where.
 #[derive(Clone, Debug)]
@@ -54,33 +56,48 @@ impl Benchmark for MemoryBench {
     fn measure(&self, peer: &Peer, program: &Path) -> Result<Outcome> {
         let mut outcome = Outcome::of(peer, program, peer.command_line(&self.words));
         for mib in &self.sizes {
-            let scratch = tempfile::tempdir().context("making a scratch directory")?;
-            let launch = peer.launch(&Guest {
-                memory_mib: *mib,
-                command_line: peer.command_line(&format!("{IDLE_WORDS} {}", self.words)),
-                ..self.testbed.guest(program, scratch.path())?
-            })?;
-            let plan = BootPlan {
-                idle: launch.argv,
-                idle_line: IDLE_LINE.to_owned(),
-                traced: true,
-                ..BootPlan::default()
-            };
-            let mut run = probing(&self.testbed, program, &Plan::Boot(plan))?;
-            run.files = launch.files;
-            let finished = self.testbed.run(run, &mut outcome.stalls)?;
-            let sample: Sample = answer(&finished)?;
-            let memory = &sample.memory;
-            let figures = [
-                ("memory-pss", memory.pss_kib),
-                ("memory-private", memory.private_kib),
-                ("guest-memory", memory.guest_kib),
-            ];
-            for (name, kib) in figures {
-                outcome.add(name, Some(u64::from(*mib)), float(kib));
+            if let Err(error) = self.size(peer, program, *mib, &mut outcome) {
+                outcome.failures.push(format!("{mib} {OVER}: {error:#}"));
             }
-            outcome.raw.push(serde_json::to_value(&sample)?);
         }
+        ensure!(
+            !outcome.measured.is_empty(),
+            "{}",
+            outcome.failures.join("; ")
+        );
         Ok(outcome)
+    }
+}
+
+impl MemoryBench {
+    fn size(&self, peer: &Peer, program: &Path, mib: u32, outcome: &mut Outcome) -> Result<()> {
+        let scratch = tempfile::tempdir().context("making a scratch directory")?;
+        let launch = peer.launch(&Guest {
+            memory_mib: mib,
+            command_line: peer.command_line(&format!("{IDLE_WORDS} {}", self.words)),
+            ..self.testbed.guest(program, scratch.path())?
+        })?;
+        let plan = BootPlan {
+            idle: launch.argv,
+            idle_line: IDLE_LINE.to_owned(),
+            tracing: Some(self.testbed.tracing()?),
+            ..BootPlan::default()
+        };
+        let mut run = probing(&self.testbed, program, &Plan::Boot(plan))?;
+        run.files = launch.files;
+        run.environment = launch.environment;
+        let finished = self.testbed.run(run, &mut outcome.stalls)?;
+        let sample: Sample = answer(&finished)?;
+        let memory = &sample.memory;
+        let figures = [
+            ("memory-pss", memory.pss_kib),
+            ("memory-private", memory.private_kib),
+            ("guest-memory", memory.guest_kib),
+        ];
+        for (name, kib) in figures {
+            outcome.add(name, Some(u64::from(mib)), float(kib));
+        }
+        outcome.raw.push(serde_json::to_value(&sample)?);
+        Ok(())
     }
 }

@@ -1,8 +1,7 @@
 //! Measuring networks: `guest traffic` in a guest of each peer and, at the other
-//! end of its tap, in the host, in a deterministic machine, in which time is
-//! counted in instructions.
+//! end of its tap, in the host.
 //!
-//! That machine has one CPU: guest, monitor, host kernel and the program at the
+//! A deterministic machine has one CPU: guest, monitor, host kernel and the program at the
 //! other end share it. What is measured is what a packet costs all of them
 //! together, without what they could do at the same time; a flood of packets
 //! leaves its receiver only what its sender does not take. What counts is what
@@ -21,16 +20,13 @@ use serde::Serialize;
 
 use crate::benchmark::Benchmark;
 use crate::peer::{Aspect, Guest, Nic, OtherEnd, Peer};
-use crate::report::{Figure, Outcome};
+use crate::report::{Figure, Mode, Outcome};
+use crate::tap::{self, MAC, TAP};
 use crate::testbed::{Run, Testbed};
 
 pub use pattern::{PATTERNS, Pattern};
 
-const BUSYBOX: &str = "/bench/busybox";
 const PROGRAM: &str = "/bench/guest";
-
-pub(crate) const TAP: &str = "tap0";
-pub(crate) const MAC: &str = "02:00:00:00:00:07";
 
 /// The guest's address, and that of the other end.
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 20), Ipv4Addr::new(192, 0, 2, 10)];
@@ -57,8 +53,6 @@ pub struct NetBench {
     pub testbed: Testbed,
     /// The guests' static `init` binary, which is `guest traffic` as well.
     pub init: PathBuf,
-    /// A static busybox.
-    pub busybox: PathBuf,
     /// What taps are made with: `ip`, of iproute2.
     pub ip: PathBuf,
     /// What plinth makes networks with.
@@ -82,6 +76,8 @@ struct Seen {
     arrived: u64,
     /// In this time, in nanoseconds of the receiver.
     nanoseconds: u64,
+    /// Whether it does not count.
+    warm_up: bool,
 }
 
 impl Benchmark for NetBench {
@@ -100,9 +96,14 @@ impl Benchmark for NetBench {
     fn parameters(&self) -> Vec<String> {
         vec![
             format!(
-                "guest traffic in a guest with 1 vCPU and 256 MiB, for {} ms of the guest each; \
-                 guest, monitor, host kernel and the other end share one CPU",
-                self.milliseconds
+                "guest traffic in a guest with 1 vCPU and 256 MiB, for {} ms of the guest each; {}",
+                self.milliseconds,
+                match self.testbed.mode {
+                    Mode::Deterministic =>
+                        "guest, monitor, host kernel and the other end share one CPU",
+                    Mode::WallClock =>
+                        "taps and networks are in a network namespace of the run's own",
+                }
             ),
             format!("each pattern runs for {WARM_UP} ms first, to warm up"),
         ]
@@ -114,11 +115,13 @@ impl Benchmark for NetBench {
         let scratch = tempfile::tempdir().context("making a scratch directory")?;
         let run = self.prepared(peer, program, scratch.path())?;
         let finished = self.testbed.run(run, &mut outcome.stalls)?;
-        for (pattern, seen) in self.patterns.iter().zip(self.read(&finished)?) {
+        let seen = self.read(&finished)?;
+        let counted = seen.iter().filter(|seen| !seen.warm_up);
+        for (pattern, seen) in self.patterns.iter().zip(counted) {
             let value = pattern.value(seen.arrived, seen.nanoseconds);
             outcome.add(pattern.name, None, value);
-            outcome.raw.push(serde_json::to_value(&seen)?);
         }
+        outcome.raw.push(serde_json::to_value(&seen)?);
         Ok(outcome)
     }
 }
@@ -136,23 +139,22 @@ impl NetBench {
                 addresses: ADDRESSES,
                 server: &self.command_line(peer, other, &format!("guest traffic serve {PORT}")),
             }),
-            busybox: Some(&self.busybox),
             ..self.testbed.guest(program, scratch)?
         })?;
-        let script = self.host_script();
-        let words = [BUSYBOX, "sh", "-c", &script, "sh"].map(str::to_owned);
         let mut files = launch.files;
         files.push((PROGRAM.to_owned(), self.init.clone()));
-        files.push((BUSYBOX.to_owned(), self.busybox.clone()));
-        Ok(Run {
-            programs: vec![program, &self.ip, &self.nft],
+        let mut run = Run {
+            programs: vec![program, &self.nft],
             files,
             modules: &MODULES,
             memory_mib: 3072,
-            command: words.into_iter().chain(launch.argv).collect(),
+            command: launch.argv,
+            environment: launch.environment,
             stall_bound: self.stall_bound,
             total_bound: self.stall_bound * 4,
-        })
+        };
+        tap::among(&self.testbed, &mut run, &self.ip, &self.host_script()?)?;
+        Ok(run)
     }
 
     /// The kernel's for a guest at `address` whose init runs `script`.
@@ -179,22 +181,23 @@ impl NetBench {
 
     /// What the host runs: makes the tap, and serves there while what the script is
     /// given runs.
-    fn host_script(&self) -> String {
+    fn host_script(&self) -> Result<String> {
         let [_, other] = ADDRESSES;
-        format!(
-            "i={}; $i link set lo up && $i tuntap add {TAP} mode tap vnet_hdr && \
-             $i address add {other}/24 dev {TAP} && $i link set {TAP} up || exit; \
-             {PROGRAM} traffic serve {PORT} </dev/null >/dev/null & s=$!; \
+        let program = self.testbed.place(PROGRAM, &self.init)?;
+        Ok(format!(
+            "{}{ip} link set lo up && {ip} address add {other}/24 dev {TAP} || exit; \
+             {program} traffic serve {PORT} </dev/null >/dev/null & s=$!; \
              \"$@\"; e=$?; kill $s; wait; exit $e",
-            self.ip.display()
-        )
+            tap::make(&self.ip, &[TAP]),
+            ip = self.ip.display()
+        ))
     }
 
     /// What `guest traffic` says on the guest's console, between the words of
     /// others: of each pattern the warm-up, and then what counts.
     fn read(&self, finished: &Finished) -> Result<Vec<Seen>> {
         let console = String::from_utf8_lossy(&finished.output.stdout);
-        let seen: Vec<Seen> = console.lines().filter_map(Seen::parse).collect();
+        let mut seen: Vec<Seen> = console.lines().filter_map(Seen::parse).collect();
         let names = seen.iter().map(|seen| seen.pattern);
         let expected = self.patterns.iter().flat_map(|pattern| [pattern.name; 2]);
         ensure!(
@@ -203,7 +206,10 @@ impl NetBench {
             finished.status,
             String::from_utf8_lossy(&finished.output.stderr)
         );
-        Ok(seen.into_iter().skip(1).step_by(2).collect())
+        seen.iter_mut()
+            .step_by(2)
+            .for_each(|seen| seen.warm_up = true);
+        Ok(seen)
     }
 }
 
@@ -218,6 +224,7 @@ impl Seen {
             pattern: pattern.name,
             arrived,
             nanoseconds,
+            warm_up: false,
         })
     }
 }

@@ -2,22 +2,28 @@
 //! machine with one CPU, whose time is counted in instructions, or on this host,
 //! by its clock.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use guest_images::Kernel;
 use outer::{Captured, Command, Deterministic, Finished};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::peer::Guest;
 use crate::report::Mode;
-use crate::{libraries, retry};
+use crate::{child, family, libraries, retry};
 
 const VMLINUX: &str = "/guest/vmlinux";
 const BZIMAGE: &str = "/guest/bzimage";
 const INITRAMFS: &str = "/guest/initramfs";
 const SCRATCH: &str = "/guest";
 const PROBE: &str = "/bench/monitor-probe";
+pub(crate) const BUSYBOX: &str = "/bench/busybox";
 
 /// What is the same for all peers.
 #[derive(Clone, Debug)]
@@ -36,10 +42,15 @@ pub struct Testbed {
     pub kernel: Kernel,
     /// The guests' initramfs.
     pub initramfs: PathBuf,
+    /// A static busybox, for what has to be made before a monitor starts.
+    pub busybox: PathBuf,
+    /// Where the kernel's tracing is to be had, which counts, and tells guests'
+    /// memory from their monitors'; see [`Testbed::tracing`].
+    pub tracing: PathBuf,
 }
 
 /// One run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Run<'a> {
     /// Programs that it needs, with their libraries; the monitor's is one.
     pub(crate) programs: Vec<&'a Path>,
@@ -51,6 +62,8 @@ pub(crate) struct Run<'a> {
     pub(crate) memory_mib: u32,
     /// What it runs.
     pub(crate) command: Vec<String>,
+    /// What it is told besides; all that it has in a machine.
+    pub(crate) environment: Vec<(String, String)>,
     /// For how long, in the host's time, it is silent at most.
     pub(crate) stall_bound: Duration,
     /// For how long it runs at most.
@@ -74,7 +87,8 @@ impl Testbed {
             nics: Vec::new(),
             other_end: None,
             operated: false,
-            busybox: None,
+            busybox: self.place(BUSYBOX, &self.busybox)?,
+            busybox_here: &self.busybox,
             scratch,
             scratch_inside: self.place(SCRATCH, scratch)?,
         })
@@ -93,18 +107,34 @@ impl Testbed {
         Ok(self.place(PROBE, &self.probe)?.to_owned())
     }
 
+    /// Where the kernel's tracing is in a run.
+    ///
+    /// # Errors
+    /// This host does not offer it; what to do is said.
+    pub fn tracing(&self) -> Result<String> {
+        if self.mode == Mode::WallClock && !self.tracing.join("kprobe_events").exists() {
+            bail!(
+                "the kernel's tracing is not at {0}: mount -t tracefs tracefs {0}",
+                self.tracing.display()
+            );
+        }
+        Ok(text(&self.tracing)?.to_owned())
+    }
+
     /// Runs it to its end. Machines that stalled are added to `stalls`.
     pub(crate) fn run(&self, run: Run<'_>, stalls: &mut u32) -> Result<Finished> {
         match self.mode {
             Mode::Deterministic => retry::run(&self.machine(run)?, stalls),
-            Mode::WallClock => here(&run.command),
+            Mode::WallClock => here(&run),
         }
     }
 
     /// The machine for `run`.
     fn machine(&self, run: Run<'_>) -> Result<Deterministic> {
         let (program, arguments) = split(&run.command)?;
-        let command = Command::new(program).args(arguments.iter().cloned());
+        let command = Command::new(program)
+            .args(arguments.iter().cloned())
+            .envs(run.environment.iter().cloned());
         let mut files: Vec<(String, PathBuf)> = [
             (VMLINUX, &self.kernel.vmlinux),
             (BZIMAGE, &self.kernel.bzimage),
@@ -136,20 +166,65 @@ impl Testbed {
     }
 }
 
-/// Runs a command on this host. What it does has its own patience.
-fn here(command: &[String]) -> Result<Finished> {
-    let (program, arguments) = split(command)?;
-    let output = std::process::Command::new(program)
+/// Runs a command on this host. Neither it nor what it has started outlives this
+/// process, or its bound.
+fn here(run: &Run<'_>) -> Result<Finished> {
+    let (program, arguments) = split(&run.command)?;
+    let mut command = std::process::Command::new(program);
+    command
         .args(arguments)
-        .output()
+        .envs(run.environment.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    child::ends_with_parent(&mut command);
+    let mut child = command
+        .spawn()
         .with_context(|| format!("running {program}"))?;
+    let output = [child.stdout.take().map(read), child.stderr.take().map(read)];
+    let in_time = ends_within(&child, run.total_bound)?;
+    if !in_time {
+        family::kill(child.id());
+    }
+    let status = child.wait()?;
+    let [stdout, stderr] =
+        output.map(|one| one.and_then(|one| one.join().ok()).unwrap_or_default());
+    if !in_time {
+        bail!(
+            "{program} did not end within {} s; it said\n{}\n{}",
+            run.total_bound.as_secs(),
+            String::from_utf8_lossy(&stdout),
+            String::from_utf8_lossy(&stderr)
+        );
+    }
     let mut captured = Captured::default();
-    captured.stdout.extend(output.stdout);
-    captured.stderr.extend(output.stderr);
+    captured.stdout.extend(stdout);
+    captured.stderr.extend(stderr);
     Ok(Finished {
-        status: output.status,
+        status,
         output: captured,
     })
+}
+
+/// Reads to the end, beside whoever waits for the writer's.
+fn read(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is all that can be had.
+        let _ = from.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+/// Whether `child` ends before `bound` has passed.
+fn ends_within(child: &Child, bound: Duration) -> Result<bool> {
+    let ended = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let bound = Timespec {
+        tv_sec: i64::try_from(bound.as_secs())?,
+        tv_nsec: i64::from(bound.subsec_nanos()),
+    };
+    let ended = poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&bound))?;
+    Ok(ended > 0)
 }
 
 fn split(command: &[String]) -> Result<(&String, &[String])> {
@@ -178,6 +253,8 @@ pub(crate) fn nothing() -> Testbed {
         probe: PathBuf::new(),
         kernel,
         initramfs: PathBuf::new(),
+        busybox: PathBuf::new(),
+        tracing: "/sys/kernel/tracing".into(),
     }
 }
 
@@ -198,25 +275,50 @@ mod tests {
         assert_eq!((guest.vmlinux, guest.scratch_inside), expected);
     }
 
-    #[test]
-    fn on_this_host_a_command_is_run_as_it_is() {
+    /// What a shell on this host says, which is given so long.
+    fn run_here(script: &str, bound: Duration) -> Result<Finished> {
         let testbed = Testbed {
             mode: Mode::WallClock,
             ..nothing()
         };
-        let command = ["sh", "-c", "echo out; echo err >&2; exit 3"];
         let run = Run {
-            programs: Vec::new(),
-            files: Vec::new(),
-            modules: &[],
-            memory_mib: 0,
-            command: command.map(str::to_owned).into(),
-            stall_bound: Duration::ZERO,
-            total_bound: Duration::ZERO,
+            command: ["sh", "-c", script].map(str::to_owned).into(),
+            environment: vec![("WORD".to_owned(), "told".to_owned())],
+            total_bound: bound,
+            ..Run::default()
         };
-        let finished = testbed.run(run, &mut 0).unwrap();
+        testbed.run(run, &mut 0)
+    }
+
+    #[test]
+    fn on_this_host_a_command_is_run_as_it_is() {
+        let script = "echo out $WORD; echo err >&2; exit 3";
+        let finished = run_here(script, Duration::from_secs(60)).unwrap();
         assert_eq!(finished.status.code(), Some(3));
-        assert_eq!(finished.output.stdout, b"out\n");
+        assert_eq!(finished.output.stdout, b"out told\n");
         assert_eq!(finished.output.stderr, b"err\n");
+    }
+
+    #[test]
+    fn on_this_host_a_command_that_hangs_is_ended_with_all_that_it_started() {
+        let script = "echo began; sleep 100 & echo $!; wait";
+        let error = run_here(script, Duration::from_secs(1)).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("did not end within 1 s"), "{error}");
+        let pid = error.lines().skip_while(|line| *line != "began").nth(1);
+        let process = format!("/proc/{}/cmdline", pid.unwrap());
+        // Nothing of it is left, but for what whoever inherited it has to take away.
+        let left = std::fs::read(&process).unwrap_or_default();
+        assert!(left.is_empty(), "{process}");
+    }
+
+    #[test]
+    fn where_a_host_has_no_tracing_it_is_said_how_to_have_it() {
+        let mut testbed = nothing();
+        testbed.tracing = "/no/such/tracing".into();
+        assert_eq!(testbed.tracing().unwrap(), "/no/such/tracing");
+        testbed.mode = Mode::WallClock;
+        let error = testbed.tracing().unwrap_err().to_string();
+        assert!(error.contains("mount -t tracefs"), "{error}");
     }
 }

@@ -15,17 +15,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use guest_images::Kernel;
-use outer::{Command, Deterministic, Finished};
+use outer::{Command, Deterministic};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::watch::answer;
 use crate::{fio, libraries, retry};
 
 use content::Content;
 pub use report::Found;
 pub use sample::{CreationPlan, Creations, PausePlan, Pauses, Plan, TouchPlan, Touches, Writes};
+
+/// What volumes are made with: as fast as they can be, so that it is not their limits
+/// that are measured.
+pub const FASTEST: &str = "--type provisioned --iops 256000 --throughput 4000";
 
 /// What volumes are measured with, and where.
 #[derive(Clone, Debug)]
@@ -117,7 +122,7 @@ impl VolumeBench {
         let mut stalls = 0;
         let finished = retry::run(&machine, &mut stalls)?;
         Ok(Measured {
-            sample: read(&finished)?,
+            sample: answer(&finished)?,
             stalls,
         })
     }
@@ -146,16 +151,4 @@ impl VolumeBench {
         files.extend(libraries.map(|path| (path.display().to_string(), path)));
         Ok(files)
     }
-}
-
-/// The probe's answer.
-fn read<S: DeserializeOwned>(finished: &Finished) -> Result<S> {
-    let said = String::from_utf8_lossy(&finished.output.stderr);
-    ensure!(
-        finished.status.success(),
-        "the probe ended, {}, with\n{said}",
-        finished.status
-    );
-    let answer = serde_json::from_slice(&finished.output.stdout);
-    answer.with_context(|| format!("the probe did not answer; it said\n{said}"))
 }

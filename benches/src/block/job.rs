@@ -11,6 +11,9 @@ pub struct Job {
     pub pattern: Pattern,
     /// Operations in flight at a time.
     pub depth: u32,
+    /// Whether a flush is asked for after each write (fio's `--fsync=1`). fio waits
+    /// for each, so that great depths would be no others.
+    pub flush: bool,
 }
 
 /// What operations a job does.
@@ -26,8 +29,9 @@ pub enum Pattern {
     Write,
 }
 
-/// All jobs: small operations one by one and many at a time, and large ones.
-pub const JOBS: [Job; 8] = [
+/// All jobs: small operations one by one and many at a time, and large ones; and
+/// writes with a flush after each.
+pub const JOBS: [Job; 11] = [
     job("randread-1", Pattern::RandomRead, 1),
     job("randread-4", Pattern::RandomRead, 4),
     job("randread-32", Pattern::RandomRead, 32),
@@ -36,6 +40,9 @@ pub const JOBS: [Job; 8] = [
     job("randwrite-32", Pattern::RandomWrite, 32),
     job("read", Pattern::Read, 4),
     job("write", Pattern::Write, 4),
+    flushed("randwrite-1-flush", Pattern::RandomWrite, 1),
+    flushed("randwrite-4-flush", Pattern::RandomWrite, 4),
+    flushed("write-flush", Pattern::Write, 4),
 ];
 
 const fn job(name: &'static str, pattern: Pattern, depth: u32) -> Job {
@@ -43,6 +50,14 @@ const fn job(name: &'static str, pattern: Pattern, depth: u32) -> Job {
         name,
         pattern,
         depth,
+        flush: false,
+    }
+}
+
+const fn flushed(name: &'static str, pattern: Pattern, depth: u32) -> Job {
+    Job {
+        flush: true,
+        ..job(name, pattern, depth)
     }
 }
 
@@ -69,18 +84,23 @@ impl Job {
             Pattern::Read => ("1 MiB reads", Unit::BytesPerSecond),
             Pattern::Write => ("1 MiB writes", Unit::BytesPerSecond),
         };
-        let title = format!("{what}, depth {}", self.depth);
+        let flush = if self.flush { ", each flushed" } else { "" };
+        let title = format!("{what}, depth {}{flush}", self.depth);
         Figure::more(self.name, &title, unit)
     }
 
-    /// From submission to completion, on average.
-    pub(super) fn latency(&self) -> Figure {
+    /// From submission to completion, on average. fio counts a flush for itself, so
+    /// that a job with flushes has none: its rate says it.
+    pub(super) fn latency(&self) -> Option<Figure> {
         let (name, title) = (self.name, self.figure().title);
-        Figure::less(
-            &format!("{name}/latency"),
-            &format!("mean latency, {title}"),
-            Unit::Nanoseconds,
-        )
+        let figure = || {
+            Figure::less(
+                &format!("{name}/latency"),
+                &format!("mean latency, {title}"),
+                Unit::Nanoseconds,
+            )
+        };
+        (!self.flush).then(figure)
     }
 
     /// Its figure, where so many bytes are moved in a second.
@@ -91,7 +111,8 @@ impl Job {
         }
     }
 
-    /// Name, pattern, block size and depth, as fio is told them.
+    /// Name, pattern, block size, depth, and after how many writes to flush (0 is
+    /// never), as fio is told them.
     pub(super) fn words(&self) -> String {
         let pattern = match self.pattern {
             Pattern::RandomRead => "randread",
@@ -100,10 +121,11 @@ impl Job {
             Pattern::Write => "write",
         };
         format!(
-            "{} {pattern} {} {}",
+            "{} {pattern} {} {} {}",
             self.name,
             self.block_size(),
-            self.depth
+            self.depth,
+            u32::from(self.flush)
         )
     }
 }

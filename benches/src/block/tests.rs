@@ -9,7 +9,7 @@ fn bench(jobs: &[Job]) -> BlockBench {
     BlockBench {
         testbed: testbed::nothing(),
         fio: PathBuf::new(),
-        busybox: PathBuf::new(),
+        directory: None,
         jobs: jobs.to_vec(),
         seconds: 1,
         words: String::new(),
@@ -17,11 +17,13 @@ fn bench(jobs: &[Job]) -> BlockBench {
     }
 }
 
-fn read(bench: &BlockBench, console: &str) -> Result<Vec<Report>> {
+fn read(bench: &BlockBench, console: &str) -> Result<(Vec<Report>, Vec<String>)> {
     let mut output = outer::Captured::default();
     output.stdout.extend(console.as_bytes());
     let status = ExitStatus::from_raw(0);
-    bench.read(&Finished { status, output })
+    let mut failures = Vec::new();
+    let reports = bench.read(&Finished { status, output }, &mut failures)?;
+    Ok((reports, failures))
 }
 
 /// x86 cuts a longer one off (COMMAND_LINE_SIZE in
@@ -40,7 +42,8 @@ fn figures_are_of_the_jobs_in_order() {
         3;fio-3.33;randread-1;0;0;80000;80000;20000;1000;47.8;0;0;0;0;0.0\r\n\
         [    2.1] a word of the kernel\r\n\
         3;fio-3.33;write;0;0;0;0;0;0;0.0;2097152;2097152;2048;1000;480.1\r\n";
-    let reports = read(&bench, console).unwrap();
+    let (reports, failures) = read(&bench, console).unwrap();
+    assert!(failures.is_empty());
     let rates = bench.jobs.iter().zip(&reports);
     let rates: Vec<f64> = rates
         .map(|(job, report)| job.rate(report.bytes_per_second()))
@@ -49,8 +52,60 @@ fn figures_are_of_the_jobs_in_order() {
     assert!((rates[1] - f64::from(2048 << 10) * 1024.0).abs() < 1e-6);
     assert!((reports[1].latency_us - 480.1).abs() < 1e-9);
     let first = console.lines().take(2).collect::<Vec<_>>().join("\n");
-    let error = read(&bench, &first).unwrap_err().to_string();
-    assert!(error.contains("plinth-init: up"), "{error}");
+    let (reports, failures) = read(&bench, &first).unwrap();
+    assert_eq!(
+        reports.len(),
+        1,
+        "what was measured before a failure is kept"
+    );
+    assert!(failures[0].contains("of write; ") && failures[0].contains("plinth-init: up"));
+    let other = console.lines().skip(3).collect::<Vec<_>>().join("\n");
+    for console in ["plinth-init: up\r\n", &other] {
+        let error = read(&bench, console).unwrap_err().to_string();
+        assert!(
+            error.contains("of randread-1; ") || error.contains("of write; "),
+            "{error}"
+        );
+    }
+}
+
+/// As [`JOBS`] is read from left to right by the guest's shell, and by fio.
+#[test]
+fn a_flush_follows_each_write_of_the_jobs_that_are_called_so() {
+    for job in JOBS {
+        let flushed = job.name.ends_with("-flush");
+        let writes = matches!(job.pattern, Pattern::RandomWrite | Pattern::Write);
+        assert!(writes || !flushed, "{}", job.name);
+        let last = if flushed { " 1" } else { " 0" };
+        assert!(job.words().ends_with(last), "{}", job.words());
+        assert_eq!(job.latency().is_none(), flushed, "{}", job.name);
+    }
+    let script = bench(&JOBS).script();
+    assert!(script.contains(" --fsync=$5 "), "{script}");
+}
+
+#[test]
+fn what_the_guest_takes_its_disk_for_is_said() {
+    let mut output = outer::Captured::default();
+    output
+        .stdout
+        .extend(b"plinth-init: up\r\ncache: write back\r\n");
+    let status = ExitStatus::from_raw(0);
+    let note = cache(&Finished { status, output }).unwrap();
+    assert_eq!(note, "its disk's cache, as the guest sees it: write back");
+}
+
+#[test]
+fn it_is_said_where_images_are() {
+    let mut bench = bench(&JOBS);
+    assert!(bench.parameters().concat().contains("in memory"));
+    bench.testbed.mode = Mode::WallClock;
+    bench.directory = Some("/proc".into());
+    let parameters = bench.parameters().concat();
+    assert!(
+        parameters.contains("a file on proc of this host"),
+        "{parameters}"
+    );
 }
 
 #[test]

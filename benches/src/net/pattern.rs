@@ -1,6 +1,6 @@
 //! What traffic is measured.
 
-use crate::boot::float;
+use crate::float::float;
 use crate::report::{Figure, Unit};
 
 /// A pattern of `guest traffic` (guest-images/init/src/programs/traffic.rs), which

@@ -1,10 +1,12 @@
 //! Cloud Hypervisor with a serial port only; its kernel is entered by PVH. It is
 //! operated by its REST API (docs/api.md).
 
+use std::process::Command;
+
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Control, EVERYTHING, Guest, Launch, Peer, argv};
+use super::{Control, EVERYTHING, Guest, Launch, Peer, argv, socket};
 use crate::probe::Request;
 
 pub(super) const PEER: Peer = Peer {
@@ -12,12 +14,15 @@ pub(super) const PEER: Peer = Peer {
     monitor: "cloud-hypervisor",
     programs: &["cloud-hypervisor", "cloud-hypervisor-static"],
     aspects: EVERYTHING,
-    settings: "--serial tty --console off, no devices else but a disk or a tap where there is one",
+    settings: "--serial tty --console off, no devices else but a disk or a tap where there is one; \
+               a disk is image_type=raw, where the version knows that, since others then refuse to \
+               write to its first sector, and a flush of it is one, by io_uring",
     words: "pci=off reboot=k",
     device_words: "reboot=k",
     launch,
     control: Some(Control {
         socket,
+        settings: "--api-socket",
         question: || Request::http("GET", "/api/v1/vmm.ping", None),
         attach_disk: Some(|image| {
             let disk = json!({ "path": image, "id": "added-disk" });
@@ -29,10 +34,6 @@ pub(super) const PEER: Peer = Peer {
         }),
     }),
 };
-
-fn socket(guest: &Guest<'_>) -> String {
-    format!("{}/control-{}", guest.scratch_inside, guest.number)
-}
 
 fn launch(guest: &Guest<'_>) -> Result<Launch> {
     let memory = format!("size={}M", guest.memory_mib);
@@ -55,8 +56,14 @@ fn launch(guest: &Guest<'_>) -> Result<Launch> {
         "off",
     ];
     let mut argv = argv(words);
+    let kind = match guest.disks.is_empty() {
+        true => "",
+        false => kind(guest.program),
+    };
     let disks = guest.disks.iter();
-    let disks: Vec<String> = disks.map(|disk| format!("path={}", disk.image)).collect();
+    let disks: Vec<String> = disks
+        .map(|disk| format!("path={}{kind}", disk.image))
+        .collect();
     let nics = guest.nics.iter();
     let nics: Vec<String> = nics
         .map(|nic| format!("tap={},mac={}", nic.tap, nic.mac))
@@ -71,6 +78,39 @@ fn launch(guest: &Guest<'_>) -> Result<Launch> {
     if guest.operated {
         argv.extend(["--api-socket".to_owned(), socket(guest)]);
     }
-    let files = Vec::new();
-    Ok(Launch { argv, files })
+    Ok(Launch {
+        argv,
+        ..Launch::default()
+    })
+}
+
+/// What a raw image is called. Since 50.1 and 51 what is only found to be raw is not
+/// written to in its first sector (its pull request 7728); older versions refuse an
+/// option that they do not know.
+fn kind(program: &str) -> &'static str {
+    let help = Command::new(program).arg("--help").output();
+    let help = help.map(|help| help.stdout).unwrap_or_default();
+    match String::from_utf8_lossy(&help).contains("image_type=") {
+        true => ",image_type=raw",
+        false => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::launched;
+
+    #[test]
+    fn an_image_is_called_raw_by_versions_that_know_the_word() {
+        let disk = |help: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            let says = format!("echo '{help}'");
+            let [launch, _] = launched("cloud-hypervisor", &says, directory.path());
+            let mut words = launch.argv.into_iter();
+            words.find(|word| word.starts_with("path=")).unwrap()
+        };
+        let known = "path=<path>,readonly=on|off,image_type=<raw|qcow2>";
+        assert_eq!(disk(known), "path=/image,image_type=raw");
+        assert_eq!(disk("path=<path>,readonly=on|off"), "path=/image");
+    }
 }

@@ -8,7 +8,10 @@ pub(super) const PEER: Peer = Peer {
     monitor: "kvmtool",
     programs: &["lkvm", "kvmtool"],
     aspects: EVERYTHING,
-    settings: "bzImage (it loads no ELF kernel); no network but a tap where there is one, serial console",
+    settings: "bzImage (it loads no ELF kernel); no network but a tap where there is one, serial console; \
+               a flush of a disk is one; it puts before the command line: noapic noacpi pci=conf1 reboot=k \
+               panic=1 i8042.direct=1 i8042.dumbkbd=1 i8042.nopnp=1 earlyprintk=serial i8042.noaux=1 \
+               console=ttyS0",
     words: "pci=off reboot=k",
     device_words: "reboot=k",
     launch: |guest| Ok(launch(guest, false)),
@@ -67,6 +70,8 @@ fn launch(guest: &Guest<'_>, vhost: bool) -> Launch {
     for network in networks {
         argv.extend(["--network".to_owned(), network]);
     }
-    let files = Vec::new();
-    Launch { argv, files }
+    Launch {
+        argv,
+        ..Launch::default()
+    }
 }

@@ -22,7 +22,7 @@ use anyhow::Result;
 use crate::probe::Request;
 
 /// Every peer, plinth first.
-pub const PEERS: [&Peer; 16] = [
+pub const PEERS: [&Peer; 18] = [
     &plinth::PEER,
     &plinth::VHOST,
     &plinth::MMIO,
@@ -35,8 +35,10 @@ pub const PEERS: [&Peer; 16] = [
     &qemu::Q35,
     &qemu::Q35_VHOST,
     &firecracker::PEER,
+    &firecracker::ASYNC,
     &cloud_hypervisor::PEER,
     &crosvm::PEER,
+    &crosvm::VHOST,
     &kvmtool::PEER,
     &kvmtool::VHOST,
 ];
@@ -93,8 +95,10 @@ pub struct Peer {
 /// How a running monitor is asked for things.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Control {
-    /// Where its socket is, of a guest that is told so.
+    /// Where its socket is, if not where it is told to have one.
     pub(crate) socket: fn(&Guest<'_>) -> String,
+    /// What it is run with for that besides, for people.
+    pub(crate) settings: &'static str,
     /// A question that changes nothing.
     pub(crate) question: fn() -> Request,
     /// Gives it a disk, which is at this path.
@@ -130,8 +134,11 @@ pub(crate) struct Guest<'a> {
     pub(crate) other_end: Option<OtherEnd<'a>>,
     /// Whether it is operated while it runs.
     pub(crate) operated: bool,
-    /// A static busybox of the host, for who has to make something first.
-    pub(crate) busybox: Option<&'a Path>,
+    /// A static busybox, for who has to make something first: as the machine has it
+    /// in which monitors run, if it is among the files of a [`Launch`].
+    pub(crate) busybox: &'a str,
+    /// The same on the host.
+    pub(crate) busybox_here: &'a Path,
     /// A directory on the host to make files in.
     pub(crate) scratch: &'a Path,
     /// The same directory where monitors run.
@@ -166,12 +173,20 @@ pub(crate) struct OtherEnd<'a> {
     pub(crate) server: &'a str,
 }
 
-/// A command, and the files that it needs besides the guest's, the program
-/// and the program's libraries: path in the machine, path on the host.
+/// A command, and what it needs besides the guest's files, the program and the
+/// program's libraries.
 #[derive(Debug, Default)]
 pub(crate) struct Launch {
     pub(crate) argv: Vec<String>,
+    /// Path in the machine, path on the host.
     pub(crate) files: Vec<(String, PathBuf)>,
+    /// What it is told by its environment.
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+/// The socket of a monitor that is told where to have one.
+fn socket(guest: &Guest<'_>) -> String {
+    format!("{}/control-{}", guest.scratch_inside, guest.number)
 }
 
 impl Peer {
@@ -236,7 +251,34 @@ fn argv<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+    use crate::testbed::nothing;
+
+    /// How the peer called `name` boots a guest with a disk and a network interface,
+    /// twice, if `says` is a shell's words that are its program.
+    pub(super) fn launched(name: &str, says: &str, scratch: &Path) -> [Launch; 2] {
+        let program = scratch.join("program");
+        fs::write(&program, format!("#!/bin/sh\n{says}\n")).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        let peer = Peer::named(name).unwrap();
+        let testbed = nothing();
+        let guest = Guest {
+            command_line: peer.device_command_line("more"),
+            disks: vec![Disk {
+                image: "/image".to_owned(),
+                mib: 1,
+            }],
+            nics: vec![Nic {
+                tap: "tap0".to_owned(),
+                mac: "02:00:00:00:00:07".to_owned(),
+            }],
+            ..testbed.guest(&program, scratch).unwrap()
+        };
+        [(); 2].map(|()| peer.launch(&guest).unwrap())
+    }
 
     fn meant(word: &str, aspect: Aspect) -> Vec<&'static str> {
         let peers = Peer::meant(word, aspect).into_iter();

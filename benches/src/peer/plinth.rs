@@ -8,13 +8,14 @@ use serde_json::json;
 
 use super::{Aspect, Control, EVERYTHING, Guest, Launch, Peer, argv};
 use crate::probe::{Descriptor, Request};
+use crate::volume::FASTEST;
 
 pub(super) const PEER: Peer = Peer {
     name: "plinth",
     monitor: "plinth",
     programs: &["plinth"],
     aspects: EVERYTHING,
-    settings: "plinth run --on-reset stop",
+    settings: "plinth run --on-reset stop; a flush of a disk is one, by io_uring",
     words: "reboot=k",
     device_words: "reboot=k",
     launch: |guest| Ok(launch(guest, "pci", "")),
@@ -35,7 +36,8 @@ pub(super) const PEER: Peer = Peer {
 
 /// The control socket, by which nothing is attached.
 const QUESTION: Control = Control {
-    socket: |guest| format!("/run/plinth/{}/api.sock", name(guest)),
+    socket: |guest| format!("{}/{}/api.sock", machines(guest), name(guest)),
+    settings: "--name",
     question: || Request::http("GET", "/v1/vm", None),
     attach_disk: None,
     attach_nic: None,
@@ -72,15 +74,12 @@ pub(super) const VOLUME: Peer = Peer {
 pub(super) const ENCRYPTED: Peer = Peer {
     name: "plinth-encrypted",
     settings: "plinth run --volume --on-reset stop; the same, encrypted",
-    launch: |guest| volume(guest, "--encrypted --key-file /guest/key"),
+    launch: |guest| {
+        let key = format!("--encrypted --key-file {}/key", guest.scratch_inside);
+        volume(guest, &key)
+    },
     ..VOLUME
 };
-
-/// Where a volume is made, and how it is: as fast as volumes can be, so that it
-/// is not its limits that are measured.
-const DATA_DIR: &str = "/guest/volumes";
-const SPEED: &str = "--type provisioned --iops 256000 --throughput 4000";
-pub(super) const BUSYBOX: &str = "/guest/busybox";
 
 /// `more` is what a network interface has besides its tap and its address.
 fn launch(guest: &Guest<'_>, transport: &str, more: &str) -> Launch {
@@ -96,8 +95,11 @@ fn launch(guest: &Guest<'_>, transport: &str, more: &str) -> Launch {
     if guest.operated {
         argv.extend(["--name".to_owned(), name(guest)]);
     }
-    let files = vec![vmm(guest)];
-    Launch { argv, files }
+    Launch {
+        argv,
+        files: vec![vmm(guest)],
+        environment: environment(guest),
+    }
 }
 
 fn name(guest: &Guest<'_>) -> String {
@@ -108,15 +110,34 @@ fn name(guest: &Guest<'_>) -> String {
 fn volume(guest: &Guest<'_>, more: &str) -> Result<Launch> {
     let disk = guest.disks.first();
     let disk = disk.context("a volume is measured as a disk")?;
-    let (program, mib) = (guest.program, disk.mib);
+    let (program, mib, scratch) = (guest.program, disk.mib, guest.scratch_inside);
     let script = format!(
-        "umask 077; head -c 32 /dev/urandom > /guest/key; export PLINTH_DATA_DIR={DATA_DIR}; \
-         {program} volume create bench --size {mib}MiB {SPEED} {more} >/dev/null && exec \"$@\""
+        "umask 077; head -c 32 /dev/urandom > {scratch}/key; \
+         {program} volume create bench --size {mib}MiB {FASTEST} {more} >/dev/null && exec \"$@\""
     );
-    let mut argv = argv([BUSYBOX, "sh", "-c", &script, "sh"]);
+    let mut argv = argv([guest.busybox, "sh", "-c", &script, "sh"]);
     argv.extend(run(guest, "pci", ["--volume", "bench"]));
-    let files = vec![vmm(guest), busybox(guest)?];
-    Ok(Launch { argv, files })
+    Ok(Launch {
+        argv,
+        files: vec![vmm(guest), busybox(guest)],
+        environment: environment(guest),
+    })
+}
+
+/// Where the directories of its machines are: with what else a run leaves behind, and
+/// never among those of this host's user.
+fn machines(guest: &Guest<'_>) -> String {
+    format!("{}/machines", guest.scratch_inside)
+}
+
+/// Has machines, volumes and networks be the run's own.
+pub(super) fn environment(guest: &Guest<'_>) -> Vec<(String, String)> {
+    let data = format!("{}/data", guest.scratch_inside);
+    let both = [
+        ("PLINTH_RUNTIME_DIR", machines(guest)),
+        ("PLINTH_DATA_DIR", data),
+    ];
+    both.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 /// `plinth run` of the guest with these devices.
@@ -150,7 +171,28 @@ pub(super) fn vmm(guest: &Guest<'_>) -> (String, PathBuf) {
 }
 
 /// A shell, for what has to be made first.
-pub(super) fn busybox(guest: &Guest<'_>) -> Result<(String, PathBuf)> {
-    let busybox = guest.busybox.context("making it takes a busybox")?;
-    Ok((BUSYBOX.to_owned(), busybox.to_owned()))
+pub(super) fn busybox(guest: &Guest<'_>) -> (String, PathBuf) {
+    (guest.busybox.to_owned(), guest.busybox_here.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::testbed::nothing;
+
+    #[test]
+    fn nothing_of_a_run_is_where_this_host_s_user_has_it() {
+        let testbed = nothing();
+        let guest = testbed.guest(Path::new("/bin/plinth"), Path::new("/tmp/s"));
+        let guest = guest.unwrap();
+        let launched = PEER.launch(&guest).unwrap().environment;
+        for (name, value) in &launched {
+            assert!(value.starts_with(guest.scratch_inside), "{name}={value}");
+        }
+        let socket = (PEER.control.unwrap().socket)(&guest);
+        let (_, machines) = &launched[0];
+        assert_eq!(socket, format!("{machines}/bench-0/api.sock"));
+    }
 }

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 
-use super::plinth::{self, BUSYBOX, busybox, run, vmm};
+use super::plinth::{self, busybox, environment, run, vmm};
 use super::{Aspect, Guest, Launch, Peer, argv};
 
 pub(super) const PEER: Peer = Peer {
@@ -21,8 +21,7 @@ pub(super) const RULES: Peer = Peer {
     ..PEER
 };
 
-/// Where networks are stored, and what addresses this one has.
-const DATA_DIR: &str = "/guest/networks";
+/// What addresses the network has.
 const CIDR: &str = "192.0.2.0/24";
 
 /// Makes a network in whose group `server` are `rules` rules, one of which lets the
@@ -39,7 +38,7 @@ fn launch(guest: &Guest<'_>, rules: u32) -> Result<Launch> {
     let server = quoted(&run(&server, "pci", ["--net", &net]));
     let program = guest.program;
     let script = format!(
-        "umask 077; export PLINTH_DATA_DIR={DATA_DIR}; g='{program} security-group'; \
+        "umask 077; g='{program} security-group'; \
          {program} vpc create bench --cidr {CIDR} >/dev/null && \
          {program} subnet create bench/front --cidr {CIDR} >/dev/null && \
          $g create bench/server >/dev/null && \
@@ -50,10 +49,13 @@ fn launch(guest: &Guest<'_>, rules: u32) -> Result<Launch> {
          \"$@\"; e=$?; kill $s; wait; exit $e"
     );
     let net = format!("bench/front,ip={own}");
-    let mut argv = argv([BUSYBOX, "sh", "-c", &script, "sh"]);
+    let mut argv = argv([guest.busybox, "sh", "-c", &script, "sh"]);
     argv.extend(run(guest, "pci", ["--net", &net]));
-    let files = vec![vmm(guest), busybox(guest)?];
-    Ok(Launch { argv, files })
+    Ok(Launch {
+        argv,
+        files: vec![vmm(guest), busybox(guest)],
+        environment: environment(guest),
+    })
 }
 
 /// As a shell takes it for these words.

@@ -2,11 +2,12 @@
 //! gives it for fast boots (docs/system/i386/microvm.rst), and its ordinary
 //! machine, q35. It is operated by QMP.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
+use std::process::Command;
 
 use serde_json::json;
 
-use super::{Aspect, Control, EVERYTHING, Guest, Launch, Nic, Peer, argv};
+use super::{Aspect, Control, EVERYTHING, Guest, Launch, Nic, Peer, argv, socket};
 use crate::probe::Request;
 
 pub(super) const MICROVM: Peer = Peer {
@@ -14,13 +15,15 @@ pub(super) const MICROVM: Peer = Peer {
     monitor: "qemu",
     programs: &["qemu-system-x86_64"],
     aspects: EVERYTHING,
-    settings: "-M microvm without option ROMs, PIT and PIC, with RTC (Linux waits long for one that is missing); -cpu host, qboot firmware, \
-               kernel entered by PVH; reset by triple fault, which it documents; a disk by io_uring, a tap by its main loop",
+    settings: "-M microvm without option ROMs, PIT and PIC, with RTC (Linux waits long for one that is missing); -cpu host, -bios qboot.rom, \
+               kernel entered by PVH; reset by triple fault, which it documents; a disk by io_uring with cache=writeback, \
+               where a flush is one, and like a tap by its main loop, as by default, and not by an I/O thread",
     words: "pci=off reboot=t",
     device_words: "pci=off reboot=t",
     launch: |guest| Ok(launch(guest, &BARE)),
     control: Some(Control {
         socket,
+        settings: "-qmp",
         question: || Request::qmp("query-status", None),
         // Its virtio-mmio devices are there from the start.
         attach_disk: None,
@@ -44,12 +47,14 @@ pub(super) const MICROVM_VHOST: Peer = Peer {
 
 pub(super) const Q35: Peer = Peer {
     name: "qemu-q35",
-    settings: "-M q35 -cpu host -nodefaults, SeaBIOS, kernel entered by PVH; a disk by io_uring, a tap by its main loop",
+    settings: "-M q35 -cpu host -nodefaults, SeaBIOS, kernel entered by PVH; a disk by io_uring with cache=writeback, \
+               where a flush is one, and like a tap by its main loop, as by default, and not by an I/O thread",
     words: "reboot=k",
     device_words: "reboot=k",
     launch: |guest| Ok(launch(guest, &PC)),
     control: Some(Control {
         socket,
+        settings: "-qmp, and two pcie-root-port, without which nothing can be attached",
         question: || Request::qmp("query-status", None),
         attach_disk: Some(attach_disk),
         attach_nic: Some(attach_nic),
@@ -76,6 +81,8 @@ struct Machine {
     vhost: bool,
     /// Where devices can be attached later.
     ports: &'static [&'static str],
+    /// Its firmware, if not the usual one.
+    firmware: &'static [&'static str],
     /// What it starts with: firmware, and how it is handed a kernel.
     roms: &'static [&'static str],
 }
@@ -86,7 +93,9 @@ const BARE: Machine = Machine {
     nic: "",
     vhost: false,
     ports: &[],
-    roms: &["bios-microvm.bin"],
+    // Where it is not Debian's, its own choice is SeaBIOS.
+    firmware: &["-bios", "qboot.rom"],
+    roms: &["qboot.rom"],
 };
 
 const PC: Machine = Machine {
@@ -96,6 +105,7 @@ const PC: Machine = Machine {
     nic: ",romfile=",
     vhost: false,
     ports: &[DISK_PORT, NIC_PORT],
+    firmware: &[],
     roms: &[
         "bios-256k.bin",
         "kvmvapic.bin",
@@ -107,13 +117,6 @@ const PC: Machine = Machine {
 /// Root ports of q35, without which nothing can be attached to it.
 const DISK_PORT: &str = "port1";
 const NIC_PORT: &str = "port2";
-
-/// Where Debian has them; QEMU looks in the first two.
-const ROMS: [&str; 2] = ["/usr/share/qemu", "/usr/share/seabios"];
-
-fn socket(guest: &Guest<'_>) -> String {
-    format!("{}/control-{}", guest.scratch_inside, guest.number)
-}
 
 fn attach_disk(image: &str) -> Vec<Request> {
     let file = json!({ "driver": "file", "filename": image, "aio": "io_uring" });
@@ -159,6 +162,7 @@ fn launch(guest: &Guest<'_>, machine: &Machine) -> Launch {
         ["-append", &guest.command_line],
     ];
     let mut argv = argv(words.into_iter().flatten());
+    argv.extend(machine.firmware.iter().map(|word| (*word).to_owned()));
     argv.extend(devices(guest, machine));
     if guest.operated {
         let socket = format!("unix:{},server=on,wait=off", socket(guest));
@@ -170,16 +174,44 @@ fn launch(guest: &Guest<'_>, machine: &Machine) -> Launch {
         });
         argv.extend(ports);
     }
-    let places = |rom: &&str| {
-        let rom = (*rom).to_owned();
-        ROMS.map(move |place| format!("{place}/{rom}"))
-    };
-    let files = machine.roms.iter().flat_map(places);
-    let files = files.filter(|path| Path::new(path).is_file());
     Launch {
         argv,
-        files: files.map(|path| (path.clone(), path.into())).collect(),
+        files: roms(&directories(guest.program), machine.roms),
+        ..Launch::default()
     }
+}
+
+/// Where `program` looks for what it starts a machine with, as it says itself.
+fn directories(program: &str) -> Vec<PathBuf> {
+    let told = Command::new(program).args(["-L", "help"]).output();
+    let told = told.map(|told| told.stdout).unwrap_or_default();
+    let told = String::from_utf8_lossy(&told);
+    told.lines().map(|line| direct(Path::new(line))).collect()
+}
+
+/// The same path without what leads back: a file of a machine is where it is called.
+fn direct(path: &Path) -> PathBuf {
+    let mut direct = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(direct.pop()),
+            other => direct.push(other),
+        }
+    }
+    direct
+}
+
+/// Those of `names` that there are, wherever.
+fn roms(directories: &[PathBuf], names: &[&str]) -> Vec<(String, PathBuf)> {
+    let places = names.iter().flat_map(|name| {
+        directories
+            .iter()
+            .map(move |directory| directory.join(name))
+    });
+    places
+        .filter(|path| path.is_file())
+        .map(|path| (path.display().to_string(), path))
+        .collect()
 }
 
 /// The guest's disks and network interfaces.
@@ -190,7 +222,7 @@ fn devices(guest: &Guest<'_>, machine: &Machine) -> Vec<String> {
         let image = &disk.image;
         words.extend([
             "-drive".to_owned(),
-            format!("if=none,id=disk{number},file={image},format=raw,aio=io_uring"),
+            format!("if=none,id=disk{number},file={image},format=raw,aio=io_uring,cache=writeback"),
             "-device".to_owned(),
             format!("virtio-blk-{transport},drive=disk{number}"),
         ]);
@@ -209,4 +241,53 @@ fn devices(guest: &Guest<'_>, machine: &Machine) -> Vec<String> {
         ]);
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::tests::launched;
+    use super::*;
+
+    #[test]
+    fn firmware_is_taken_from_where_the_program_looks() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        for file in [
+            "share/qemu/qboot.rom",
+            "share/qemu/pvh.bin",
+            "bios/bios-256k.bin",
+        ] {
+            let path = root.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "code").unwrap();
+        }
+        let says = format!(
+            "[ \"$*\" = '-L help' ] && echo {0}/bin/../share/qemu && echo {0}/bios",
+            root.display()
+        );
+        let files = |name| {
+            let [launch, _] = launched(name, &says, root);
+            let found = launch.files.into_iter().map(|(inside, here)| {
+                assert_eq!(Path::new(&inside), here);
+                here.strip_prefix(root).unwrap().to_owned()
+            });
+            found.collect::<Vec<_>>()
+        };
+        assert_eq!(files("qemu-microvm"), [Path::new("share/qemu/qboot.rom")]);
+        let expected = ["bios/bios-256k.bin", "share/qemu/pvh.bin"].map(PathBuf::from);
+        assert_eq!(files("qemu-q35"), expected);
+    }
+
+    #[test]
+    fn only_microvm_is_told_its_firmware_and_a_flush_is_one_for_both() {
+        for (name, told) in [("qemu-microvm", true), ("qemu-q35", false)] {
+            let directory = tempfile::tempdir().unwrap();
+            let [launch, _] = launched(name, "", directory.path());
+            let words = launch.argv.join(" ");
+            assert_eq!(words.contains(" -bios qboot.rom "), told, "{words}");
+            assert!(words.contains(",cache=writeback "), "{words}");
+        }
+    }
 }

@@ -18,11 +18,16 @@ pub struct BootPlan {
     pub boot: Vec<String>,
     /// The first line of the guest's init.
     pub first_line: String,
+    /// What a guest prints that ends well; any other end is a failure.
+    pub last_line: String,
     /// Whether to boot it once more, and count what it does.
     pub counted: bool,
-    /// Whether the kernel's tracing may be used, by which the first entry into a
-    /// guest and guests' memory are known. Without it neither is measured.
-    pub traced: bool,
+    /// Where the kernel's tracing is, by which the first entry into a guest and
+    /// guests' memory are known. Without it neither is measured.
+    pub tracing: Option<String>,
+    /// Whether nothing is traced while times are measured: by a host's clock that
+    /// takes time. The first entry is then the idle guest's.
+    pub undisturbed: bool,
     /// Whether to give the raw trace of the counted boot after the answer.
     pub raw_trace: bool,
 }

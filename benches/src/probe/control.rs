@@ -34,6 +34,8 @@ pub struct Attachment {
 /// What was measured, in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latencies {
+    /// As `answers` and `connected` are, of the questions before those, which warm up.
+    pub warm_up: [Vec<u64>; 2],
     /// From each question to its answer, on one connection.
     pub answers: Vec<u64>,
     /// The same with a connection for each question.

@@ -14,6 +14,17 @@ pub struct DensityPlan {
     pub counts: Vec<u64>,
 }
 
+/// What came of a [`DensityPlan`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Starts {
+    /// Of the guest that warmed up, from exec to its idle line.
+    pub warm_up_ns: u64,
+    /// For each count in turn.
+    pub started: Vec<Started>,
+    /// Why the next could not be measured.
+    pub failure: Option<String>,
+}
+
 /// So many guests were started at once, until the last was idle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
@@ -24,8 +35,9 @@ pub struct Started {
     /// From the first's exec to the last's idle line.
     pub time_ns: u64,
     /// What the host has less to give than before the first of all, in KiB
-    /// (`MemAvailable`): guests, monitors, and the kernel's share.
-    pub host_kib: u64,
+    /// (`MemAvailable`): guests, monitors, and the kernel's share. Below zero where
+    /// others gave more up meanwhile.
+    pub host_kib: i64,
     /// The proportional set size of all monitors with their guests, in KiB.
     pub pss_kib: u64,
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use boot::{BootPlan, Memory, Sample, Tally};
 pub use control::{Attachment, ControlPlan, Latencies};
-pub use density::{DensityPlan, Started};
+pub use density::{DensityPlan, Started, Starts};
 pub use request::{Descriptor, Request};
 
 /// What the probe measures.
@@ -18,8 +18,8 @@ pub use request::{Descriptor, Request};
 pub enum Plan {
     /// How a guest boots; the answer is a [`Sample`].
     Boot(BootPlan),
-    /// How many guests start in a second, and what they take; the answer is a
-    /// [`Started`] for each count.
+    /// How many guests start in a second, and what they take; the answer is
+    /// [`Starts`].
     Density(DensityPlan),
     /// How soon a monitor answers, and how soon its guest has a device; the
     /// answer is [`Latencies`].

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::content::Content;
 use super::{Creations, Measured, PausePlan, Pauses, Touches};
-use crate::boot::float;
+use crate::float::float;
 use crate::report::{Figure, Outcome, Report, Unit};
 
 const OVER: &str = "GiB";

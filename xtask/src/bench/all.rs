@@ -15,7 +15,7 @@ use super::{block, control, density, growth, memory, net};
 
 /// Everything that monitors are compared by, in one report: takes hours.
 ///
-/// By the clock, what only counts in instructions is left out.
+/// By the clock, exits and system calls are left out, which are counted.
 #[derive(Debug, Args)]
 pub(super) struct All {
     #[command(flatten)]
@@ -26,11 +26,8 @@ impl All {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
         let common = &self.common;
-        let aspects: &[Aspect] = match common.mode() {
-            Mode::Deterministic => &[Aspect::Machine, Aspect::Disk, Aspect::Network],
-            Mode::WallClock => &[Aspect::Machine],
-        };
-        let (parts, mut results) = common.prepare(aspects)?;
+        let aspects = [Aspect::Machine, Aspect::Disk, Aspect::Network];
+        let (parts, mut results) = common.prepare(&aspects)?;
         let booting = super::boot::usual(&parts, common);
         // The same boots, seen from nearer.
         let exits = BootBench {
@@ -55,16 +52,13 @@ impl All {
 }
 
 fn others(parts: &Parts, common: &Common) -> Result<Vec<Box<dyn Benchmark>>> {
-    let mut others: Vec<Box<dyn Benchmark>> = vec![
+    let sizes = memory::SIZES.into();
+    Ok(vec![
+        Box::new(memory::usual(parts, common, sizes)),
         Box::new(growth::usual(parts, common)),
         Box::new(density::usual(parts, common, density::COUNTS.into())),
         Box::new(control::usual(parts, common)),
-    ];
-    if common.mode() == Mode::Deterministic {
-        let sizes = memory::SIZES.into();
-        others.insert(0, Box::new(memory::usual(parts, common, sizes)));
-        others.push(Box::new(block::usual(parts, common)?));
-        others.push(Box::new(net::usual(parts, common)?));
-    }
-    Ok(others)
+        Box::new(block::usual(parts, common)?),
+        Box::new(net::usual(parts, common)?),
+    ])
 }

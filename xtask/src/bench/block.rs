@@ -1,10 +1,11 @@
 //! `cargo xtask bench block`: measures plinth's disks beside those of other
 //! machine monitors.
 
+use std::path::{PathBuf, absolute};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use benches::block::{BlockBench, JOBS, Job};
 use benches::peer::Aspect;
 use clap::{Args, value_parser};
@@ -20,23 +21,32 @@ pub(super) struct Block {
     #[command(flatten)]
     common: Common,
     /// What fio does: randread-N and randwrite-N with N of 1, 4 and 32, read,
-    /// write; all of it unless told otherwise
+    /// write; with a flush after each write randwrite-1-flush, randwrite-4-flush,
+    /// write-flush; all of it unless told otherwise
     #[arg(long, value_name = "JOB", value_delimiter = ',')]
     jobs: Vec<String>,
     /// For how long each time, in seconds of the guest
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
     seconds: u32,
+    /// By the clock, where to make disks' images; in the directory for temporary files
+    /// unless told otherwise
+    #[arg(long, value_name = "DIR", requires = "wall_clock")]
+    directory: Option<PathBuf>,
 }
 
 impl Block {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
-        self.common.only_deterministic("block")?;
+        if let Some(directory) = &self.directory {
+            let is_there = directory.is_dir();
+            ensure!(is_there, "--directory: there is no {}", directory.display());
+        }
         let jobs = self.jobs()?;
         let (parts, results) = self.common.prepare(&[Aspect::Disk])?;
         let bench = BlockBench {
             jobs,
             seconds: self.seconds,
+            directory: self.directory.as_deref().map(absolute).transpose()?,
             ..usual(&parts, &self.common)?
         };
         self.common.measure(&parts, results, &bench, 1)
@@ -61,7 +71,7 @@ pub(super) fn usual(parts: &Parts, common: &Common) -> Result<BlockBench> {
     Ok(BlockBench {
         testbed: parts.full.clone(),
         fio: guest_images::fio(&parts.cache)?,
-        busybox: parts.busybox.clone(),
+        directory: None,
         jobs: JOBS.into(),
         seconds: 1,
         words: common.append.clone(),

@@ -17,6 +17,8 @@ use super::testbed::Parts;
 pub(super) const ROUNDS: u32 = 2;
 
 /// Booting a stock kernel: times, exits, system calls, memory.
+///
+/// By the clock times, and where the kernel's tracing is mounted memory.
 #[derive(Debug, Args)]
 pub(super) struct Boot {
     #[command(flatten)]

@@ -47,8 +47,8 @@ impl Common {
     pub(super) fn only_deterministic(&self, what: &str) -> Result<()> {
         ensure!(
             !self.wall_clock,
-            "cargo xtask bench {what} counts instructions and knows no --wall-clock; \
-             boot, density, control and growth do"
+            "cargo xtask bench {what} counts what a boot does, which by the clock would change \
+             what is measured: it knows no --wall-clock, as all others do that compare monitors"
         );
         Ok(())
     }

@@ -40,7 +40,6 @@ pub(super) fn usual(parts: &Parts, common: &Common) -> ControlBench {
         testbed: parts.full.clone(),
         questions: 100,
         ip: parts.ip.clone(),
-        busybox: parts.busybox.clone(),
         words: common.append.clone(),
     }
 }

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use benches::growth::{Dimension, GrowthBench};
 use benches::peer::Aspect;
-use benches::report::Mode;
 use clap::{Args, ValueEnum};
 
 use super::common::{Common, each_once};
@@ -52,9 +51,6 @@ impl Growth {
             !needed || !self.sizes.contains(&0),
             "--sizes: no machine is without a vCPU or memory"
         );
-        if grows.contains(&Grows::Nics) {
-            self.common.only_deterministic("growth nics")?;
-        }
         let (parts, results) = self.common.prepare(&[Aspect::Machine])?;
         let mut bench = usual(&parts, &self.common);
         if !grows.is_empty() {
@@ -81,16 +77,12 @@ fn with_usual_sizes(dimension: Dimension) -> (Dimension, Vec<u32>) {
     (dimension, dimension.usual_sizes().into())
 }
 
-/// What is measured unless told otherwise. A host of people has no taps to spare.
+/// What is measured unless told otherwise.
 pub(super) fn usual(parts: &Parts, common: &Common) -> GrowthBench {
-    let emulated = common.mode() == Mode::Deterministic;
-    let all = Dimension::ALL.into_iter();
-    let all = all.filter(|one| emulated || *one != Dimension::Nics);
     GrowthBench {
         testbed: parts.full.clone(),
-        dimensions: all.map(with_usual_sizes).collect(),
+        dimensions: Dimension::ALL.map(with_usual_sizes).into(),
         ip: parts.ip.clone(),
-        busybox: parts.busybox.clone(),
         words: common.append.clone(),
     }
 }

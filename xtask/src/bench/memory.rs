@@ -27,8 +27,9 @@ pub(super) struct Memory {
 impl Memory {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
-        self.common.only_deterministic("memory")?;
         let (parts, results) = self.common.prepare(&[Aspect::Machine])?;
+        // Without it nothing can be told, which is better known before.
+        parts.bare.tracing()?;
         let bench = usual(&parts, &self.common, each_once(self.sizes));
         self.common.measure(&parts, results, &bench, 1)
     }

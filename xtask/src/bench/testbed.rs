@@ -20,7 +20,6 @@ pub(super) struct Parts {
     pub(super) bare: Testbed,
     /// With guests that have drivers.
     pub(super) full: Testbed,
-    pub(super) busybox: PathBuf,
     pub(super) ip: PathBuf,
     pub(super) cache: Cache,
     /// plinth's program, if it is measured.
@@ -47,8 +46,9 @@ impl Parts {
     pub(super) fn get(mode: Mode, plinth: Plinth<'_>) -> Result<Self> {
         if let (Mode::WallClock, KvmUse::Nested(why)) = (mode, usable_kvm()) {
             bail!(
-                "--wall-clock takes hardware KVM, which this host does not offer: {why}. \
-                 Without --wall-clock instructions are counted, which every host can"
+                "--wall-clock takes hardware KVM, and root for taps and tracing, which is not \
+                 to be had here: {why}. Without --wall-clock instructions are counted, which \
+                 every host can"
             );
         }
         packages::ensure(&[&packages::OUTER, &packages::UNIT_TESTS])?;
@@ -63,6 +63,8 @@ impl Parts {
             agent: outer.agent,
             probe,
             initramfs: image::fast_initramfs(&cache)?,
+            busybox: guest_images::busybox(&cache)?,
+            tracing: "/sys/kernel/tracing".into(),
             kernel,
         };
         let full = Testbed {
@@ -70,7 +72,6 @@ impl Parts {
             ..bare.clone()
         };
         Ok(Self {
-            busybox: guest_images::busybox(&cache)?,
             ip: tool("ip")?,
             cache,
             plinth: program,

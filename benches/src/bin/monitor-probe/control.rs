@@ -11,25 +11,13 @@ pub(crate) fn measure(plan: &ControlPlan) -> Result<Latencies> {
     boot.wait_for_line(&plan.idle_line)?;
     boot.settle()?;
     let mut latencies = Latencies::default();
-    let [warm_up, counted] = plan.times;
-
     let mut client = Client::connect(&plan.socket, &plan.question)?;
-    for number in 0..warm_up + counted {
-        let start = now();
-        client.ask(&plan.question)?;
-        if number >= warm_up {
-            latencies.answers.push(now() - start);
-        }
-    }
+    let ask = || client.ask(&plan.question);
+    [latencies.warm_up[0], latencies.answers] = timed(plan.times, ask)?;
     // Some monitors speak to one client at a time.
     drop(client);
-    for number in 0..warm_up + counted {
-        let start = now();
-        Client::connect(&plan.socket, &plan.question)?.ask(&plan.question)?;
-        if number >= warm_up {
-            latencies.connected.push(now() - start);
-        }
-    }
+    let ask = || Client::connect(&plan.socket, &plan.question)?.ask(&plan.question);
+    [latencies.warm_up[1], latencies.connected] = timed(plan.times, ask)?;
     for attachment in &plan.attachments {
         let mut client = Client::connect(&plan.socket, &plan.question)?;
         let start = now();
@@ -43,6 +31,34 @@ pub(crate) fn measure(plan: &ControlPlan) -> Result<Latencies> {
         // The guest comes to rest before the next.
         boot.settle()?;
     }
-    boot.kill()?;
     Ok(latencies)
+}
+
+/// How long `ask` takes, in nanoseconds: so often to warm up, and so often then.
+fn timed(times: [u32; 2], mut ask: impl FnMut() -> Result<()>) -> Result<[Vec<u64>; 2]> {
+    let mut found = [Vec::new(), Vec::new()];
+    for (times, found) in times.into_iter().zip(&mut found) {
+        for _ in 0..times {
+            let start = now();
+            ask()?;
+            found.push(now() - start);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_warms_up_is_kept_apart() {
+        let mut asked = 0;
+        let ask = || {
+            asked += 1;
+            Ok(())
+        };
+        let [warm_up, counted] = timed([2, 3], ask).unwrap();
+        assert_eq!((warm_up.len(), counted.len(), asked), (2, 3, 5));
+    }
 }

@@ -11,7 +11,11 @@ pub(crate) fn count(trace: &str, sample: &mut Sample) {
     let mut write = None;
     let mut waits_for_read = false;
     let mut entered = false;
-    for event in events(trace).filter(|event| event.thread != own) {
+    // What comes before the first exec is the probe's own.
+    let monitors = events(trace)
+        .filter(|event| event.thread != own)
+        .skip_while(|event| event.name != "sys_execve");
+    for event in monitors {
         match event.name {
             "kvm_entry" => entered = true,
             "kvm_exit" => sample.exits.add(word_after(event.text, "reason")),
@@ -73,6 +77,8 @@ mod tests {
     #[test]
     fn exits_are_told_by_what_the_guest_accessed() {
         let events = [
+            "sys_prctl(option: 1, arg2: 9)",
+            "sys_execve(filename: 55d0, argv: 55d1, envp: 55d2)",
             "sys_ioctl(fd: 3, cmd: ae80, arg: 0)",
             "kvm_entry: vcpu 0, rip 0x1000000",
             "kvm_exit: vcpu 0 reason io rip 0x1 info1 0x0",
@@ -101,6 +107,7 @@ mod tests {
             assert_eq!(sample.user_exits.0[access], 1, "{access}");
         }
         assert_eq!(sample.system_calls.0["ioctl"], 2);
-        assert_eq!(sample.start_calls.sum(), 1);
+        assert_eq!(sample.start_calls.sum(), 2, "from exec to the first entry");
+        assert!(!sample.system_calls.0.contains_key("prctl"), "before exec");
     }
 }

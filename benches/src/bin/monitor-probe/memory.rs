@@ -8,6 +8,7 @@ use std::fs;
 use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
+use benches::family::family;
 use benches::probe::Memory;
 
 use crate::tracing::{Tracing, events};
@@ -15,43 +16,42 @@ use crate::tracing::{Tracing, events};
 /// Slots from here on are KVM's own pages (`KVM_USER_MEM_SLOTS`).
 const KVM_SLOTS: u64 = 32764;
 
-/// A watch for memory slots being set.
-pub(crate) struct GuestSlots<'a>(&'a Tracing);
+/// The event of a memory slot being set, as [`Tracing::start`] takes it.
+pub(crate) const SLOT: &str = "plinth:slot";
 
-impl<'a> GuestSlots<'a> {
-    /// Starts watching.
-    pub(crate) fn watch(tracing: &'a Tracing) -> Result<Self> {
-        // struct kvm_userspace_memory_region, Documentation/virt/kvm/api.rst
-        // §4.35, is the second argument.
-        tracing.define(
-            "p:probes/slot kvm:__kvm_set_memory_region \
-             slot=+0(%si):u32 size=+16(%si):u64 address=+24(%si):u64",
-        )?;
-        tracing.start(&["probes:slot"])?;
-        Ok(Self(tracing))
-    }
+/// Makes that event. struct kvm_userspace_memory_region, Documentation/virt/kvm/api.rst
+/// §4.35, is the function's second argument; since Linux 6.14 it is called by another
+/// name, and where KVM is no module both are the kernel's.
+pub(crate) fn define(tracing: &mut Tracing) -> Result<()> {
+    let functions = [
+        "kvm:__kvm_set_memory_region",
+        "kvm:kvm_set_memory_region",
+        "__kvm_set_memory_region",
+        "kvm_set_memory_region",
+    ];
+    let arguments = "slot=+0(%si):u32 size=+16(%si):u64 address=+24(%si):u64";
+    tracing.define("plinth/slot", &functions, arguments)
+}
 
-    /// Stops watching, and measures process `pid` and its children.
-    pub(crate) fn measure(self, pid: u32) -> Result<Memory> {
-        let trace = self.0.stop()?;
-        let mut slots = BTreeMap::new();
-        for event in events(&trace) {
-            let field = |name| number(event.text, name);
-            let (slot, size, address) = (field("slot")?, field("size")?, field("address")?);
-            if slot % (1 << 16) < KVM_SLOTS {
-                slots.insert(slot, address..address + size);
-            }
+/// Measures process `pid` and its children, whose memory slots are in `trace`.
+pub(crate) fn measure(trace: &str, pid: u32) -> Result<Memory> {
+    let mut slots = BTreeMap::new();
+    for event in events(trace).filter(|event| event.name == "slot") {
+        let field = |name| number(event.text, name);
+        let (slot, size, address) = (field("slot")?, field("size")?, field("address")?);
+        if slot % (1 << 16) < KVM_SLOTS {
+            slots.insert(slot, address..address + size);
         }
-        ensure!(!slots.is_empty(), "the monitor has set no memory slot");
-        let guest: Vec<_> = slots.into_values().collect();
-        let mut memory = Memory::default();
-        for pid in family(pid)? {
-            let path = format!("/proc/{pid}/smaps");
-            let smaps = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-            add(&smaps, &guest, &mut memory)?;
-        }
-        Ok(memory)
     }
+    ensure!(!slots.is_empty(), "the monitor has set no memory slot");
+    let guest: Vec<_> = slots.into_values().collect();
+    let mut memory = Memory::default();
+    for pid in family(pid)? {
+        let path = format!("/proc/{pid}/smaps");
+        let smaps = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        add(&smaps, &guest, &mut memory)?;
+    }
+    Ok(memory)
 }
 
 fn number(text: &str, name: &str) -> Result<u64> {
@@ -60,21 +60,6 @@ fn number(text: &str, name: &str) -> Result<u64> {
         .find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     let value = value.with_context(|| format!("no {name} in {text:?}"))?;
     value.parse().with_context(|| format!("{name} in {text:?}"))
-}
-
-/// A process and all that it has started.
-pub(crate) fn family(pid: u32) -> Result<Vec<u32>> {
-    let mut family = vec![pid];
-    let mut next = 0;
-    while let Some(pid) = family.get(next) {
-        let path = format!("/proc/{pid}/task/{pid}/children");
-        let children = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-        for child in children.split_whitespace() {
-            family.push(child.parse()?);
-        }
-        next += 1;
-    }
-    Ok(family)
 }
 
 /// Adds a process's mappings; `guest` are the guest's addresses.

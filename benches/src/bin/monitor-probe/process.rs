@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use benches::{child, family};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -20,7 +21,8 @@ const PATIENCE: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-/// A running monitor.
+/// A running monitor, which is ended with what it has started where it is dropped, and
+/// where the probe ends.
 pub(crate) struct Boot {
     child: Child,
     ended: OwnedFd,
@@ -47,6 +49,7 @@ impl Boot {
             rustix::io::write(&tell, &now().to_ne_bytes())?;
             Ok(())
         };
+        child::ends_with_parent(&mut command);
         // SAFETY: the closure makes two system calls, both async-signal-safe,
         // and touches no memory that another thread could have changed.
         unsafe { command.pre_exec(take_time) };
@@ -76,19 +79,19 @@ impl Boot {
 
     /// Waits for the guest to print `line`; nanoseconds from exec.
     pub(crate) fn wait_for_line(&mut self, line: &str) -> Result<u64> {
-        let line = [line.as_bytes(), b"\r\n"].concat();
         while self.console.is_some() {
             self.read()?;
             let elapsed = now() - self.start;
-            if self.printed.windows(line.len()).any(|found| found == line) {
+            if self.has_printed(line) {
                 return Ok(elapsed);
             }
         }
         self.fail("the monitor ended early")
     }
 
-    /// Waits for the process to end; nanoseconds from exec.
-    pub(crate) fn wait_for_end(mut self) -> Result<u64> {
+    /// Waits for the process to end; nanoseconds from exec. Its guest must have
+    /// printed `last_line`: one that crashes ends as well, and sooner.
+    pub(crate) fn wait_for_end(mut self, last_line: &str) -> Result<u64> {
         while self.console.is_some() {
             self.read()?;
         }
@@ -97,7 +100,17 @@ impl Boot {
         let status = self.child.wait()?;
         eprintln!("the monitor ended, {status}; its console:");
         std::io::stderr().write_all(&self.printed)?;
-        Ok(elapsed)
+        match self.has_printed(last_line) {
+            true => Ok(elapsed),
+            false => self.fail(&format!(
+                "the monitor ended, {status}, without its guest's \"{last_line}\""
+            )),
+        }
+    }
+
+    fn has_printed(&self, line: &str) -> bool {
+        let line = [line.as_bytes(), b"\r\n"].concat();
+        self.printed.windows(line.len()).any(|found| found == line)
     }
 
     /// Lets the guest come to rest.
@@ -112,13 +125,6 @@ impl Boot {
             None => Ok(()),
             Some(status) => self.fail(&format!("the monitor has ended, {status}")),
         }
-    }
-
-    /// Ends it at once.
-    pub(crate) fn kill(mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
     }
 
     fn read(&mut self) -> Result<()> {
@@ -148,6 +154,16 @@ impl Boot {
             "{what}; its console:\n{}",
             String::from_utf8_lossy(&self.printed)
         )
+    }
+}
+
+impl Drop for Boot {
+    fn drop(&mut self) {
+        // The number of one that was waited for may be somebody else's by now.
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            family::kill(self.child.id());
+            let _ = self.child.wait();
+        }
     }
 }
 

@@ -1,18 +1,24 @@
 //! The kernel's event tracing (Documentation/trace/ftrace.rst), on the clock
-//! that the probe uses. A trace that lost an event is refused.
+//! that the probe uses, in an instance of its own, so that nobody else's is touched. A
+//! trace that lost an event is refused.
 
 use std::fs::{self, File};
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
-/// KiB of trace that a boot may make.
-const BUFFER_KIB: &str = "65536";
+/// What the instance is called.
+const INSTANCE: &str = "instances/plinth-bench";
 
-/// The tracing directory.
+/// An instance of tracing, which goes where it is dropped.
 pub(crate) struct Tracing {
+    /// The tracing directory.
+    all: PathBuf,
+    /// The instance's.
     root: PathBuf,
+    /// Events that were made out of functions; all instances have them.
+    defined: Vec<&'static str>,
 }
 
 /// One event of a trace.
@@ -26,14 +32,22 @@ pub(crate) struct Event<'a> {
 }
 
 impl Tracing {
-    /// Sets tracing up, with nothing traced yet.
-    pub(crate) fn open() -> Result<Self> {
+    /// Sets tracing up at `all`, with nothing traced yet and so much room for each CPU.
+    pub(crate) fn open(all: &Path, kib_each: u32) -> Result<Self> {
+        let root = all.join(INSTANCE);
+        match fs::create_dir(&root) {
+            // A probe that was killed has left it.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => made.with_context(|| format!("making {}", root.display()))?,
+        }
         let tracing = Self {
-            root: "/sys/kernel/tracing".into(),
+            all: all.to_owned(),
+            root,
+            defined: Vec::new(),
         };
         tracing.write("tracing_on", "0")?;
         tracing.write("trace_clock", "mono")?;
-        tracing.write("buffer_size_kb", BUFFER_KIB)?;
+        tracing.write("buffer_size_kb", &kib_each.to_string())?;
         tracing.write("options/irq-info", "0")?;
         tracing.write("options/overwrite", "0")?;
         // What this process and its future children do, and nothing else.
@@ -42,9 +56,31 @@ impl Tracing {
         Ok(tracing)
     }
 
-    /// Makes an event `probes/NAME` out of a function, see kprobetrace.rst.
-    pub(crate) fn define(&self, definition: &str) -> Result<()> {
-        self.write("kprobe_events", definition)
+    /// Makes an event `name`, as `GROUP/NAME`, out of that of `functions` which this
+    /// kernel has, with these arguments; see kprobetrace.rst.
+    pub(crate) fn define(
+        &mut self,
+        name: &'static str,
+        functions: &[&str],
+        arguments: &str,
+    ) -> Result<()> {
+        self.undefine(name);
+        let define = |function: &&str| {
+            let definition = format!("p:{name} {function} {arguments}");
+            append(&self.all.join("kprobe_events"), &definition)
+        };
+        let mut tried = functions.iter().map(define);
+        let defined = tried.find(Result::is_ok).or_else(|| tried.next_back());
+        defined.unwrap_or_else(|| {
+            bail!("this kernel has none of {functions:?}, which tells guests' memory")
+        })?;
+        self.defined.push(name);
+        Ok(())
+    }
+
+    /// Takes an event away, if it is there.
+    fn undefine(&self, name: &str) {
+        let _ = append(&self.all.join("kprobe_events"), &format!("-:{name}"));
     }
 
     /// Starts an empty trace of `events`, each `SYSTEM:NAME` or
@@ -53,7 +89,7 @@ impl Tracing {
         self.write("trace", "")?;
         self.write("set_event", "")?;
         for event in events {
-            self.append("set_event", event)?;
+            append(&self.root.join("set_event"), event)?;
         }
         self.write("tracing_on", "1")
     }
@@ -62,23 +98,20 @@ impl Tracing {
     pub(crate) fn stop(&self) -> Result<String> {
         self.write("tracing_on", "0")?;
         self.write("set_event", "")?;
-        let state = self.read("per_cpu/cpu0/stats")?;
-        for lost in ["overrun: 0", "dropped events: 0"] {
-            ensure!(
-                state.lines().any(|line| line == lost),
-                "the trace is incomplete:\n{state}"
-            );
+        let cpus = self.root.join("per_cpu");
+        let cpus = fs::read_dir(&cpus).with_context(|| format!("reading {}", cpus.display()))?;
+        for cpu in cpus {
+            let path = cpu?.path().join("stats");
+            let state = fs::read_to_string(&path);
+            let state = state.with_context(|| format!("reading {}", path.display()))?;
+            for lost in ["overrun: 0", "dropped events: 0"] {
+                ensure!(
+                    state.lines().any(|line| line == lost),
+                    "the trace is incomplete:\n{state}"
+                );
+            }
         }
         self.read("trace")
-    }
-
-    fn append(&self, name: &str, value: &str) -> Result<()> {
-        let path = self.root.join(name);
-        File::options()
-            .append(true)
-            .open(&path)
-            .and_then(|mut file| file.write_all(format!("{value}\n").as_bytes()))
-            .with_context(|| format!("adding {value:?} to {}", path.display()))
     }
 
     fn write(&self, name: &str, value: &str) -> Result<()> {
@@ -95,6 +128,26 @@ impl Tracing {
     }
 }
 
+impl Drop for Tracing {
+    fn drop(&mut self) {
+        // An event that is traced cannot be taken away.
+        let _ = self.write("set_event", "");
+        for name in &self.defined {
+            self.undefine(name);
+        }
+        let _ = fs::remove_dir(&self.root);
+    }
+}
+
+/// Adds a line to one of the lists among tracing's files.
+fn append(path: &Path, line: &str) -> Result<()> {
+    File::options()
+        .append(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
+        .with_context(|| format!("adding {line:?} to {}", path.display()))
+}
+
 /// The events in a trace, in order.
 pub(crate) fn events(trace: &str) -> impl Iterator<Item = Event<'_>> {
     trace.lines().filter_map(parse)
@@ -103,9 +156,12 @@ pub(crate) fn events(trace: &str) -> impl Iterator<Item = Event<'_>> {
 /// `  COMMAND-THREAD  [CPU]  SECONDS.MICROSECONDS: NAME: TEXT`, where a
 /// command may hold spaces; system calls are `NAME(TEXT)`.
 fn parse(line: &str) -> Option<Event<'_>> {
-    let (thread, rest) = line.split_once(" [0")?;
+    let is_cpu = |text: &str| text.len() >= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (thread, rest) = line.match_indices(" [").find_map(|(at, _)| {
+        let (cpu, rest) = line[at + 2..].split_once("] ")?;
+        is_cpu(cpu).then_some((&line[..at], rest))
+    })?;
     let (_, thread) = thread.rsplit_once('-')?;
-    let (_, rest) = rest.split_once("] ")?;
     let (time, rest) = rest.trim_start().split_once(": ")?;
     let (seconds, micros) = time.split_once('.')?;
     let end = rest.find([':', '('])?;
@@ -124,7 +180,7 @@ mod tests {
     #[test]
     fn an_event_and_a_system_call_are_parsed() {
         let trace = "# tracer: nop\n\
-            \x20          vcpu 0-123     [000]     12.345678: kvm_exit: vcpu 0 reason npf\n\
+            \x20      vcpu [0]-123     [128]     12.345678: kvm_exit: vcpu 0 reason npf\n\
             \x20           boot-7       [000]      1.000001: sys_openat(dfd: 3, mode: 0)\n";
         let found: Vec<_> = events(trace).collect();
         let exit = Event {

@@ -5,9 +5,9 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result};
 use benches::volume::place::DATA;
-use benches::volume::{CreationPlan, Creations};
+use benches::volume::{CreationPlan, Creations, FASTEST};
 
-use crate::plinth::{SPEED, micros, plinth, plinth_json};
+use crate::plinth::{micros, plinth, plinth_json};
 
 pub(crate) fn measure(plan: &CreationPlan) -> Result<Vec<Creations>> {
     let mut all = Vec::new();
@@ -25,7 +25,7 @@ fn of_one(size: u64, blocks: u32, times: u32) -> Result<Creations> {
     let image = format!("{DATA}/image");
     write_image(&image, size, blocks)?;
     plinth(&format!(
-        "volume import {source} --format raw {image} {SPEED}"
+        "volume import {source} --format raw {image} {FASTEST}"
     ))?;
     let (answer, _) = plinth_json(&format!("snapshot create {source} --wait"))?;
     let id = answer["snapshots"][0]["id"].as_str();
@@ -33,7 +33,7 @@ fn of_one(size: u64, blocks: u32, times: u32) -> Result<Creations> {
     let commands_us = (0..times)
         .map(|number| {
             let name = format!("made-{size}-{blocks}-{number}");
-            let said = plinth(&format!("volume create {name} --from {id} {SPEED}"))?;
+            let said = plinth(&format!("volume create {name} --from {id} {FASTEST}"))?;
             Ok(micros(said.took))
         })
         .collect::<Result<_>>()?;

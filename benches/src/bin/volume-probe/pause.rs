@@ -4,10 +4,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use benches::volume::{PausePlan, Pauses, Writes};
+use benches::volume::{FASTEST, PausePlan, Pauses, Writes};
 
 use crate::guest::Guest;
-use crate::plinth::{SPEED, micros, plinth, plinth_json};
+use crate::plinth::{micros, plinth, plinth_json};
 
 /// For how long the guest writes before the first snapshot, and from then on.
 const BEFORE: Duration = Duration::from_secs(1);
@@ -22,7 +22,10 @@ const REST: Duration = Duration::from_millis(300);
 const FIELDS: &str = "3,5,49,80,81";
 
 pub(crate) fn measure(plan: &PausePlan) -> Result<Pauses> {
-    plinth(&format!("volume create data --size {} {SPEED}", plan.size))?;
+    plinth(&format!(
+        "volume create data --size {} {FASTEST}",
+        plan.size
+    ))?;
     // Half of its memory is for files, and fio's are 100 MiB, twice at first.
     let mut guest = Guest::boot("data", "512M", &script(plan))?;
     let before = guest.wait_for(|line| writes("before", line))?;

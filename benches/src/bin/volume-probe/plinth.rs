@@ -7,9 +7,6 @@ use anyhow::{Context, Result, ensure};
 use benches::volume::place::{DATA, PLINTH};
 use serde_json::Value;
 
-/// As fast as volumes can be, so that it is not their limits that are measured.
-pub(crate) const SPEED: &str = "--type provisioned --iops 256000 --throughput 4000";
-
 /// What a command said, and how long it took from before it was executed until
 /// it had ended.
 pub(crate) struct Said {

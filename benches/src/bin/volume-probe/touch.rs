@@ -2,17 +2,17 @@
 
 use anyhow::{Context, Result, ensure};
 use benches::volume::place::CONTENT;
-use benches::volume::{TouchPlan, Touches};
+use benches::volume::{FASTEST, TouchPlan, Touches};
 
 use crate::guest::Guest;
-use crate::plinth::{SPEED, plinth, plinth_json};
+use crate::plinth::{plinth, plinth_json};
 
 pub(crate) fn measure(plan: &TouchPlan) -> Result<Touches> {
     plinth(&format!("volume import source --format raw {CONTENT}"))?;
     let (answer, _) = plinth_json("snapshot create source --wait")?;
     let id = answer["snapshots"][0]["id"].as_str();
     let id = id.context("a snapshot has an id")?;
-    plinth(&format!("volume create lazy --from {id} {SPEED}"))?;
+    plinth(&format!("volume create lazy --from {id} {FASTEST}"))?;
     // Twice in the same order. Next to nothing is loaded but what is asked for.
     let script = format!(
         "t() {{ guest touch /dev/vda {} 512K 1; }}; t; t",
