@@ -48,6 +48,7 @@ fn inet(vpc: &Vpc) -> Table {
     table.sets.insert(TABLES.into(), tables(vpc));
     for (name, chain) in [
         ("guard", guard::chain()),
+        (guard::METADATA_BY_IPV6, guard::metadata6()),
         (
             "tables",
             Chain::at(

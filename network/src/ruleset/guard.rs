@@ -3,12 +3,13 @@
 
 use std::net::Ipv4Addr;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::compile::{FILTER, FIRST, http, taps};
 use super::json::{
-    IIF, accept, any, concat, counter, drop, is, is_in, is_not, meta, payload, prefix,
+    IIF, accept, any, concat, counter, drop, is, is_in, is_not, jump, meta, payload, prefix,
 };
+use super::rules::Rules;
 use super::{Chain, Set, Table};
 use crate::cidr::Cidr;
 use crate::plan::METADATA6;
@@ -20,6 +21,8 @@ use crate::vpc::Vpc;
 const SENDERS: &str = "senders";
 /// The same by IPv6, of each port's address on its link.
 const SENDERS6: &str = "senders6";
+/// The chain that says which packets by IPv6 pass.
+pub(super) const METADATA_BY_IPV6: &str = "metadata-by-ipv6";
 /// Tap and MAC address of the ports that may send as others.
 pub(super) const ROUTERS: &str = "routers";
 /// Tap and IP address of each port.
@@ -109,9 +112,9 @@ pub(super) fn chain() -> Chain {
         is(payload("ip", "daddr"), range)
     };
     let groups: Cidr = "224.0.0.0/3".parse().expect("this is a range");
-    let mut rules = vec![json!([is_not(meta(IIF), taps()), accept()])];
-    rules.extend(metadata6());
-    rules.extend([
+    let rules = vec![
+        json!([is_not(meta(IIF), taps()), accept()]),
+        json!([is(meta("nfproto"), "ipv6"), jump(METADATA_BY_IPV6)]),
         json!([is_not(meta("nfproto"), "ipv4"), counter(), drop()]),
         json!([
             is(payload("ip", "daddr"), Ipv4Addr::BROADCAST.to_string()),
@@ -130,13 +133,14 @@ pub(super) fn chain() -> Chain {
         json!([is_in(sender, SENDERS), accept()]),
         json!([is_in(router, ROUTERS), accept()]),
         json!([counter(), drop()]),
-    ]);
+    ];
     Chain::at("prerouting", FIRST, "accept", rules)
 }
 
 /// All of IPv6 that there is: a guest asks for its router, and for the metadata
-/// service, as its own interface.
-fn metadata6() -> [Value; 3] {
+/// service, as its own interface. It is a chain of its own, so that packets by IPv4 do
+/// not pass its rules.
+pub(super) fn metadata6() -> Chain {
     let sender = || {
         let key = [
             meta(IIF),
@@ -149,7 +153,7 @@ fn metadata6() -> [Value; 3] {
     let asks = |what: &str| is(payload("icmpv6", "type"), what);
     let [neighbour, router] = SOLICITATIONS;
     let service = METADATA6.to_string();
-    [
+    let rules = vec![
         json!([
             sender(),
             to(&[service.as_str(), SOLICITED]),
@@ -158,5 +162,9 @@ fn metadata6() -> [Value; 3] {
         ]),
         json!([sender(), to(&[ALL_ROUTERS]), asks(router), accept()]),
         json!([sender(), to(&[service.as_str()]), http(), accept()]),
-    ]
+    ];
+    Chain {
+        hook: None,
+        rules: Rules::Written(rules),
+    }
 }
