@@ -7,7 +7,8 @@ use outer::Finished;
 
 use crate::benchmark::Benchmark;
 use crate::float::float;
-use crate::guest::{END_WORDS, FIRST_LINE, IDLE_LINE, IDLE_WORDS, LAST_LINE};
+use crate::guest::{END_WORDS, IDLE_WORDS};
+use crate::known::{Known, tallies};
 use crate::peer::{Aspect, Guest, Peer};
 use crate::probe::{BootPlan, Plan, Sample, Tally};
 use crate::report::{Figure, Mode, Outcome, Report, Unit};
@@ -126,33 +127,17 @@ impl Benchmark for BootBench {
             })
         };
         let (boot, idle) = (launch(END_WORDS)?, launch(IDLE_WORDS)?);
-        let counted = self.testbed.mode == Mode::Deterministic;
-        let tracing = self.testbed.tracing();
-        let known = Known {
-            traced: tracing.is_ok(),
-            counted,
-        };
-        if let Err(why) = &tracing {
-            let note = format!("first instruction and memory were not measured: {why}");
-            outcome.notes.push(note);
-        }
+        let known = Known::of(&self.testbed, &mut outcome.notes);
         let plan = BootPlan {
-            idle: idle.argv,
-            idle_line: IDLE_LINE.to_owned(),
-            boot: boot.argv,
-            first_line: FIRST_LINE.to_owned(),
-            last_line: LAST_LINE.to_owned(),
-            counted,
-            tracing: tracing.ok(),
-            undisturbed: !counted,
             raw_trace: self.traces.is_some(),
+            ..known.plan(&idle, &boot)
         };
         let mut run = probing(&self.testbed, program, &Plan::Boot(plan))?;
         run.files = [boot.files, idle.files].concat();
         run.environment = boot.environment;
         let finished = self.testbed.run(run, &mut outcome.stalls)?;
         let sample = self.read(peer, &finished)?;
-        add(&mut outcome, &sample, known);
+        add(&mut outcome, &sample, &known);
         outcome.raw.push(serde_json::to_value(&sample)?);
         outcome.notes.extend(breakdown(&sample));
         Ok(outcome)
@@ -181,53 +166,18 @@ pub fn exits(report: &Report) -> Report {
     }
 }
 
-/// What is known of a boot besides its times.
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    /// The first entry, and the memory of the idle monitor.
-    traced: bool,
-    /// What it did.
-    counted: bool,
-}
-
 /// The sample in figures.
-fn add(outcome: &mut Outcome, sample: &Sample, known: Known) {
-    let memory = &sample.memory;
-    let times = [("init", sample.init_ns), ("end", sample.end_ns)];
-    let traced = [
-        ("first-entry", sample.first_entry_ns),
-        ("memory-pss", memory.pss_kib),
-        ("memory-private", memory.private_kib),
-        ("guest-memory", memory.guest_kib),
-    ];
-    let sums = tallies(sample).map(|(kind, tally)| (kind, tally.sum()));
-    let mut all = times.to_vec();
-    if known.traced {
-        all.extend(traced);
+fn add(outcome: &mut Outcome, sample: &Sample, known: &Known) {
+    for (name, value) in known.figures(sample) {
+        outcome.add(name, None, float(value));
     }
-    if known.counted {
-        all.extend(sums);
-    }
-    let all = all.into_iter().map(|(name, one)| (name.to_owned(), one));
-    let mut figures: Vec<(String, u64)> = all.collect();
     if known.counted {
         for (kind, tally) in tallies(sample) {
-            let counts = tally.0.iter();
-            figures.extend(counts.map(|(what, count)| (format!("{kind}/{what}"), *count)));
+            for (what, count) in &tally.0 {
+                outcome.add(&format!("{kind}/{what}"), None, float(*count));
+            }
         }
     }
-    for (name, value) in figures {
-        outcome.add(&name, None, float(value));
-    }
-}
-
-fn tallies(sample: &Sample) -> [(&'static str, &Tally); 4] {
-    [
-        ("exits", &sample.exits),
-        ("user-exits", &sample.user_exits),
-        ("system-calls", &sample.system_calls),
-        ("start-calls", &sample.start_calls),
-    ]
 }
 
 /// The figures of exits and calls in sum, and beneath each sum what it consists
@@ -315,7 +265,7 @@ mod tests {
     fn exits_are_shown_by_reason_those_first_of_which_anyone_has_most() {
         let outcomes = [0, 3].map(|io| {
             let mut outcome = Outcome::default();
-            add(&mut outcome, &sample(io), known(true));
+            add(&mut outcome, &sample(io), &known(true));
             outcome
         });
         let figures = counted(&outcomes);
@@ -334,7 +284,7 @@ mod tests {
 
     fn known(counted: bool) -> Known {
         Known {
-            traced: false,
+            tracing: None,
             counted,
         }
     }
@@ -343,13 +293,13 @@ mod tests {
     fn what_was_not_traced_or_counted_is_no_figure() {
         let names = |known: Known| {
             let mut outcome = Outcome::default();
-            add(&mut outcome, &sample(1), known);
+            add(&mut outcome, &sample(1), &known);
             let names = outcome.measured.into_iter().map(|one| one.figure);
             names.collect::<Vec<_>>()
         };
         assert_eq!(names(known(false)), ["init", "end"]);
         let by_the_clock = Known {
-            traced: true,
+            tracing: Some("/tracing".to_owned()),
             ..known(false)
         };
         let expected = [

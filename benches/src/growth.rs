@@ -9,9 +9,10 @@ use guest_images::run_word;
 use crate::benchmark::Benchmark;
 use crate::fio;
 use crate::float::float;
-use crate::guest::{FIRST_LINE, IDLE_LINE, IDLE_WORDS, LAST_LINE};
+use crate::guest::IDLE_WORDS;
+use crate::known::Known;
 use crate::peer::{Aspect, Disk, Guest, Nic, Peer};
-use crate::probe::{BootPlan, Plan, Sample};
+use crate::probe::{Plan, Sample};
 use crate::report::{Figure, Mode, Outcome, Unit};
 use crate::tap;
 use crate::testbed::Testbed;
@@ -143,10 +144,12 @@ impl Benchmark for GrowthBench {
     fn measure(&self, peer: &Peer, program: &Path) -> Result<Outcome> {
         let command_line = peer.device_command_line(&self.words);
         let mut outcome = Outcome::of(peer, program, command_line);
+        let known = Known::of(&self.testbed, &mut outcome.notes);
         for (dimension, sizes) in &self.dimensions {
             for size in sizes {
                 let at = format!("{size} {}", dimension.title());
-                match self.size(peer, program, *dimension, *size, &mut outcome) {
+                let grown = (*dimension, *size);
+                match self.size(peer, program, grown, &known, &mut outcome) {
                     Ok(()) => {}
                     // Not every machine can have as many.
                     Err(error) => outcome.failures.push(format!("{at}: {error:#}")),
@@ -162,8 +165,8 @@ impl GrowthBench {
         &self,
         peer: &Peer,
         program: &Path,
-        dimension: Dimension,
-        size: u32,
+        (dimension, size): (Dimension, u32),
+        known: &Known,
         outcome: &mut Outcome,
     ) -> Result<()> {
         let scratch = tempfile::tempdir().context("making a scratch directory")?;
@@ -181,24 +184,7 @@ impl GrowthBench {
             run_word(&has_all(&guest))
         );
         let (boot, idle) = (launch(&end)?, launch(IDLE_WORDS)?);
-        let counted = self.testbed.mode == Mode::Deterministic;
-        let tracing = self.testbed.tracing();
-        if let Err(why) = &tracing {
-            let note = format!("first instruction and memory were not measured: {why}");
-            outcome.notes = vec![note];
-        }
-        let traced = tracing.is_ok();
-        let plan = Plan::Boot(BootPlan {
-            idle: idle.argv,
-            idle_line: IDLE_LINE.to_owned(),
-            boot: boot.argv,
-            first_line: FIRST_LINE.to_owned(),
-            last_line: LAST_LINE.to_owned(),
-            counted,
-            tracing: tracing.ok(),
-            undisturbed: !counted,
-            ..BootPlan::default()
-        });
+        let plan = Plan::Boot(known.plan(&idle, &boot));
         let mut run = probing(&self.testbed, program, &plan)?;
         run.files = [boot.files, idle.files].concat();
         run.environment = boot.environment;
@@ -221,21 +207,11 @@ impl GrowthBench {
         let finished = self.testbed.run(run, &mut outcome.stalls)?;
         let sample: Sample = answer(&finished)?;
         let at = Some(u64::from(size));
-        let mut add = |kind: &str, value| {
-            let name = format!("{}/{kind}", dimension.name());
-            outcome.add(&name, at, float(value));
-        };
-        add("init", sample.init_ns);
-        add("end", sample.end_ns);
-        if traced {
-            add("first-entry", sample.first_entry_ns);
-            add("memory-pss", sample.memory.pss_kib);
-            add("memory-private", sample.memory.private_kib);
-        }
-        if counted {
-            add("exits", sample.exits.sum());
-            add("user-exits", sample.user_exits.sum());
-            add("system-calls", sample.system_calls.sum());
+        for (kind, value) in known.figures(&sample) {
+            if FIGURES.iter().any(|(shown, ..)| *shown == kind) {
+                let name = format!("{}/{kind}", dimension.name());
+                outcome.add(&name, at, float(value));
+            }
         }
         outcome.raw.push(serde_json::to_value(&sample)?);
         Ok(())

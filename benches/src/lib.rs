@@ -16,7 +16,6 @@
 pub mod benchmark;
 pub mod block;
 pub mod boot;
-pub mod child;
 pub mod control;
 pub mod density;
 pub mod family;
@@ -25,6 +24,7 @@ mod fio;
 mod float;
 pub mod growth;
 mod guest;
+mod known;
 mod libraries;
 pub mod limits;
 pub mod memory;

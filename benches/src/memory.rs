@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::benchmark::Benchmark;
 use crate::float::float;
 use crate::guest::{IDLE_LINE, IDLE_WORDS};
+use crate::known;
 use crate::peer::{Aspect, Guest, Peer};
 use crate::probe::{BootPlan, Plan, Sample};
 use crate::report::{Figure, Outcome, Unit};
@@ -88,13 +89,7 @@ impl MemoryBench {
         run.environment = launch.environment;
         let finished = self.testbed.run(run, &mut outcome.stalls)?;
         let sample: Sample = answer(&finished)?;
-        let memory = &sample.memory;
-        let figures = [
-            ("memory-pss", memory.pss_kib),
-            ("memory-private", memory.private_kib),
-            ("guest-memory", memory.guest_kib),
-        ];
-        for (name, kib) in figures {
+        for (name, kib) in known::memory(&sample.memory) {
             outcome.add(name, Some(u64::from(mib)), float(kib));
         }
         outcome.raw.push(serde_json::to_value(&sample)?);

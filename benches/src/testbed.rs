@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use guest_images::Kernel;
-use outer::{Captured, Command, Deterministic, Finished};
+use outer::{Captured, Command, Deterministic, Finished, child};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::peer::Guest;
 use crate::report::Mode;
-use crate::{child, family, libraries, retry};
+use crate::{family, libraries, retry};
 
 const VMLINUX: &str = "/guest/vmlinux";
 const BZIMAGE: &str = "/guest/bzimage";

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use super::page::escaped;
 use super::{Figure, Report, Summary, Unit};
+use crate::float::float;
 
 const WIDTH: f64 = 640.0;
 /// For peers' names, and for what is behind a bar.
@@ -172,17 +173,17 @@ struct Places {
 impl Places {
     /// Of sizes that ascend; `None` if there are none.
     fn of(sizes: &[u64]) -> Option<Self> {
-        let largest = number(*sizes.last()?).max(1.0);
+        let largest = float(*sizes.last()?).max(1.0);
         let width = WIDTH - LEFT - RIGHT;
-        let scaled = sizes.iter().map(|size| number(*size) / largest * width);
+        let scaled = sizes.iter().map(|size| float(*size) / largest * width);
         let scaled: Vec<f64> = scaled.map(|x| LEFT + x).collect();
         let to_scale = scaled.windows(2).all(|two| two[1] - two[0] >= LABEL);
         if to_scale {
             let all = scaled;
             return Some(Self { all, to_scale });
         }
-        let apart = width / number(sizes.len() as u64);
-        let even = (1..=sizes.len()).map(|place| LEFT + apart * (number(place as u64) - 0.5));
+        let apart = width / float(sizes.len() as u64);
+        let even = (1..=sizes.len()).map(|place| LEFT + apart * (float(place as u64) - 0.5));
         Some(Self {
             all: even.collect(),
             to_scale,
@@ -269,12 +270,6 @@ fn step(most: f64) -> f64 {
         .into_iter()
         .find(|step| *step >= least * (1.0 - 1e-9));
     enough.unwrap_or(10.0 * power)
-}
-
-fn number(size: u64) -> f64 {
-    #[allow(clippy::cast_precision_loss)] // Sizes are far below 2⁵².
-    let number = size as f64;
-    number
 }
 
 #[cfg(test)]

@@ -2,21 +2,19 @@
 //! its command line, and the process's life. Its console, its initramfs and
 //! its control line are descriptors without names, so that nothing is left
 //! behind however this process ends.
-#![allow(unsafe_code)] // pre_exec: a child must ask for the death signal itself.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Signal, getpid, set_parent_process_death_signal};
 
+use crate::child;
 use crate::error::{Error, Result};
 
 /// Debian's, found in PATH.
@@ -103,21 +101,9 @@ impl Setup {
     /// It gets SIGKILL when the calling thread ends, which must therefore
     /// outlive it.
     pub(crate) fn start(mut self, control: Option<OwnedFd>) -> Result<Emulator> {
-        let parent = getpid();
-        let prepare = move || {
-            set_parent_process_death_signal(Some(Signal::KILL))?;
-            // The parent may have died before the signal was asked for.
-            match rustix::process::getppid() {
-                Some(now) if now == parent => Ok(()),
-                _ => Err(io::Error::other("parent has ended")),
-            }
-        };
         let stdin = control.map_or_else(Stdio::null, Stdio::from);
         self.command.stdin(stdin).stdout(Stdio::null());
-        // SAFETY: `prepare` makes two system calls, both async-signal-safe,
-        // and touches no memory that another thread could have left
-        // half-changed.
-        unsafe { self.command.pre_exec(prepare) };
+        child::ends_with_parent(&mut self.command);
         let program = self.command.get_program().display();
         let what = format!("cannot start {program} (install Debian package qemu-system-x86)");
         let child = self.command.spawn().map_err(Error::setup(what))?;

@@ -7,6 +7,7 @@
 //!
 //! A missing exit status is always an error, never a pass.
 
+pub mod child;
 mod command;
 mod config;
 mod deterministic;
