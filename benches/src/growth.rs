@@ -46,6 +46,9 @@ pub struct GrowthBench {
 
 const IMAGE_MIB: u64 = 1;
 
+/// How many boots there are of each number of vCPUs where instructions are counted.
+const VARIANTS: u32 = 5;
+
 /// What is measured at each size: what it is called, what it is, in what.
 const FIGURES: [(&str, &str, Unit); 8] = [
     (
@@ -88,6 +91,19 @@ impl Dimension {
             Self::Disks => "disks",
             Self::Nics => "NICs",
         }
+    }
+
+    /// What the kernel is told besides, which means nothing, boot by boot: several
+    /// vCPUs that share one CPU wait for each other, for how long is chance, and a boot
+    /// that is counted would repeat one chance for ever.
+    fn variants(self, mode: Mode) -> Vec<String> {
+        let count = match (self, mode) {
+            (Self::Cpus, Mode::Deterministic) => VARIANTS,
+            _ => 1,
+        };
+        (1..=count)
+            .map(|variant| format!("bench.variant={variant}"))
+            .collect()
     }
 
     /// The sizes that are measured unless told otherwise.
@@ -133,12 +149,20 @@ impl Benchmark for GrowthBench {
                  by the clock"
             }
         };
-        vec![
+        let mut parameters = vec![
             "1 vCPU, 256 MiB and no devices but what is said; the guest has drivers, and ends \
              well only if it finds all that it was given"
                 .to_owned(),
             boots.to_owned(),
-        ]
+        ];
+        let mut dimensions = self.dimensions.iter();
+        if dimensions.any(|(one, _)| one.variants(self.testbed.mode).len() > 1) {
+            parameters.push(format!(
+                "of each number of vCPUs {VARIANTS} runs, which differ by a word of the \
+                 kernel's command line that means nothing"
+            ));
+        }
+        parameters
     }
 
     fn measure(&self, peer: &Peer, program: &Path) -> Result<Outcome> {
@@ -149,10 +173,14 @@ impl Benchmark for GrowthBench {
             for size in sizes {
                 let at = format!("{size} {}", dimension.title());
                 let grown = (*dimension, *size);
-                match self.size(peer, program, grown, &known, &mut outcome) {
-                    Ok(()) => {}
-                    // Not every machine can have as many.
-                    Err(error) => outcome.failures.push(format!("{at}: {error:#}")),
+                let variants = dimension.variants(self.testbed.mode);
+                let mut runs = variants.iter();
+                let done = runs.try_for_each(|word| {
+                    self.size(peer, program, grown, word, &known, &mut outcome)
+                });
+                // Not every machine can have as many.
+                if let Err(error) = done {
+                    outcome.failures.push(format!("{at}: {error:#}"));
                 }
             }
         }
@@ -166,6 +194,7 @@ impl GrowthBench {
         peer: &Peer,
         program: &Path,
         (dimension, size): (Dimension, u32),
+        variant: &str,
         known: &Known,
         outcome: &mut Outcome,
     ) -> Result<()> {
@@ -173,7 +202,7 @@ impl GrowthBench {
         let guest = self.testbed.guest(program, scratch.path())?;
         let guest = grown(guest, dimension, size);
         let launch = |words: &str| {
-            let words = format!("{words} {}", self.words);
+            let words = format!("{words} {variant} {}", self.words);
             peer.launch(&Guest {
                 command_line: peer.device_command_line(&words),
                 ..guest.clone()
@@ -291,6 +320,21 @@ mod tests {
         assert_eq!(grown(Dimension::Memory), (1, 3, (0, 0)));
         assert_eq!(grown(Dimension::Disks), (1, 256, (3, 0)));
         assert_eq!(grown(Dimension::Nics), (1, 256, (0, 3)));
+    }
+
+    #[test]
+    fn boots_that_chance_decides_differ_where_they_are_counted() {
+        let words = Dimension::Cpus.variants(Mode::Deterministic);
+        assert_eq!(words.len(), 5);
+        assert!(words.iter().collect::<std::collections::HashSet<_>>().len() == 5);
+        let same_length = |word: &String| word.len() == words[0].len();
+        assert!(words.iter().all(same_length), "{words:?}");
+        for (dimension, mode) in [
+            (Dimension::Cpus, Mode::WallClock),
+            (Dimension::Disks, Mode::Deterministic),
+        ] {
+            assert_eq!(dimension.variants(mode).len(), 1);
+        }
     }
 
     #[test]

@@ -156,21 +156,27 @@ impl Report {
 
     /// The largest spread of any figure of any peer, with its peer and figure.
     pub fn largest_spread(&self) -> Option<(f64, &str, &str)> {
-        let of = |outcome: &'_ Outcome| -> Vec<(f64, usize)> {
-            let summaries = outcome.measured.iter().enumerate();
-            let several = summaries.filter(|(_, one)| one.samples.len() > 1);
-            several
-                .filter_map(|(place, one)| Some((Summary::of(&one.samples)?.spread(), place)))
-                .collect()
-        };
+        self.largest_spread_where(|_| true)
+    }
+
+    /// The same between rounds, of figures of which each round gave one sample: where
+    /// one gave several, they are of different moments, or of boots that differ.
+    pub fn largest_spread_of_rounds(&self) -> Option<(f64, &str, &str)> {
+        let rounds = self.rounds?.counted as usize;
+        self.largest_spread_where(|samples| samples.len() <= rounds)
+    }
+
+    fn largest_spread_where(&self, wanted: impl Fn(&[f64]) -> bool) -> Option<(f64, &str, &str)> {
         let all = self.outcomes.iter().flat_map(|outcome| {
-            let named = move |(spread, place): (f64, usize)| {
-                let figure = outcome.measured[place].figure.as_str();
-                (spread, outcome.peer.as_str(), figure)
-            };
-            of(outcome).into_iter().map(named)
+            let measured = outcome.measured.iter();
+            measured.map(move |one| (outcome.peer.as_str(), one))
         });
-        all.max_by(|one, other| one.0.total_cmp(&other.0))
+        let wanted = all.filter(|(_, one)| one.samples.len() > 1 && wanted(&one.samples));
+        let spreads = wanted.filter_map(|(peer, one)| {
+            let spread = Summary::of(&one.samples)?.spread();
+            Some((spread, peer, one.figure.as_str()))
+        });
+        spreads.max_by(|one, other| one.0.total_cmp(&other.0))
     }
 }
 

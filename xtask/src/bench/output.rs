@@ -16,9 +16,6 @@ use serde::Deserialize;
 /// Runs of one peer in the deterministic machine may differ by this part.
 const REPEATABLE: f64 = 0.001;
 
-/// The benchmark of which a round has many samples, of different moments.
-const MANY_SAMPLES: &str = "volume";
-
 /// What is tolerated beside a baseline unless told otherwise, in percent.
 const TOLERANCE: f64 = 1.0;
 
@@ -258,10 +255,7 @@ fn is_sound(report: &Report) -> bool {
 
 /// Whether all rounds agreed, where each gave a sample.
 fn repeats(report: &Report) -> bool {
-    if report.benchmark == MANY_SAMPLES {
-        return true;
-    }
-    match report.largest_spread() {
+    match report.largest_spread_of_rounds() {
         Some((spread, peer, figure)) if spread > REPEATABLE => {
             eprintln!("does not repeat: {}, {peer}: {figure}", report.benchmark);
             false
@@ -275,7 +269,7 @@ mod tests {
     use std::cell::Cell;
 
     use benches::peer::{Aspect, Peer};
-    use benches::report::{Failed, Figure, Outcome, Unit};
+    use benches::report::{Failed, Figure, Outcome, Rounds, Unit};
 
     use super::*;
 
@@ -292,8 +286,14 @@ mod tests {
             parameters: vec!["256 MiB".to_owned()],
             figures: vec![Figure::less("init", "init", Unit::Nanoseconds)],
             outcomes: vec![outcome],
+            rounds: Some(rounds(2)),
             ..Report::default()
         }
+    }
+
+    fn rounds(counted: u32) -> Rounds {
+        let warm_up = 0;
+        Rounds { warm_up, counted }
     }
 
     fn document(init: f64) -> Document {
@@ -335,10 +335,14 @@ mod tests {
     }
 
     #[test]
-    fn rounds_agree_within_a_thousandth_but_for_many_moments_in_one() {
+    fn rounds_agree_within_a_thousandth_where_each_gives_a_sample() {
         assert!(repeats(&report("boot", [1000.0, 1000.9])));
         assert!(!repeats(&report("boot", [1000.0, 1002.0])));
-        assert!(repeats(&report(MANY_SAMPLES, [1000.0, 1002.0])));
+        let both_of_one = Report {
+            rounds: Some(rounds(1)),
+            ..report("growth", [1000.0, 1002.0])
+        };
+        assert!(repeats(&both_of_one));
     }
 
     #[test]
