@@ -63,7 +63,7 @@ impl VmBuilder {
             },
             identity: Identity::default(),
             console: None,
-            rtc: true,
+            rtc: false,
             watchdog: false,
             generation_id: None,
             on_reset: OnReset::default(),
@@ -151,6 +151,14 @@ impl VmBuilder {
     #[must_use]
     pub fn console(mut self, console: ConsoleConfig) -> Self {
         self.config.console = Some(console);
+        self
+    }
+
+    /// Adds a CMOS clock, for a guest that does not know KVM's; see
+    /// [`rtc`](VmConfig::rtc).
+    #[must_use]
+    pub fn rtc(mut self) -> Self {
+        self.config.rtc = true;
         self
     }
 

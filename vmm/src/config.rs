@@ -42,8 +42,9 @@ pub struct VmConfig {
     pub identity: Identity,
     /// Its serial port, if it has one.
     pub console: Option<ConsoleConfig>,
-    /// Whether it has a CMOS clock. Linux guests take the time from KVM's
-    /// clock and look at this one only to set an RTC device up.
+    /// Whether it has a CMOS clock, of whole seconds. Linux guests have the time from
+    /// KVM's clock: most of those that find a CMOS clock as well set themselves by
+    /// that, up to half a second off (the kernel's `RTC_HCTOSYS`).
     pub rtc: bool,
     /// Whether it has a watchdog, for a guest that is to be reset when it
     /// stops answering; see [`OnReset`]. A guest that does not start it is

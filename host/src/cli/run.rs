@@ -211,6 +211,14 @@ pub(super) struct Run {
     #[arg(long, value_name = "CONSOLE")]
     console: Option<ConsoleOption>,
 
+    /// Give the guest a CMOS clock (RTC), which shows whole seconds
+    ///
+    /// For a guest that does not know KVM's own clock, by which Linux has its
+    /// time, or that sets itself by /dev/rtc. Most Linux kernels that find one
+    /// do so as they boot, and may be half a second off then.
+    #[arg(long)]
+    rtc: bool,
+
     /// Give the guest a watchdog: once it uses it, it is reset when it no
     /// longer answers
     ///
@@ -397,6 +405,7 @@ impl Run {
             metadata: self.metadata.unwrap_or_default(),
             vsock: self.vsock,
             console,
+            rtc: self.rtc,
             watchdog: self.watchdog,
             on_reset: self.on_reset.into(),
             report: self.report,

@@ -85,6 +85,8 @@ pub struct Specification {
     pub vsock: Option<VsockOption>,
     /// Where the console goes.
     pub console: ConsoleOption,
+    /// Whether it has a CMOS clock.
+    pub rtc: bool,
     /// Whether it has a watchdog.
     pub watchdog: bool,
     /// What becomes of it when its guest resets itself.
@@ -269,7 +271,7 @@ pub fn prepare(mut specification: Specification) -> Result<Launch, Error> {
         memory: specification.memory,
         identity,
         console: serial,
-        rtc: true,
+        rtc: specification.rtc,
         watchdog: specification.watchdog,
         generation_id: Some(generation_id()?),
         on_reset: specification.on_reset,

@@ -3,6 +3,7 @@
 //! and hold exact figures, and fails with a message and exit status 1.
 
 mod await_device;
+mod clock;
 mod discard;
 mod disk;
 mod garbage;
@@ -24,7 +25,7 @@ use std::io::{self, Write};
 /// What a program returns; the message of an error is for a person.
 type Outcome = Result<(), Box<dyn Error>>;
 
-const USAGE: &str = "usage: guest report
+const USAGE: &str = "usage: guest report | clock
        guest disk write DEVICE BYTES SEED | hash DEVICE BYTES | verify DEVICE BYTES SEED
        guest disk log DEVICE [FIRST]
        guest disk log-both FIRST SECOND
@@ -45,6 +46,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["report"] => report::run(),
+        ["clock"] => clock::run(),
         ["disk", rest @ ..] => disk::run(rest),
         ["discard", rest @ ..] => discard::run(discard::Request::Discard, rest),
         ["zero", rest @ ..] => discard::run(discard::Request::Zero, rest),
