@@ -81,7 +81,7 @@ impl Benchmark for BootBench {
     }
 
     fn aspect(&self) -> Aspect {
-        Aspect::Machine
+        Aspect::Boot
     }
 
     fn figures(&self, outcomes: &[Outcome]) -> Vec<Figure> {

@@ -22,10 +22,11 @@ use anyhow::Result;
 use crate::probe::Request;
 
 /// Every peer, plinth first.
-pub const PEERS: [&Peer; 18] = [
+pub const PEERS: [&Peer; 19] = [
     &plinth::PEER,
     &plinth::VHOST,
     &plinth::MMIO,
+    &plinth::BZIMAGE,
     &plinth::VOLUME,
     &plinth::ENCRYPTED,
     &plinth_network::PEER,
@@ -55,7 +56,9 @@ pub const MONITORS: [&str; 5] = [
 /// What is measured, where a monitor's machines may differ in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aspect {
-    /// Starting, idling, being operated.
+    /// Starting.
+    Boot,
+    /// Idling, growing, being many, being operated.
     Machine,
     /// Its disk.
     Disk,
@@ -64,7 +67,7 @@ pub enum Aspect {
 }
 
 /// All that can be measured.
-const EVERYTHING: &[Aspect] = &[Aspect::Machine, Aspect::Disk, Aspect::Network];
+const EVERYTHING: &[Aspect] = &[Aspect::Boot, Aspect::Machine, Aspect::Disk, Aspect::Network];
 
 /// A machine monitor, as it is set up.
 #[derive(Debug)]
@@ -295,7 +298,9 @@ mod tests {
             "qemu-q35-vhost",
         ];
         assert_eq!(meant("qemu", Aspect::Network), with_vhost);
-        assert_eq!(meant("plinth", Aspect::Machine), ["plinth", "plinth-mmio"]);
+        let boots = ["plinth", "plinth-mmio", "plinth-bzimage"];
+        assert_eq!(meant("plinth", Aspect::Boot), boots);
+        assert_eq!(meant("plinth", Aspect::Machine), boots[..2]);
         let volumes = ["plinth", "plinth-volume", "plinth-encrypted"];
         assert_eq!(meant("plinth", Aspect::Disk), volumes);
         assert_eq!(meant("qemu-q35", Aspect::Disk), ["qemu-q35"]);

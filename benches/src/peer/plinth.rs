@@ -45,7 +45,7 @@ const QUESTION: Control = Control {
 
 pub(super) const MMIO: Peer = Peer {
     name: "plinth-mmio",
-    aspects: &[Aspect::Machine],
+    aspects: &[Aspect::Boot, Aspect::Machine],
     settings: "plinth run --transport mmio --on-reset stop",
     words: "pci=off reboot=k",
     device_words: "pci=off reboot=k",
@@ -53,6 +53,21 @@ pub(super) const MMIO: Peer = Peer {
     // What is attached is on PCI.
     control: Some(QUESTION),
     ..PEER
+};
+
+/// Beside monitors that load nothing else.
+pub(super) const BZIMAGE: Peer = Peer {
+    name: "plinth-bzimage",
+    aspects: &[Aspect::Boot],
+    settings: "plinth run --transport mmio --on-reset stop; bzImage, which decompresses itself in the guest",
+    launch: |guest| {
+        let guest = Guest {
+            vmlinux: guest.bzimage,
+            ..guest.clone()
+        };
+        Ok(launch(&guest, "mmio", ""))
+    },
+    ..MMIO
 };
 
 pub(super) const VHOST: Peer = Peer {

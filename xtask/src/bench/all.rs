@@ -26,7 +26,7 @@ impl All {
     /// Measures and prints.
     pub(super) fn run(self) -> Result<ExitCode> {
         let common = &self.common;
-        let aspects = [Aspect::Machine, Aspect::Disk, Aspect::Network];
+        let aspects = [Aspect::Boot, Aspect::Machine, Aspect::Disk, Aspect::Network];
         let (parts, mut results) = common.prepare(&aspects)?;
         let booting = super::boot::usual(&parts, common);
         // The same boots, seen from nearer.

@@ -66,7 +66,7 @@ fn run(common: &Common, guest: Guest, view: View) -> Result<ExitCode> {
     if let Some(directory) = &guest.traces {
         fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     }
-    let (parts, results) = common.prepare(&[Aspect::Machine])?;
+    let (parts, results) = common.prepare(&[Aspect::Boot])?;
     let bench = BootBench {
         memory_mib: guest.memory,
         traces: guest.traces,
