@@ -14,6 +14,7 @@ mod memory;
 mod net;
 mod output;
 mod peers;
+mod scratch;
 mod testbed;
 mod volume;
 
@@ -24,6 +25,7 @@ use clap::{Args, Subcommand};
 use guest_images::Cache;
 use guest_images::emulator::mended;
 
+use self::scratch::Scratch;
 use crate::packages;
 
 /// Measure plinth, beside other machine monitors where they can be compared.
@@ -64,6 +66,8 @@ struct Emulator {}
 impl Bench {
     /// Measures and prints.
     pub(crate) fn run(self) -> Result<ExitCode> {
+        let scratch = Scratch::make()?;
+        scratch.is_for_all();
         match self.what {
             What::All(all) => all.run(),
             What::Boot(boot) => boot.run(),
