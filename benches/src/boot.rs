@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use outer::Finished;
 
 use crate::benchmark::Benchmark;
 use crate::float::float;
@@ -13,7 +12,8 @@ use crate::peer::{Aspect, Guest, Peer};
 use crate::probe::{BootPlan, Plan, Sample, Tally};
 use crate::report::{Figure, Mode, Outcome, Report, Unit};
 use crate::testbed::Testbed;
-use crate::watch::{probing, told};
+use crate::traces;
+use crate::watch::probing;
 
 /// How many of each kind of exits and calls are shown.
 const SHOWN: usize = 12;
@@ -136,24 +136,11 @@ impl Benchmark for BootBench {
         run.files = [boot.files, idle.files].concat();
         run.environment = boot.environment;
         let finished = self.testbed.run(run, &mut outcome.stalls)?;
-        let sample = self.read(peer, &finished)?;
+        let sample = traces::sample(&finished, self.traces.as_deref(), peer.name)?;
         add(&mut outcome, &sample, &known);
         outcome.raw.push(serde_json::to_value(&sample)?);
         outcome.notes.extend(breakdown(&sample));
         Ok(outcome)
-    }
-}
-
-impl BootBench {
-    fn read(&self, peer: &Peer, finished: &Finished) -> Result<Sample> {
-        let told = told(finished)?;
-        let (answer, trace) = told.split_once('\n').unwrap_or((&told, ""));
-        if let Some(directory) = &self.traces {
-            write(directory, &format!("{}.trace", peer.name), trace.as_bytes())?;
-            let console = &finished.output.stderr;
-            write(directory, &format!("{}.console", peer.name), console)?;
-        }
-        serde_json::from_str(answer).context("understanding the probe's answer")
     }
 }
 
@@ -235,13 +222,6 @@ fn breakdown(sample: &Sample) -> Vec<String> {
         Some(format!("{kind}: {}{rest}", shown.join(", ")))
     };
     tallies(sample).into_iter().filter_map(line).collect()
-}
-
-fn write(directory: &Path, name: &str, content: &[u8]) -> Result<()> {
-    let path = directory.join(name);
-    std::fs::create_dir_all(directory)
-        .and_then(|()| std::fs::write(&path, content))
-        .with_context(|| format!("writing {}", path.display()))
 }
 
 #[cfg(test)]

@@ -12,11 +12,12 @@ use crate::float::float;
 use crate::guest::IDLE_WORDS;
 use crate::known::Known;
 use crate::peer::{Aspect, Disk, Guest, Nic, Peer};
-use crate::probe::{Plan, Sample};
+use crate::probe::{BootPlan, Plan};
 use crate::report::{Figure, Mode, Outcome, Unit};
 use crate::tap;
 use crate::testbed::Testbed;
-use crate::watch::{answer, probing};
+use crate::traces;
+use crate::watch::probing;
 
 /// What grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,9 @@ pub struct GrowthBench {
     pub ip: PathBuf,
     /// More words for the guest's kernel.
     pub words: String,
+    /// Where to write the trace and the console of each boot, which is called by its
+    /// peer, what grows and its size.
+    pub traces: Option<PathBuf>,
 }
 
 const IMAGE_MIB: u64 = 1;
@@ -213,8 +217,11 @@ impl GrowthBench {
             run_word(&has_all(&guest))
         );
         let (boot, idle) = (launch(&end)?, launch(IDLE_WORDS)?);
-        let plan = Plan::Boot(known.plan(&idle, &boot));
-        let mut run = probing(&self.testbed, program, &plan)?;
+        let plan = BootPlan {
+            raw_trace: self.traces.is_some(),
+            ..known.plan(&idle, &boot)
+        };
+        let mut run = probing(&self.testbed, program, &Plan::Boot(plan))?;
         run.files = [boot.files, idle.files].concat();
         run.environment = boot.environment;
         if !guest.disks.is_empty() {
@@ -234,7 +241,8 @@ impl GrowthBench {
         }
         run.memory_mib += guest.memory_mib;
         let finished = self.testbed.run(run, &mut outcome.stalls)?;
-        let sample: Sample = answer(&finished)?;
+        let name = format!("{}-{}-{size}", peer.name, dimension.name());
+        let sample = traces::sample(&finished, self.traces.as_deref(), &name)?;
         let at = Some(u64::from(size));
         for (kind, value) in known.figures(&sample) {
             if FIGURES.iter().any(|(shown, ..)| *shown == kind) {
@@ -344,6 +352,7 @@ mod tests {
             dimensions: Dimension::ALL.map(|one| (one, vec![1])).into(),
             ip: PathBuf::new(),
             words: String::new(),
+            traces: None,
         };
         let figures = bench.figures(&[]);
         let mut names: Vec<&str> = figures.iter().map(|figure| figure.name.as_str()).collect();

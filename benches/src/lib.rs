@@ -35,5 +35,6 @@ pub mod report;
 mod retry;
 mod tap;
 pub mod testbed;
+mod traces;
 pub mod volume;
 mod watch;

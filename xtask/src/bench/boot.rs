@@ -1,16 +1,15 @@
 //! `cargo xtask bench boot` and `exits`: how a stock kernel boots, in sum, and what
 //! its exits and system calls are.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use benches::boot::{BootBench, View};
 use benches::peer::Aspect;
 use clap::{Args, value_parser};
 
-use super::common::Common;
+use super::common::{Common, make};
 use super::testbed::Parts;
 
 /// How often each is measured, where instructions are counted; all must agree.
@@ -64,7 +63,7 @@ impl Exits {
 
 fn run(common: &Common, guest: Guest, view: View) -> Result<ExitCode> {
     if let Some(directory) = &guest.traces {
-        fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+        make(directory)?;
     }
     let (parts, results) = common.prepare(&[Aspect::Boot])?;
     let bench = BootBench {

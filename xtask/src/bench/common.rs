@@ -2,9 +2,11 @@
 //! who is measured, how often, and what becomes of it.
 
 use std::fmt::Display;
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use benches::benchmark::{Benchmark, Rounds, carry_out};
 use benches::peer::Aspect;
 use benches::report::{Mode, Report};
@@ -105,6 +107,11 @@ impl Common {
             counted: self.rounds.unwrap_or(usual),
         }
     }
+}
+
+/// Makes a directory that is to be written to, if it is not there.
+pub(super) fn make(directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))
 }
 
 /// A help text for an option that takes several values, and those that it has unless

@@ -1,5 +1,6 @@
 //! `cargo xtask bench growth`: how a boot grows with what its machine has.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
@@ -7,7 +8,7 @@ use benches::growth::{Dimension, GrowthBench};
 use benches::peer::Aspect;
 use clap::{Args, ValueEnum};
 
-use super::common::{Common, each_once};
+use super::common::{Common, each_once, make};
 use super::testbed::Parts;
 
 /// What grows.
@@ -34,6 +35,9 @@ pub(super) struct Growth {
     /// To which sizes, of one thing that grows
     #[arg(long, value_name = "N", value_delimiter = ',')]
     sizes: Vec<u32>,
+    /// Write the trace and the console of each boot to DIR
+    #[arg(long, value_name = "DIR")]
+    traces: Option<PathBuf>,
 }
 
 impl Growth {
@@ -51,8 +55,12 @@ impl Growth {
             !needed || !self.sizes.contains(&0),
             "--sizes: no machine is without a vCPU or memory"
         );
+        if let Some(directory) = &self.traces {
+            make(directory)?;
+        }
         let (parts, results) = self.common.prepare(&[Aspect::Machine])?;
         let mut bench = usual(&parts, &self.common);
+        bench.traces = self.traces;
         if !grows.is_empty() {
             let dimensions = grows.iter().map(|grows| dimension(*grows));
             bench.dimensions = dimensions.map(with_usual_sizes).collect();
@@ -84,5 +92,6 @@ pub(super) fn usual(parts: &Parts, common: &Common) -> GrowthBench {
         dimensions: Dimension::ALL.map(with_usual_sizes).into(),
         ip: parts.ip.clone(),
         words: common.append.clone(),
+        traces: None,
     }
 }
