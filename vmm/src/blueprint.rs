@@ -202,21 +202,22 @@ impl Blueprint {
     }
 }
 
-/// Makes memory here and the machine on a thread of its own: while it makes
-/// one, KVM sleeps for as long as RCU takes, often longer than reading a
-/// kernel (Linux: `kvm_vm_create_worker_thread`).
+/// Makes the machine here and memory on a thread of its own: while it makes a machine,
+/// KVM sleeps for as long as RCU takes, often longer than reading a kernel (Linux:
+/// `kvm_vm_create_worker_thread`). A thread that was just started runs after the one
+/// that started it, where both have one CPU, and so is the one that has more to do.
 fn make_in_parallel(
-    memory: impl FnOnce() -> Result<Ram>,
-    machine: impl FnOnce() -> Result<KvmMachine> + Send,
+    memory: impl FnOnce() -> Result<Ram> + Send,
+    machine: impl FnOnce() -> Result<KvmMachine>,
 ) -> Result<(Ram, KvmMachine)> {
     std::thread::scope(|scope| {
-        let machine = thread::builder("make-vm")
-            .spawn_scoped(scope, machine)
+        let ram = thread::builder("fill-memory")
+            .spawn_scoped(scope, memory)
             .map_err(Error::host("a thread"))?;
-        let ram = memory();
-        let machine = machine
+        let machine = machine();
+        let ram = ram
             .join()
-            .map_err(|_| Error::internal("making a machine", "the thread panicked"))?;
+            .map_err(|_| Error::internal("filling memory", "the thread panicked"))?;
         Ok((ram?, machine?))
     })
 }

@@ -168,7 +168,7 @@ impl Control {
                 break reason;
             }
         };
-        self.machine.parts = Parts::default();
+        std::mem::take(&mut self.machine.parts).end();
         self.finish_closing(messages);
         drop(self.machine);
         for mut subscriber in self.subscribers {

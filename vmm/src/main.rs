@@ -16,6 +16,7 @@ use devices::thread;
 use vmm::api::Server;
 use vmm::config::DeviceConfig;
 use vmm::handover::{End, Handover, Registration};
+use vmm::process::descriptors;
 use vmm::process::terminal::RawTerminal;
 use vmm::process::termination::TerminationSignals;
 use vmm::{ErrorKind, Operator, Statistics, StopReason, VmBuilder, VmConfig};
@@ -71,7 +72,9 @@ fn run(
         let left = registration.leave_session();
         left.context("the machine cannot have a session of its own")?;
     }
-    // Before any thread: they all are to leave these signals alone.
+    // Before any thread, for then it takes no time.
+    descriptors::make_room(&handover.config.kvm);
+    // Before any thread, too: they all are to leave these signals alone.
     let signals = TerminationSignals::block().context("signals cannot be waited for")?;
     let terminal = raw_terminal(&handover.config)?;
     let paused = VmBuilder::from_config(handover.config)

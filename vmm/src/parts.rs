@@ -1,6 +1,7 @@
 //! What a machine is made of from power-on to reset, and who puts it together.
 
 use boot::CpuCount;
+use devices::thread;
 
 use crate::attach::{AttachedDevice, Backplane};
 use crate::catalog::NamedDevice;
@@ -45,6 +46,28 @@ impl Parts {
         drop(self.keep);
         devices
     }
+
+    /// Takes the machine apart, with its devices.
+    pub(crate) fn end(self) {
+        drop(self.vcpus);
+        drop_at_once(self.devices);
+        // What is left goes from top to bottom.
+    }
+}
+
+/// Drops each on a thread of its own: a disk waits until the kernel has let go of its
+/// file, which takes as long as RCU does, however many wait.
+fn drop_at_once<T: Send>(all: Vec<T>) {
+    let mut all = all.into_iter();
+    // The last one needs nobody else.
+    let last = all.next_back();
+    std::thread::scope(|scope| {
+        for one in all {
+            // A thread that does not start drops it here.
+            let _ = thread::builder("close-device").spawn_scoped(scope, move || drop(one));
+        }
+        drop(last);
+    });
 }
 
 /// Puts a machine's parts together: when it is built, and after each reset.
@@ -69,4 +92,34 @@ pub(crate) trait Assemble: Send {
     /// # Errors
     /// Its file or tap does not do, or this host cannot do it now.
     fn make(&mut self, config: DeviceConfig) -> Result<NamedDevice>;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Is dropped once three are being dropped.
+    struct OneOfThree<'a>(&'a AtomicUsize);
+
+    impl Drop for OneOfThree<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            let began = Instant::now();
+            while self.0.load(Ordering::SeqCst) < 3 {
+                assert!(began.elapsed() < Duration::from_secs(60), "one by one");
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn what_takes_its_time_to_end_ends_at_the_same_time() {
+        let dropping = AtomicUsize::new(0);
+        drop_at_once((0..3).map(|_| OneOfThree(&dropping)).collect());
+        assert_eq!(dropping.into_inner(), 3);
+        drop_at_once(Vec::<OneOfThree<'_>>::new());
+    }
 }

@@ -2,5 +2,6 @@
 //! `plinth-vmm` and `plinth vm console` do. The rest of this library does not
 //! use it: what is set here is global to a process.
 
+pub mod descriptors;
 pub mod terminal;
 pub mod termination;
