@@ -111,7 +111,9 @@ fn cache(finished: &Finished) -> Option<String> {
 impl BlockBench {
     /// Where images are made.
     fn scratch(&self) -> PathBuf {
-        self.directory.clone().unwrap_or_else(std::env::temp_dir)
+        self.directory
+            .clone()
+            .unwrap_or_else(tempfile::env::temp_dir)
     }
 
     /// What disks' images are on, and what that means for what is measured.

@@ -13,7 +13,7 @@ use crate::probe::{BootPlan, Plan, Sample, Tally};
 use crate::report::{Figure, Mode, Outcome, Report, Unit};
 use crate::testbed::Testbed;
 use crate::traces;
-use crate::watch::probing;
+use crate::watch::{more_memory, probing};
 
 /// How many of each kind of exits and calls are shown.
 const SHOWN: usize = 12;
@@ -135,6 +135,7 @@ impl Benchmark for BootBench {
         let mut run = probing(&self.testbed, program, &Plan::Boot(plan))?;
         run.files = [boot.files, idle.files].concat();
         run.environment = boot.environment;
+        run.memory_mib += more_memory(self.memory_mib);
         let finished = self.testbed.run(run, &mut outcome.stalls)?;
         let sample = traces::sample(&finished, self.traces.as_deref(), peer.name)?;
         add(&mut outcome, &sample, &known);

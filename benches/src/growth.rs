@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use guest_images::run_word;
+use serde_json::json;
 
 use crate::benchmark::Benchmark;
 use crate::fio;
@@ -44,14 +45,15 @@ pub struct GrowthBench {
     /// More words for the guest's kernel.
     pub words: String,
     /// Where to write the trace and the console of each boot, which is called by its
-    /// peer, what grows and its size.
+    /// peer, what grows, its size and its word.
     pub traces: Option<PathBuf>,
 }
 
 const IMAGE_MIB: u64 = 1;
 
 /// How many boots there are of each number of vCPUs where instructions are counted.
-const VARIANTS: u32 = 5;
+/// An interval takes six samples.
+const VARIANTS: u32 = 7;
 
 /// What is measured at each size: what it is called, what it is, in what.
 const FIGURES: [(&str, &str, Unit); 8] = [
@@ -105,9 +107,23 @@ impl Dimension {
             (Self::Cpus, Mode::Deterministic) => VARIANTS,
             _ => 1,
         };
-        (1..=count)
-            .map(|variant| format!("bench.variant={variant}"))
-            .collect()
+        match count {
+            1 => vec![String::new()],
+            _ => (1..=count)
+                .map(|variant| format!("bench.variant={variant}"))
+                .collect(),
+        }
+    }
+
+    /// The largest size that anything here can be measured at.
+    pub fn largest(self) -> u32 {
+        match self {
+            Self::Cpus => 255,
+            // In MiB: 1 TiB.
+            Self::Memory => 1 << 20,
+            // Their names, and addresses, have room for so many.
+            Self::Disks | Self::Nics => 256,
+        }
     }
 
     /// The sizes that are measured unless told otherwise.
@@ -206,7 +222,7 @@ impl GrowthBench {
         let guest = self.testbed.guest(program, scratch.path())?;
         let guest = grown(guest, dimension, size);
         let launch = |words: &str| {
-            let words = format!("{words} {variant} {}", self.words);
+            let words = [words, variant, &self.words].join(" ");
             peer.launch(&Guest {
                 command_line: peer.device_command_line(&words),
                 ..guest.clone()
@@ -241,7 +257,9 @@ impl GrowthBench {
         }
         run.memory_mib += guest.memory_mib;
         let finished = self.testbed.run(run, &mut outcome.stalls)?;
-        let name = format!("{}-{}-{size}", peer.name, dimension.name());
+        let of = [peer.name, dimension.name(), &size.to_string(), variant];
+        let of: Vec<&str> = of.into_iter().filter(|one| !one.is_empty()).collect();
+        let name = of.join("-");
         let sample = traces::sample(&finished, self.traces.as_deref(), &name)?;
         let at = Some(u64::from(size));
         for (kind, value) in known.figures(&sample) {
@@ -250,7 +268,12 @@ impl GrowthBench {
                 outcome.add(&name, at, float(value));
             }
         }
-        outcome.raw.push(serde_json::to_value(&sample)?);
+        outcome.raw.push(json!({
+            "grows": dimension.name(),
+            "size": size,
+            "word": variant,
+            "sample": sample,
+        }));
         Ok(())
     }
 }
@@ -332,9 +355,9 @@ mod tests {
 
     #[test]
     fn boots_that_chance_decides_differ_where_they_are_counted() {
-        let words = Dimension::Cpus.variants(Mode::Deterministic);
-        assert_eq!(words.len(), 5);
-        assert!(words.iter().collect::<std::collections::HashSet<_>>().len() == 5);
+        let mut words = Dimension::Cpus.variants(Mode::Deterministic);
+        words.dedup();
+        assert_eq!(words.len(), 7);
         let same_length = |word: &String| word.len() == words[0].len();
         assert!(words.iter().all(same_length), "{words:?}");
         for (dimension, mode) in [

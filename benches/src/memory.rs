@@ -13,7 +13,7 @@ use crate::peer::{Aspect, Guest, Peer};
 use crate::probe::{BootPlan, Plan, Sample};
 use crate::report::{Figure, Outcome, Unit};
 use crate::testbed::Testbed;
-use crate::watch::{answer, probing};
+use crate::watch::{answer, more_memory, probing};
 
 /// Which guests idle, and where.
 #[derive(Clone, Debug)]
@@ -87,6 +87,7 @@ impl MemoryBench {
         let mut run = probing(&self.testbed, program, &Plan::Boot(plan))?;
         run.files = launch.files;
         run.environment = launch.environment;
+        run.memory_mib += more_memory(mib);
         let finished = self.testbed.run(run, &mut outcome.stalls)?;
         let sample: Sample = answer(&finished)?;
         for (name, kib) in known::memory(&sample.memory) {

@@ -1,7 +1,7 @@
 //! Running a deterministic machine until it does not stall. Every benchmark
 //! comes here.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use outer::{Deterministic, ErrorKind, Finished};
 
 /// A machine that stalled is tried again this often at most.
@@ -18,6 +18,9 @@ pub(crate) fn run(machine: &Deterministic, stalls: &mut u32) -> Result<Finished>
         };
         match machine.run() {
             Err(error) if error.kind() == ErrorKind::Stuck => *stalls += 1,
+            Err(error) if attempt > 0 => {
+                return Err(error).with_context(|| format!("after {attempt} that stalled"));
+            }
             finished => return Ok(finished?),
         }
     }

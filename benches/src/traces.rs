@@ -11,12 +11,15 @@ use crate::watch::told;
 /// What the probe answered, after which comes the trace if it was told to give it: that
 /// and what the machine's console showed are written to `directory`, as `name`.
 pub(crate) fn sample(finished: &Finished, directory: Option<&Path>, name: &str) -> Result<Sample> {
+    if let Some(directory) = directory {
+        // Also of a boot that failed.
+        let console = &finished.output.stderr;
+        write(directory, &format!("{name}.console"), console)?;
+    }
     let told = told(finished)?;
     let (answer, trace) = told.split_once('\n').unwrap_or((&told, ""));
     if let Some(directory) = directory {
         write(directory, &format!("{name}.trace"), trace.as_bytes())?;
-        let console = &finished.output.stderr;
-        write(directory, &format!("{name}.console"), console)?;
     }
     serde_json::from_str(answer).context("understanding the probe's answer")
 }

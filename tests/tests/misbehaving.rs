@@ -12,6 +12,7 @@ fn garbage_in_every_device_register_is_survived() {
         .disk(&first)
         .disk(format!("{second},engine=sync,readonly"))
         .net(network.option())
+        .flag("--rtc")
         .word("iomem=relaxed")
         .command("guest garbage 4 1 && guest garbage 1 2")
         .run()

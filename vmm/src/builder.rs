@@ -32,7 +32,7 @@ use crate::vm::{PausedVm, Vm};
 const DEFAULT_MEMORY: u64 = 256 * MIB;
 
 /// Makes a machine, step by step. What is not set has a default: one vCPU,
-/// 256 MiB of anonymous memory, no console, no devices.
+/// 256 MiB of anonymous memory, no console, no CMOS clock, no devices.
 #[derive(Debug)]
 pub struct VmBuilder {
     config: VmConfig,

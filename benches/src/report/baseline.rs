@@ -2,7 +2,7 @@
 //! tolerated.
 
 use super::likeness::{is_asked_for, measure, pairs};
-use super::{Document, Figure, Mode};
+use super::{Document, Figure};
 
 /// What comparing gave.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,7 +33,8 @@ pub type Tolerance<'a> = &'a dyn Fn(&Figure) -> f64;
 
 /// What became of the figures of `then`. What only one of the two measured is not
 /// compared, but for figures of a peer that both measured; nor is a figure that was not
-/// asked for now, or is read otherwise. By the clock, what changed has intervals that do not meet.
+/// asked for now, or is read otherwise. What changed has samples that tell it from what
+/// it was.
 pub fn compare(then: &Document, now: &Document, tolerance: Tolerance<'_>) -> Comparison {
     let mut found = Comparison::default();
     for pair in pairs(then, now) {
@@ -61,7 +62,7 @@ pub fn compare(then: &Document, now: &Document, tolerance: Tolerance<'_>) -> Com
                 found.worse.push(change("not measured any more".to_owned()));
                 continue;
             };
-            if now.conditions.mode == Mode::WallClock && !after.is_apart_from(&before) {
+            if !after.is_told_from(&before, now.conditions.mode) {
                 continue;
             }
             let tolerated = tolerance(figure);
@@ -83,7 +84,7 @@ pub fn compare(then: &Document, now: &Document, tolerance: Tolerance<'_>) -> Com
 #[cfg(test)]
 mod tests {
     use super::super::tests::document;
-    use super::super::{Outcome, Unit};
+    use super::super::{Mode, Outcome, Unit};
     use super::*;
 
     fn worse(then: &Document, now: &Document, tolerance: Tolerance<'_>) -> Vec<Change> {
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn by_the_clock_what_is_worse_has_an_interval_of_its_own() {
+    fn what_is_worse_has_an_interval_of_its_own() {
         let clock = |times: [f64; 6]| {
             let mut document = document(&[("plinth", 1.0, [1.0, 1.0])]);
             document.conditions.mode = Mode::WallClock;
@@ -164,11 +165,14 @@ mod tests {
         let far = clock([15.0, 15.0, 15.0, 15.0, 16.0, 17.0]);
         assert_eq!(worse(&then, &near, &|_| 0.01), []);
         assert_eq!(worse(&then, &far, &|_| 0.01).len(), 1);
+        // Where instructions are counted, too: such samples are of boots that differ.
         let counted = |mut document: Document| {
             document.conditions.mode = Mode::Deterministic;
             document
         };
-        assert_eq!(worse(&counted(then), &counted(near), &|_| 0.01).len(), 1);
+        let [then, near, far] = [then, near, far].map(counted);
+        assert_eq!(worse(&then, &near, &|_| 0.01), []);
+        assert_eq!(worse(&then, &far, &|_| 0.01).len(), 1);
     }
 
     #[test]

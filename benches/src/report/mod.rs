@@ -102,12 +102,14 @@ impl Report {
         ahead.is_finite().then_some(ahead)
     }
 
-    /// Whether the first may as well be equal to the best of the others: samples
-    /// differ, and the medians' intervals meet.
-    pub fn undecided(&self, figure: &Figure, at: Option<u64>) -> bool {
+    /// Whether the first may as well be equal to the best of the others, as far as
+    /// samples can tell that were measured in `mode`. Where instructions are counted
+    /// and samples do not differ, two that are equal are so.
+    pub fn undecided(&self, figure: &Figure, at: Option<u64>, mode: Mode) -> bool {
         let beside = self.beside_the_best(figure, at);
         beside.is_some_and(|(ours, best)| {
-            ours.spread().max(best.spread()) > 0.0 && !ours.is_apart_from(&best)
+            let chance = mode == Mode::WallClock || ours.spread().max(best.spread()) > 0.0;
+            chance && !ours.is_told_from(&best, mode)
         })
     }
 
@@ -156,26 +158,31 @@ impl Report {
 
     /// The largest spread of any figure of any peer, with its peer and figure.
     pub fn largest_spread(&self) -> Option<(f64, &str, &str)> {
-        self.largest_spread_where(|_| true)
+        self.largest(|samples| Some(Summary::of(samples)?.spread()))
     }
 
-    /// The same between rounds, of figures of which each round gave one sample: where
-    /// one gave several, they are of different moments, or of boots that differ.
+    /// The same between rounds: where one gives several samples, of different moments or
+    /// of boots that differ, each is compared with those in its place in other rounds.
     pub fn largest_spread_of_rounds(&self) -> Option<(f64, &str, &str)> {
         let rounds = self.rounds?.counted as usize;
-        self.largest_spread_where(|samples| samples.len() <= rounds)
+        self.largest(|samples| {
+            let each = samples.len() / rounds.max(1);
+            let places = (0..each).filter_map(|place| {
+                let same: Vec<f64> = samples.iter().skip(place).step_by(each).copied().collect();
+                Some(Summary::of(&same)?.spread())
+            });
+            places.max_by(f64::total_cmp)
+        })
     }
 
-    fn largest_spread_where(&self, wanted: impl Fn(&[f64]) -> bool) -> Option<(f64, &str, &str)> {
+    fn largest(&self, spread: impl Fn(&[f64]) -> Option<f64>) -> Option<(f64, &str, &str)> {
         let all = self.outcomes.iter().flat_map(|outcome| {
             let measured = outcome.measured.iter();
             measured.map(move |one| (outcome.peer.as_str(), one))
         });
-        let wanted = all.filter(|(_, one)| one.samples.len() > 1 && wanted(&one.samples));
-        let spreads = wanted.filter_map(|(peer, one)| {
-            let spread = Summary::of(&one.samples)?.spread();
-            Some((spread, peer, one.figure.as_str()))
-        });
+        let several = all.filter(|(_, one)| one.samples.len() > 1);
+        let spreads = several
+            .filter_map(|(peer, one)| Some((spread(&one.samples)?, peer, one.figure.as_str())));
         spreads.max_by(|one, other| one.0.total_cmp(&other.0))
     }
 }
@@ -260,11 +267,13 @@ pub(crate) mod tests {
     fn who_is_ahead_is_undecided_where_intervals_meet() {
         let mut report = report(&[("plinth", 40e6, [1.0, 1.0]), ("kvmtool", 50e6, [1.0, 1.0])]);
         let time = report.figures[0].clone();
-        assert!(!report.undecided(&time, None));
+        assert!(!report.undecided(&time, None, Mode::Deterministic));
         report.outcomes[0].add("time", None, 60e6);
-        assert!(report.undecided(&time, None));
-        // No sample differs: they are as they are.
-        assert!(!report.undecided(&report.figures[1].clone(), Some(1)));
+        assert!(report.undecided(&time, None, Mode::Deterministic));
+        // No sample differs: they are as they are, but by the clock.
+        let rate = report.figures[1].clone();
+        assert!(!report.undecided(&rate, Some(1), Mode::Deterministic));
+        assert!(report.undecided(&rate, Some(1), Mode::WallClock));
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn section(report: &Report, mode: Mode) -> String {
     let plots: String = plots
         .filter_map(|figure| plot::plot(report, figure))
         .collect();
-    let about: Vec<String> = table::undecided(report)
+    let about: Vec<String> = table::undecided(report, mode)
         .into_iter()
         .chain(report.about())
         .collect();
@@ -62,12 +62,12 @@ fn section(report: &Report, mode: Mode) -> String {
     format!(
         "<h2>{}</h2>\n{}\n<div class='plots'>{plots}</div>\n{}{peers}",
         escaped(&report.benchmark),
-        rows(report),
+        rows(report, mode),
         list(&about)
     )
 }
 
-fn rows(report: &Report) -> String {
+fn rows(report: &Report, mode: Mode) -> String {
     let names = report.outcomes.iter();
     let names: String = names
         .map(|outcome| format!("<th>{}</th>", escaped(&outcome.peer)))
@@ -82,7 +82,7 @@ fn rows(report: &Report) -> String {
             let range = summary.map_or(String::new(), |summary| range(figure, &summary));
             write!(html, "<td>{shown}{range}</td>").expect("a String takes everything");
         }
-        let beside = table::beside(report, figure, at).unwrap_or_default();
+        let beside = table::beside(report, figure, at, mode).unwrap_or_default();
         writeln!(html, "<td>{beside}</td></tr>").expect("a String takes everything");
     }
     html + "</table>"

@@ -1,5 +1,7 @@
 //! Many samples in a few figures, and how sure one can be of the middle one.
 
+use super::Mode;
+
 /// Of samples, in their unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
@@ -47,9 +49,19 @@ impl Summary {
     }
 
     /// Whether the two ranges have nothing in common.
-    pub fn is_apart_from(&self, other: &Self) -> bool {
+    fn is_apart_from(&self, other: &Self) -> bool {
         let ((low, high), (other_low, other_high)) = (self.range(), other.range());
         high < other_low || other_high < low
+    }
+
+    /// Whether their samples tell this from `other`, both measured in `mode`: by the
+    /// clock, only intervals say what is not chance.
+    pub fn is_told_from(&self, other: &Self, mode: Mode) -> bool {
+        let known = match mode {
+            Mode::Deterministic => true,
+            Mode::WallClock => self.interval.and(other.interval).is_some(),
+        };
+        known && self.is_apart_from(other)
     }
 
     /// How far the samples are apart, as a part of the median, or of the largest
@@ -116,6 +128,17 @@ mod tests {
         let range = |samples: &[f64]| Summary::of(samples).unwrap();
         assert!(range(&[1.0, 2.0]).is_apart_from(&range(&[3.0])));
         assert!(!range(&[1.0, 3.0]).is_apart_from(&range(&[3.0, 4.0])));
+    }
+
+    #[test]
+    fn by_the_clock_it_takes_six_samples_to_tell_two_from_each_other() {
+        let told = |count: usize, mode| {
+            let of = |sample: f64| Summary::of(&vec![sample; count]).unwrap();
+            of(100.0).is_told_from(&of(103.0), mode)
+        };
+        assert!(!told(1, Mode::WallClock) && !told(5, Mode::WallClock));
+        assert!(told(6, Mode::WallClock));
+        assert!(told(1, Mode::Deterministic));
     }
 
     /// As in tables of the sign test's critical values at 5 %, both sides.

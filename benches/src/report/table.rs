@@ -20,19 +20,23 @@ pub fn document(document: &Document) -> String {
 }
 
 fn report(report: &Report, mode: Mode) -> String {
-    let mut text = table(report);
+    let mut text = table(report, mode);
     text.push('\n');
     for outcome in &report.outcomes {
         writeln!(text, "{}", described(report, outcome, mode)).expect("a String takes everything");
     }
-    for line in undecided(report).into_iter().chain(report.about()) {
+    for line in undecided(report, mode).into_iter().chain(report.about()) {
         writeln!(text, "{line}").expect("a String takes everything");
     }
-    if let Some((spread, peer, figure)) = report.largest_spread() {
+    let spread = match mode {
+        Mode::Deterministic => report.largest_spread_of_rounds(),
+        Mode::WallClock => report.largest_spread(),
+    };
+    if let Some((spread, peer, figure)) = spread {
         let percent = spread * 100.0;
         writeln!(
             text,
-            "runs differ by {percent:.4} % at most: {peer}, {figure}"
+            "rounds differ by {percent:.4} % at most: {peer}, {figure}"
         )
         .expect("a String takes everything");
     }
@@ -40,7 +44,7 @@ fn report(report: &Report, mode: Mode) -> String {
 }
 
 /// The medians, and how the first is beside the best of the others.
-fn table(report: &Report) -> String {
+fn table(report: &Report, mode: Mode) -> String {
     let rows = report.rows();
     let titles = rows.iter().map(|(figure, at)| title(figure, *at));
     let titles: Vec<String> = titles.collect();
@@ -63,7 +67,7 @@ fn table(report: &Report) -> String {
             let cell = cell(outcome, figure, at);
             write!(text, "{cell:>COLUMN$}").expect("a String takes everything");
         }
-        if let Some(beside) = beside(report, figure, at) {
+        if let Some(beside) = beside(report, figure, at, mode) {
             write!(text, "{beside:>14}").expect("a String takes everything");
         }
     }
@@ -73,19 +77,28 @@ fn table(report: &Report) -> String {
 
 /// How the first is beside the best of the others; in parentheses where that is not
 /// decided.
-pub(super) fn beside(report: &Report, figure: &Figure, at: Option<u64>) -> Option<String> {
+pub(super) fn beside(
+    report: &Report,
+    figure: &Figure,
+    at: Option<u64>,
+    mode: Mode,
+) -> Option<String> {
     let percent = report.ahead(figure, at)? * 100.0;
-    Some(match report.undecided(figure, at) {
+    Some(match report.undecided(figure, at, mode) {
         true => format!("({percent:+.1} %)"),
         false => format!("{percent:+.1} %"),
     })
 }
 
 /// What parentheses in the column are, if there are any.
-pub(super) fn undecided(report: &Report) -> Option<String> {
+pub(super) fn undecided(report: &Report, mode: Mode) -> Option<String> {
     let mut rows = report.rows().into_iter();
-    let any = rows.any(|(figure, at)| report.undecided(figure, at));
-    any.then(|| "in parentheses: not decided, for the ranges of both meet".to_owned())
+    let any = rows.any(|(figure, at)| report.undecided(figure, at, mode));
+    let why = match mode {
+        Mode::Deterministic => "for the ranges of both meet",
+        Mode::WallClock => "for the intervals of both meet, or there are too few rounds for one",
+    };
+    any.then(|| format!("in parentheses: not decided, {why}"))
 }
 
 /// What a row is called.
@@ -162,7 +175,7 @@ fn described(report: &Report, outcome: &Outcome, mode: Mode) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::tests::report as example;
-    use super::super::{Conditions, FORMAT, Failed, Unit};
+    use super::super::{Conditions, FORMAT, Failed, Rounds, Unit};
     use super::*;
 
     #[test]
@@ -171,7 +184,7 @@ mod tests {
             ("plinth", 40e6, [100.0, 3000.0]),
             ("kvmtool", 50e6, [80.0, 4000.0]),
         ]);
-        let text = table(&report);
+        let text = table(&report, Mode::Deterministic);
         let rows: Vec<Vec<&str>> = text
             .lines()
             .map(|line| line.split_whitespace().collect())
@@ -193,6 +206,10 @@ mod tests {
             peer: "kvmtool".to_owned(),
             why: "it ended early".to_owned(),
         });
+        report.rounds = Some(Rounds {
+            warm_up: 0,
+            counted: 2,
+        });
         report.outcomes[0].stalls = 2;
         report.outcomes[0].notes.push("a note".to_owned());
         let text = document(&Document {
@@ -206,7 +223,7 @@ mod tests {
             "2 outer machines stalled",
             "a note",
             "mode: deterministic",
-            "runs differ by 0.0000 %",
+            "rounds differ by 0.0000 %",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
@@ -228,10 +245,14 @@ mod tests {
     #[test]
     fn what_is_not_decided_is_in_parentheses() {
         let mut report = example(&[("plinth", 40e6, [1.0, 1.0]), ("kvmtool", 50e6, [1.0, 1.0])]);
-        assert_eq!(undecided(&report), None);
+        assert_eq!(undecided(&report, Mode::Deterministic), None);
         report.outcomes[1].add("time", None, 30e6);
-        assert!(table(&report).contains("(+25.0 %)"), "{}", table(&report));
-        assert!(undecided(&report).is_some());
+        assert!(
+            table(&report, Mode::Deterministic).contains("(+25.0 %)"),
+            "{}",
+            table(&report, Mode::Deterministic)
+        );
+        assert!(undecided(&report, Mode::Deterministic).is_some());
     }
 
     #[test]

@@ -213,9 +213,9 @@ pub(super) struct Run {
 
     /// Give the guest a CMOS clock (RTC), which shows whole seconds
     ///
-    /// For a guest that does not know KVM's own clock, by which Linux has its
-    /// time, or that sets itself by /dev/rtc. Most Linux kernels that find one
-    /// do so as they boot, and may be half a second off then.
+    /// For a guest that sets itself by /dev/rtc. Linux has its time from KVM's
+    /// own clock; most kernels that find this one as well set themselves by it
+    /// as they boot, and may be half a second off then.
     #[arg(long)]
     rtc: bool,
 

@@ -49,7 +49,7 @@ pub fn check(
         power_button: false,
         panic_port: false,
         serial: true,
-        rtc: true,
+        rtc: specification.rtc,
         identity,
     };
     boot::plan(kernel, &machine).map(drop).map_err(refused)

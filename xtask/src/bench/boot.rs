@@ -9,7 +9,7 @@ use benches::boot::{BootBench, View};
 use benches::peer::Aspect;
 use clap::{Args, value_parser};
 
-use super::common::{Common, make};
+use super::common::Common;
 use super::testbed::Parts;
 
 /// How often each is measured, where instructions are counted; all must agree.
@@ -39,7 +39,7 @@ pub(super) struct Exits {
 struct Guest {
     /// Memory of the guest in MiB
     #[arg(long, value_name = "MIB", default_value_t = 256,
-        value_parser = value_parser!(u32).range(1..))]
+        value_parser = value_parser!(u32).range(1..=1 << 20))]
     memory: u32,
     /// Write the trace and the console of each monitor's boots to DIR
     #[arg(long, value_name = "DIR")]
@@ -62,9 +62,7 @@ impl Exits {
 }
 
 fn run(common: &Common, guest: Guest, view: View) -> Result<ExitCode> {
-    if let Some(directory) = &guest.traces {
-        make(directory)?;
-    }
+    common.make_room_for_traces(guest.traces.as_deref())?;
     let (parts, results) = common.prepare(&[Aspect::Boot])?;
     let bench = BootBench {
         memory_mib: guest.memory,

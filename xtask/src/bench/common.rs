@@ -23,7 +23,7 @@ pub(super) struct Common {
     peers: Peers,
     /// How often to measure each: once (boot and exits twice), or 20 times by
     /// the clock
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
     rounds: Option<u32>,
     /// Measure time instead of instructions, by hardware KVM: rounds of all
     /// monitors one after the other, medians with their 95 % intervals
@@ -53,6 +53,19 @@ impl Common {
              what is measured: it knows no --wall-clock, as all others do that compare monitors"
         );
         Ok(())
+    }
+
+    /// Makes the directory for traces, where there are to be some.
+    pub(super) fn make_room_for_traces(&self, directory: Option<&Path>) -> Result<()> {
+        let Some(directory) = directory else {
+            return Ok(());
+        };
+        ensure!(
+            !self.wall_clock,
+            "--traces are of boots whose exits and calls are counted, which they are not with \
+             --wall-clock"
+        );
+        fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))
     }
 
     /// The parts of what is measured, of which these are the aspects, and where
@@ -107,11 +120,6 @@ impl Common {
             counted: self.rounds.unwrap_or(usual),
         }
     }
-}
-
-/// Makes a directory that is to be written to, if it is not there.
-pub(super) fn make(directory: &Path) -> Result<()> {
-    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))
 }
 
 /// A help text for an option that takes several values, and those that it has unless

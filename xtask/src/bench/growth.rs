@@ -8,7 +8,7 @@ use benches::growth::{Dimension, GrowthBench};
 use benches::peer::Aspect;
 use clap::{Args, ValueEnum};
 
-use super::common::{Common, each_once, make};
+use super::common::{Common, each_once};
 use super::testbed::Parts;
 
 /// What grows.
@@ -25,6 +25,10 @@ enum Grows {
 }
 
 /// How a boot grows with vCPUs, memory, disks and network interfaces.
+///
+/// Several vCPUs that share one wait for each other, for how long is chance: where
+/// instructions are counted, each number of them boots with seven words that mean
+/// nothing, of which the median is shown, and the range.
 #[derive(Debug, Args)]
 pub(super) struct Growth {
     #[command(flatten)]
@@ -32,7 +36,7 @@ pub(super) struct Growth {
     /// What grows; all of it unless told otherwise
     #[arg(value_enum)]
     grows: Vec<Grows>,
-    /// To which sizes, of one thing that grows
+    /// To which sizes, of one thing that grows: so many, or MiB of memory
     #[arg(long, value_name = "N", value_delimiter = ',')]
     sizes: Vec<u32>,
     /// Write the trace and the console of each boot to DIR
@@ -55,9 +59,14 @@ impl Growth {
             !needed || !self.sizes.contains(&0),
             "--sizes: no machine is without a vCPU or memory"
         );
-        if let Some(directory) = &self.traces {
-            make(directory)?;
+        for one in &grows {
+            let largest = dimension(*one).largest();
+            ensure!(
+                self.sizes.iter().all(|size| *size <= largest),
+                "--sizes: {largest} is the most that can be measured of this"
+            );
         }
+        self.common.make_room_for_traces(self.traces.as_deref())?;
         let (parts, results) = self.common.prepare(&[Aspect::Machine])?;
         let mut bench = usual(&parts, &self.common);
         bench.traces = self.traces;

@@ -71,7 +71,7 @@ impl Output {
     /// end. What it is compared with is read now: it may be written over.
     pub(super) fn check(&self, mode: Mode) -> Result<Option<Earlier>> {
         ensure!(
-            self.tolerance >= 0.0,
+            self.tolerance.is_finite() && self.tolerance >= 0.0,
             "--tolerance is a percentage from 0 on"
         );
         if let (Some(json), Some(html)) = (&self.json, &self.html) {
@@ -214,7 +214,10 @@ impl Results {
             self.output.tolerance,
             found.better.len()
         );
-        Ok(found.worse.is_empty())
+        if found.compared == 0 {
+            eprintln!("nothing that was measured is in {}", earlier.path.display());
+        }
+        Ok(found.compared > 0 && found.worse.is_empty())
     }
 }
 
@@ -253,7 +256,7 @@ fn is_sound(report: &Report) -> bool {
     any && report.failed.is_empty() && whole
 }
 
-/// Whether all rounds agreed, where each gave a sample.
+/// Whether all rounds agreed.
 fn repeats(report: &Report) -> bool {
     match report.largest_spread_of_rounds() {
         Some((spread, peer, figure)) if spread > REPEATABLE => {
@@ -335,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_agree_within_a_thousandth_where_each_gives_a_sample() {
+    fn rounds_agree_within_a_thousandth_sample_by_sample() {
         assert!(repeats(&report("boot", [1000.0, 1000.9])));
         assert!(!repeats(&report("boot", [1000.0, 1002.0])));
         let both_of_one = Report {
@@ -343,6 +346,15 @@ mod tests {
             ..report("growth", [1000.0, 1002.0])
         };
         assert!(repeats(&both_of_one));
+        let twice = |more: [f64; 2]| {
+            let mut twice = report("growth", [1000.0, 1002.0]);
+            for sample in more {
+                twice.outcomes[0].add("init", None, sample);
+            }
+            twice
+        };
+        assert!(repeats(&twice([1000.0, 1002.0])));
+        assert!(!repeats(&twice([1002.0, 1000.0])));
     }
 
     #[test]
@@ -396,6 +408,22 @@ mod tests {
         assert!(refused().contains("--wall-clock"), "{}", refused());
         fs::write(&path, "not JSON").unwrap();
         assert!(refused().contains("is not what --json"), "{}", refused());
+    }
+
+    #[test]
+    fn to_have_compared_nothing_is_a_failure_and_so_is_to_tolerate_everything() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("before.json");
+        write(&path, &document(100.0));
+        let mut other = report("boot", [100.0, 100.0]);
+        other.figures[0].name = "end".to_owned();
+        other.outcomes[0].measured[0].figure = "end".to_owned();
+        assert!(!holds(&results(&path, other).unwrap()).unwrap());
+        let everything = Output {
+            tolerance: f64::INFINITY,
+            ..output()
+        };
+        assert!(everything.check(Mode::Deterministic).is_err());
     }
 
     /// Is told what it is made of.

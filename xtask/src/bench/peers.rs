@@ -98,6 +98,15 @@ impl Peers {
             })?;
             differs("--ours", peer, aspects)?;
         }
+        // In each, or figures of it would be compared with no plinth.
+        for aspect in aspects {
+            let mut ours = self.ours.iter().filter_map(|name| Peer::named(name));
+            ensure!(
+                self.ours.is_empty() || ours.any(|peer| is_another(peer, *aspect)),
+                "--ours: {} is none where {aspect:?} is measured; name another one as well",
+                self.ours.join(",")
+            );
+        }
         for word in self.vs.iter().flatten() {
             if MONITORS.contains(&word.as_str()) {
                 continue;
@@ -274,6 +283,13 @@ mod tests {
         let peers = peers(&["plinth", "plinth"], &["qemu-q35", "qemu"], &[]);
         let expected = ["plinth", "qemu-q35", "qemu-microvm"];
         assert_eq!(names(&peers, Aspect::Machine), expected);
+        let one = Peers {
+            ours: words(&["plinth-bzimage"]),
+            ..peers.clone()
+        };
+        one.check(&[Aspect::Boot]).unwrap();
+        let refused = one.check(&[Aspect::Boot, Aspect::Disk]).unwrap_err();
+        assert!(refused.to_string().contains("where Disk is measured"));
         let alone = Peers {
             ours: Vec::new(),
             alone: true,
