@@ -17,7 +17,7 @@ use crate::file_system;
 use crate::fio::{self, FIELDS, Report};
 use crate::peer::{Aspect, Disk, Guest, Peer};
 use crate::report::{Figure, Mode, Outcome};
-use crate::testbed::{Run, Testbed};
+use crate::testbed::{Run, Testbed, on_a_busy_host};
 
 pub use job::{JOBS, Job, Pattern};
 
@@ -45,7 +45,8 @@ pub struct BlockBench {
     pub seconds: u32,
     /// More words for the guest's kernel.
     pub words: String,
-    /// For how long, in the host's time, a measurement is silent at most.
+    /// For how long, in the host's time, a measurement is silent at most besides the
+    /// time that a job takes.
     pub stall_bound: Duration,
 }
 
@@ -159,6 +160,7 @@ impl BlockBench {
         let mut files = launch.files;
         files.push((INITRD.to_owned(), initrd));
         files.push((image, disk));
+        let [stall_bound, total_bound] = self.bounds();
         Ok(Run {
             programs: vec![program],
             files,
@@ -166,9 +168,16 @@ impl BlockBench {
             memory_mib: 3072,
             command: launch.argv,
             environment: launch.environment,
-            stall_bound: self.stall_bound,
-            total_bound: self.stall_bound * 4,
+            stall_bound,
+            total_bound,
         })
+    }
+
+    /// For how long a run is silent at most, and for how long it lasts.
+    fn bounds(&self) -> [Duration; 2] {
+        let job = on_a_busy_host(Duration::from_secs(self.seconds.into()));
+        let all: Duration = self.jobs.iter().map(|_| job).sum();
+        [self.stall_bound + job, self.stall_bound * 4 + all]
     }
 
     /// What the guest's init runs: the whole disk is written once, so that

@@ -2,6 +2,7 @@
 //! soon its guest has a disk and a network interface that it is given.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use guest_images::run_word;
@@ -13,7 +14,7 @@ use crate::peer::{Aspect, Control, Guest, Nic, Peer};
 use crate::probe::{Attachment, ControlPlan, Latencies, Plan};
 use crate::report::{Figure, Outcome, Summary, Unit};
 use crate::tap::{self, MAC, TAP};
-use crate::testbed::Testbed;
+use crate::testbed::{Testbed, on_a_busy_host};
 use crate::watch::{answer, probing};
 
 /// What is asked, and where.
@@ -31,6 +32,9 @@ pub struct ControlBench {
 
 /// How often a question is asked first, to warm up.
 const WARM_UP: u32 = 20;
+
+/// What a question takes at most, in the time of the machine that it is asked in.
+const QUESTION: Duration = Duration::from_millis(10);
 
 const IMAGE: &str = "/guest/added";
 const IMAGE_MIB: u64 = 16;
@@ -106,6 +110,10 @@ impl Benchmark for ControlBench {
         let mut run = probing(&self.testbed, program, &plan)?;
         let script = tap::make(&self.ip, &[TAP]) + "exec \"$@\"";
         tap::among(&self.testbed, &mut run, &self.ip, &script)?;
+        // The probe is silent while it asks, which it does in both ways.
+        let asking = on_a_busy_host(QUESTION * 2) * self.questions;
+        run.stall_bound += asking;
+        run.total_bound += asking;
         run.modules = &["tun"];
         run.environment = launch.environment;
         run.files.push((image.to_owned(), disk.clone()));

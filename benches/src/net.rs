@@ -22,7 +22,7 @@ use crate::benchmark::Benchmark;
 use crate::peer::{Aspect, Guest, Nic, OtherEnd, Peer};
 use crate::report::{Figure, Mode, Outcome};
 use crate::tap::{self, MAC, TAP};
-use crate::testbed::{Run, Testbed};
+use crate::testbed::{Run, Testbed, on_a_busy_host};
 
 pub use pattern::{PATTERNS, Pattern};
 
@@ -63,7 +63,8 @@ pub struct NetBench {
     pub milliseconds: u32,
     /// More words for the guest's kernel.
     pub words: String,
-    /// For how long, in the host's time, a measurement is silent at most.
+    /// For how long, in the host's time, a measurement is silent at most besides the
+    /// time that a pattern takes.
     pub stall_bound: Duration,
 }
 
@@ -143,6 +144,7 @@ impl NetBench {
         })?;
         let mut files = launch.files;
         files.push((PROGRAM.to_owned(), self.init.clone()));
+        let [stall_bound, total_bound] = self.bounds();
         let mut run = Run {
             programs: vec![program, &self.nft],
             files,
@@ -150,11 +152,19 @@ impl NetBench {
             memory_mib: 3072,
             command: launch.argv,
             environment: launch.environment,
-            stall_bound: self.stall_bound,
-            total_bound: self.stall_bound * 4,
+            stall_bound,
+            total_bound,
         };
         tap::among(&self.testbed, &mut run, &self.ip, &self.host_script()?)?;
         Ok(run)
+    }
+
+    /// For how long a run is silent at most, and for how long it lasts.
+    fn bounds(&self) -> [Duration; 2] {
+        let pattern = Duration::from_millis(u64::from(WARM_UP) + u64::from(self.milliseconds));
+        let pattern = on_a_busy_host(pattern);
+        let all: Duration = self.patterns.iter().map(|_| pattern).sum();
+        [self.stall_bound + pattern, self.stall_bound * 4 + all]
     }
 
     /// The kernel's for a guest at `address` whose init runs `script`.

@@ -49,6 +49,11 @@ pub struct Testbed {
     pub tracing: PathBuf,
 }
 
+/// For how long, at most, a busy host is at what takes a guest so long.
+pub(crate) fn on_a_busy_host(guest: Duration) -> Duration {
+    guest * 60
+}
+
 /// One run.
 #[derive(Debug, Default)]
 pub(crate) struct Run<'a> {

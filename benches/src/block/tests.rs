@@ -117,3 +117,12 @@ fn rates_are_shown_before_latencies_and_small_operations_are_counted() {
     let units = [figures[0].unit, figures[1].unit];
     assert_eq!(units, [Unit::PerSecond, Unit::BytesPerSecond]);
 }
+
+#[test]
+fn who_measures_for_longer_may_take_longer() {
+    let mut bench = bench(&JOBS[..2]);
+    bench.seconds = 60;
+    bench.stall_bound = Duration::from_secs(900);
+    let expected = [900 + 3600, 4 * 900 + 2 * 3600].map(Duration::from_secs);
+    assert_eq!(bench.bounds(), expected);
+}

@@ -70,3 +70,13 @@ fn all_patterns_fit_into_a_kernel_s_command_line() {
     });
     assert!(longest.iter().all(|len| *len < 1800), "{longest:?}");
 }
+
+#[test]
+fn who_measures_for_longer_may_take_longer() {
+    let mut bench = bench(&PATTERNS);
+    bench.milliseconds = 60_000;
+    bench.stall_bound = Duration::from_secs(600);
+    let [silent, whole] = bench.bounds();
+    let minute = Duration::from_secs(60);
+    assert!(silent > minute * 60 && whole > minute * 60 * 5);
+}

@@ -16,7 +16,8 @@ pub(super) const PEER: Peer = Peer {
     aspects: EVERYTHING,
     settings: "--serial tty --console off, no devices else but a disk or a tap where there is one; \
                a disk is image_type=raw, where the version knows that, since others then refuse to \
-               write to its first sector, and a flush of it is one, by io_uring",
+               write to its first sector, and a flush of it is one, by io_uring; its system call \
+               filters are on, as by default, and plinth has none",
     words: "pci=off reboot=k",
     device_words: "reboot=k",
     launch,

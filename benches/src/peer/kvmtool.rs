@@ -72,6 +72,23 @@ fn launch(guest: &Guest<'_>, vhost: bool) -> Launch {
     }
     Launch {
         argv,
+        // Its socket is in .lkvm there, and stays.
+        environment: vec![("HOME".to_owned(), guest.scratch_inside.to_owned())],
         ..Launch::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::launched;
+
+    #[test]
+    fn what_it_leaves_in_its_home_goes_with_the_measurement() {
+        for name in ["kvmtool", "kvmtool-vhost"] {
+            let directory = tempfile::tempdir().unwrap();
+            let [launch, _] = launched(name, "", directory.path());
+            let home = ("HOME".to_owned(), "/guest".to_owned());
+            assert_eq!(launch.environment, [home]);
+        }
     }
 }

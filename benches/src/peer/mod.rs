@@ -22,7 +22,7 @@ use anyhow::Result;
 use crate::probe::Request;
 
 /// Every peer, plinth first.
-pub const PEERS: [&Peer; 19] = [
+pub const PEERS: [&Peer; 21] = [
     &plinth::PEER,
     &plinth::VHOST,
     &plinth::MMIO,
@@ -35,8 +35,10 @@ pub const PEERS: [&Peer; 19] = [
     &qemu::MICROVM_VHOST,
     &qemu::Q35,
     &qemu::Q35_VHOST,
+    &qemu::Q35_IOTHREAD,
     &firecracker::PEER,
     &firecracker::ASYNC,
+    &firecracker::PCI,
     &cloud_hypervisor::PEER,
     &crosvm::PEER,
     &crosvm::VHOST,
@@ -263,6 +265,11 @@ mod tests {
     /// How the peer called `name` boots a guest with a disk and a network interface,
     /// twice, if `says` is a shell's words that are its program.
     pub(super) fn launched(name: &str, says: &str, scratch: &Path) -> [Launch; 2] {
+        [(); 2].map(|()| tried(name, says, scratch).unwrap())
+    }
+
+    /// The same once, where it may refuse to.
+    pub(super) fn tried(name: &str, says: &str, scratch: &Path) -> Result<Launch> {
         let program = scratch.join("program");
         fs::write(&program, format!("#!/bin/sh\n{says}\n")).unwrap();
         fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
@@ -280,7 +287,7 @@ mod tests {
             }],
             ..testbed.guest(&program, scratch).unwrap()
         };
-        [(); 2].map(|()| peer.launch(&guest).unwrap())
+        peer.launch(&guest)
     }
 
     fn meant(word: &str, aspect: Aspect) -> Vec<&'static str> {
@@ -298,6 +305,10 @@ mod tests {
             "qemu-q35-vhost",
         ];
         assert_eq!(meant("qemu", Aspect::Network), with_vhost);
+        let disks = ["qemu-microvm", "qemu-q35", "qemu-q35-iothread"];
+        assert_eq!(meant("qemu", Aspect::Disk), disks);
+        let with_pci = ["firecracker", "firecracker-pci"];
+        assert_eq!(meant("firecracker", Aspect::Network), with_pci);
         let boots = ["plinth", "plinth-mmio", "plinth-bzimage"];
         assert_eq!(meant("plinth", Aspect::Boot), boots);
         assert_eq!(meant("plinth", Aspect::Machine), boots[..2]);

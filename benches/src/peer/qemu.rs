@@ -17,7 +17,8 @@ pub(super) const MICROVM: Peer = Peer {
     aspects: EVERYTHING,
     settings: "-M microvm without option ROMs, PIT and PIC, with RTC (Linux waits long for one that is missing); -cpu host, -bios qboot.rom, \
                kernel entered by PVH; reset by triple fault, which it documents; a disk by io_uring with cache=writeback, \
-               where a flush is one, and like a tap by its main loop, as by default, and not by an I/O thread",
+               where a flush is one, and like a tap by its main loop, as by default; it has no system call filters, as by default, \
+               nor has plinth",
     words: "pci=off reboot=t",
     device_words: "pci=off reboot=t",
     launch: |guest| Ok(launch(guest, &BARE)),
@@ -48,7 +49,8 @@ pub(super) const MICROVM_VHOST: Peer = Peer {
 pub(super) const Q35: Peer = Peer {
     name: "qemu-q35",
     settings: "-M q35 -cpu host -nodefaults, SeaBIOS, kernel entered by PVH; a disk by io_uring with cache=writeback, \
-               where a flush is one, and like a tap by its main loop, as by default, and not by an I/O thread",
+               where a flush is one, and like a tap by its main loop, as by default, which an I/O thread relieves of disks in \
+               qemu-q35-iothread; it has no system call filters, as by default, nor has plinth",
     words: "reboot=k",
     device_words: "reboot=k",
     launch: |guest| Ok(launch(guest, &PC)),
@@ -70,6 +72,21 @@ pub(super) const Q35_VHOST: Peer = Peer {
     ..Q35
 };
 
+pub(super) const Q35_IOTHREAD: Peer = Peer {
+    name: "qemu-q35-iothread",
+    aspects: &[Aspect::Disk],
+    settings: "the same -M q35; its disk served by an I/O thread of its own (-object iothread), \
+               and not by its main loop",
+    launch: |guest| {
+        let machine = Machine {
+            iothread: true,
+            ..PC
+        };
+        Ok(launch(guest, &machine))
+    },
+    ..Q35
+};
+
 /// What is peculiar to a machine.
 struct Machine {
     /// Its name and properties.
@@ -79,6 +96,8 @@ struct Machine {
     /// What a network interface has besides.
     nic: &'static str,
     vhost: bool,
+    /// Whether an I/O thread serves its disks.
+    iothread: bool,
     /// Where devices can be attached later.
     ports: &'static [&'static str],
     /// Its firmware, if not the usual one.
@@ -92,6 +111,7 @@ const BARE: Machine = Machine {
     transport: "device",
     nic: "",
     vhost: false,
+    iothread: false,
     ports: &[],
     // Where it is not Debian's, its own choice is SeaBIOS.
     firmware: &["-bios", "qboot.rom"],
@@ -104,6 +124,7 @@ const PC: Machine = Machine {
     // Nobody boots from it.
     nic: ",romfile=",
     vhost: false,
+    iothread: false,
     ports: &[DISK_PORT, NIC_PORT],
     firmware: &[],
     roms: &[
@@ -218,13 +239,20 @@ fn roms(directories: &[PathBuf], names: &[&str]) -> Vec<(String, PathBuf)> {
 fn devices(guest: &Guest<'_>, machine: &Machine) -> Vec<String> {
     let transport = machine.transport;
     let mut words = Vec::new();
+    let thread = match machine.iothread {
+        true => {
+            words.extend(argv(["-object", "iothread,id=io0"]));
+            ",iothread=io0"
+        }
+        false => "",
+    };
     for (number, disk) in guest.disks.iter().enumerate() {
         let image = &disk.image;
         words.extend([
             "-drive".to_owned(),
             format!("if=none,id=disk{number},file={image},format=raw,aio=io_uring,cache=writeback"),
             "-device".to_owned(),
-            format!("virtio-blk-{transport},drive=disk{number}"),
+            format!("virtio-blk-{transport},drive=disk{number}{thread}"),
         ]);
     }
     let vhost = if machine.vhost { "on" } else { "off" };
@@ -288,6 +316,18 @@ mod tests {
             let words = launch.argv.join(" ");
             assert_eq!(words.contains(" -bios qboot.rom "), told, "{words}");
             assert!(words.contains(",cache=writeback "), "{words}");
+        }
+    }
+
+    #[test]
+    fn an_i_o_thread_serves_the_disk_of_the_machine_that_is_called_so() {
+        for (name, told) in [("qemu-q35", false), ("qemu-q35-iothread", true)] {
+            let directory = tempfile::tempdir().unwrap();
+            let [launch, _] = launched(name, "", directory.path());
+            let words = launch.argv.join(" ");
+            assert_eq!(words.contains(" -object iothread,id=io0 "), told, "{words}");
+            let disk = " -device virtio-blk-pci,drive=disk0,iothread=io0 ";
+            assert_eq!(words.contains(disk), told, "{words}");
         }
     }
 }

@@ -138,14 +138,15 @@ impl Figure {
 impl Unit {
     /// `value` for people, in the multiple that suits it.
     pub fn shown(self, value: f64) -> String {
+        let size = value.abs();
         match self {
-            Self::Nanoseconds if value >= 1e10 => format!("{:.2} s", value / 1e9),
-            Self::Nanoseconds if value >= 1e6 => format!("{:.2} ms", value / 1e6),
+            Self::Nanoseconds if size >= 1e10 => format!("{:.2} s", value / 1e9),
+            Self::Nanoseconds if size >= 1e6 => format!("{:.2} ms", value / 1e6),
             Self::Nanoseconds => format!("{:.1} µs", value / 1e3),
             Self::Count => format!("{value:.0}"),
             Self::Kibibytes => format!("{:.2} MiB", value / 1024.0),
-            Self::PerSecond if value < 1000.0 => format!("{value:.2}/s"),
-            Self::PerSecond if value < 10_000.0 => format!("{value:.1}/s"),
+            Self::PerSecond if size < 1000.0 => format!("{value:.2}/s"),
+            Self::PerSecond if size < 10_000.0 => format!("{value:.1}/s"),
             Self::PerSecond => format!("{value:.0}/s"),
             Self::Part => format!("{:+.3} %", value * 100.0),
             Self::BytesPerSecond => format!("{:.0} MiB/s", value / f64::from(1 << 20)),

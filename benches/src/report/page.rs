@@ -16,7 +16,7 @@ figcaption{font-weight:600}svg{width:100%;font-size:12px}svg text{fill:currentCo
 .end{text-anchor:end}.middle{text-anchor:middle}\
 .grid{stroke:var(--line)}.axis{stroke:currentColor}polyline{fill:none;stroke-width:2}\
 .range{display:block;font-size:11px;opacity:.7}\
-pre{white-space:pre-wrap;overflow-wrap:anywhere}\
+li{white-space:pre-wrap;overflow-wrap:anywhere}\
 .c0{fill:#0b6e4f}.c1{fill:#4fb286}.c2{fill:#c1440e}.c3{fill:#e58f65}\
 .c4{fill:#2f6690}.c5{fill:#81a4cd}.c6{fill:#8e3b8a}.c7{fill:#b8860b}\
 .l0{stroke:#0b6e4f}.l1{stroke:#4fb286}.l2{stroke:#c1440e}.l3{stroke:#e58f65}\
@@ -40,6 +40,7 @@ pub fn page(document: &Document) -> serde_json::Result<String> {
     // Within a script it is not only the end of one that is markup. In JSON this
     // character is in strings only, where it may be written so.
     let raw = serde_json::to_string(document)?.replace('<', "\\u003c");
+    let raw = without_controls(&raw);
     write!(
         html,
         "<script type='application/json' id='raw'>{raw}</script>\n</body></html>\n"
@@ -122,8 +123,22 @@ fn list(lines: &[String]) -> String {
     format!("<ul>{items}</ul>\n")
 }
 
-/// `text` as it stands in HTML, in quotes too.
+/// JSON without the control characters that it may have in its strings as they are.
+fn without_controls(json: &str) -> String {
+    let mut without = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character.is_control() {
+            true => without.push_str(&format!("\\u{:04x}", u32::from(character))),
+            false => without.push(character),
+        }
+    }
+    without
+}
+
+/// `text` as it stands in HTML, in quotes too. Consoles of guests are in it: lines may
+/// end as those of terminals do, and what else would control one is written out.
 pub(super) fn escaped(text: &str) -> String {
+    let text = text.replace("\r\n", "\n");
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -132,6 +147,8 @@ pub(super) fn escaped(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
+            '\n' | '\t' => escaped.push(character),
+            other if other.is_control() => escaped.extend(other.escape_unicode()),
             other => escaped.push(other),
         }
     }
@@ -168,6 +185,23 @@ mod tests {
         assert_eq!(html.matches("<svg").count(), 2);
         assert!(html.contains("<td>+25.0 %</td>") && html.contains("mode: deterministic"));
         assert!(html.contains("a &lt;/script&gt; &amp; &#39;quotes&#39;"));
+    }
+
+    #[test]
+    fn a_console_keeps_its_lines_and_controls_nothing() {
+        let mut document = document();
+        let console = "panic:\r\n\tat\u{1b}[2J\u{9b}1m\u{7f}\0".to_owned();
+        document.reports[0].outcomes[0].failures.push(console);
+        let html = page(&document).unwrap();
+        let shown = "failed: panic:\n\tat\\u{1b}[2J\\u{9b}1m\\u{7f}\\u{0}</li>";
+        assert!(html.contains(shown), "{html}");
+        assert!(html.contains("li{white-space:pre-wrap"));
+        let raw = |one: char| one.is_control() && one != '\n' && one != '\t';
+        assert!(!html.contains(raw), "{html}");
+        let (_, json) = html.split_once("id='raw'>").unwrap();
+        let (json, _) = json.split_once("</script>").unwrap();
+        let read: Document = serde_json::from_str(json).unwrap();
+        assert_eq!(read, document);
     }
 
     #[test]

@@ -46,7 +46,8 @@ fn caption(report: &Report, figure: &Figure) -> String {
     }
 }
 
-/// The height, and a bar for each peer, with a line from its smallest to its largest sample.
+/// The height, and a bar for each peer from zero, which is further right the lower
+/// samples are below it, with a line from its smallest to its largest sample.
 fn bars(report: &Report, figure: &Figure) -> Option<(f64, String)> {
     let measured = report.outcomes.iter().enumerate();
     let measured: Vec<(usize, &str, Summary)> = measured
@@ -55,30 +56,34 @@ fn bars(report: &Report, figure: &Figure) -> Option<(f64, String)> {
         })
         .collect();
     let most = measured.iter().map(|(.., one)| one.max).reduce(f64::max)?;
-    let scale = |value: f64| match most > 0.0 {
-        true => value / most * (WIDTH - LABELS - VALUES),
-        false => 0.0,
+    let least = measured.iter().map(|(.., one)| one.min);
+    let (least, most) = (least.fold(0.0, f64::min), most.max(0.0));
+    let place_of = |value: f64| match most > least {
+        true => LABELS + (value - least) / (most - least) * (WIDTH - LABELS - VALUES),
+        false => LABELS,
     };
+    let zero = place_of(0.0);
     let mut svg = String::new();
     let mut top = 4.0;
     for (place, peer, summary) in &measured {
-        let (middle, end) = (top + BAR / 2.0, LABELS + scale(summary.median));
-        let (from, to) = (LABELS + scale(summary.min), LABELS + scale(summary.max));
+        let (middle, end) = (top + BAR / 2.0, place_of(summary.median));
+        let (from, to) = (place_of(summary.min), place_of(summary.max));
         let (peer, shown) = (escaped(peer), figure.unit.shown(summary.median));
         write!(
             svg,
             "<text x='{:.1}' y='{:.1}' class='end'>{peer}</text>\
-             <rect x='{LABELS}' y='{top:.1}' width='{:.1}' height='{:.1}' class='c{}'>\
+             <rect x='{:.1}' y='{top:.1}' width='{:.1}' height='{:.1}' class='c{}'>\
              <title>{}</title></rect>\
              <line x1='{from:.1}' x2='{to:.1}' y1='{middle:.1}' y2='{middle:.1}' class='axis'/>\
              <text x='{:.1}' y='{:.1}'>{shown}</text>",
             LABELS - 8.0,
             middle + 4.0,
-            scale(summary.median),
+            end.min(zero),
+            (end - zero).abs(),
             BAR - 6.0,
             place % COLOURS,
             samples(figure, summary),
-            end.max(to) + 6.0,
+            zero.max(to) + 6.0,
             middle + 4.0,
         )
         .expect("a String takes everything");
@@ -97,7 +102,7 @@ const RIGHT: f64 = 150.0;
 const LABEL: f64 = 20.0;
 
 /// The height, and a line of medians for each peer, over the sizes, and at each size one from the
-/// smallest to the largest sample; the other axis begins at zero.
+/// smallest to the largest sample; the other axis begins at zero, or as far below it as samples are.
 fn lines(report: &Report, figure: &Figure) -> Option<(f64, String)> {
     let rows = report.rows();
     let sizes = rows.iter().filter(|(one, _)| one.name == figure.name);
@@ -114,11 +119,23 @@ fn lines(report: &Report, figure: &Figure) -> Option<(f64, String)> {
             sizes.iter().zip(&places.all).filter_map(point).collect()
         })
         .collect();
-    let highest = lines.iter().flatten().map(|(_, one)| one.max);
-    let step = step(highest.fold(0.0, f64::max));
-    let y = |value: f64| HEIGHT - BOTTOM - value / (step * 4.0) * (HEIGHT - BOTTOM - 10.0);
+    let all = || lines.iter().flatten();
+    let highest = all().map(|(_, one)| one.max).fold(0.0, f64::max);
+    let lowest = all().map(|(_, one)| one.min).fold(0.0, f64::min);
+    let step = step(highest.max(-lowest));
+    // Steps below zero, of which there are as many at most as above.
+    let below = (-lowest / step).ceil().min(4.0);
+    let y = |value: f64| {
+        let part = (value / step + below) / (4.0 + below);
+        HEIGHT - BOTTOM - part * (HEIGHT - BOTTOM - 10.0)
+    };
 
-    let mut svg = axes(figure, &sizes, &places, step, y);
+    let ticks = [-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0].into_iter();
+    let ticks: Vec<f64> = ticks
+        .filter(|tick| *tick >= -below)
+        .map(|tick| tick * step)
+        .collect();
+    let mut svg = axes(figure, &sizes, &places, &ticks, y);
     let mut legend = 20.0;
     for (place, (line, outcome)) in lines.iter().zip(&report.outcomes).enumerate() {
         if line.is_empty() {
@@ -210,12 +227,12 @@ fn axes(
     figure: &Figure,
     sizes: &[u64],
     places: &Places,
-    step: f64,
+    ticks: &[f64],
     y: impl Fn(f64) -> f64,
 ) -> String {
     let mut svg = String::new();
-    for tick in [0.0, 1.0, 2.0, 3.0, 4.0] {
-        let height = y(tick * step);
+    for tick in ticks {
+        let height = y(*tick);
         write!(
             svg,
             "<line x1='{LEFT}' x2='{:.1}' y1='{height:.1}' y2='{height:.1}' class='grid'/>\
@@ -223,7 +240,7 @@ fn axes(
             WIDTH - RIGHT,
             LEFT - 6.0,
             height + 4.0,
-            tick_label(figure.unit, tick * step)
+            tick_label(figure.unit, *tick)
         )
         .expect("a String takes everything");
     }
@@ -251,7 +268,7 @@ fn axes(
 }
 
 fn tick_label(unit: Unit, value: f64) -> String {
-    match value > 0.0 {
+    match value.abs() > 0.0 {
         true => unit.shown(value),
         false => "0".to_owned(),
     }
@@ -294,6 +311,33 @@ mod tests {
         let svg = plot(&report, &report.figures[0]).unwrap();
         assert!(svg.contains("width='190.0'") && svg.contains("width='380.0'"));
         assert!(svg.contains("30.00 ms") && svg.contains("60.00 ms"));
+    }
+
+    #[test]
+    fn bars_of_what_is_below_zero_lead_to_the_left_of_it() {
+        let report = report(&[("plinth", -10e6, [1.0, 1.0]), ("qemu", 30e6, [1.0, 1.0])]);
+        let svg = plot(&report, &report.figures[0]).unwrap();
+        assert!(!svg.contains("width='-"), "{svg}");
+        // Zero is at a quarter of the width.
+        assert!(
+            svg.contains("<rect x='150.0' y='4.0' width='95.0'"),
+            "{svg}"
+        );
+        assert!(
+            svg.contains("<rect x='245.0' y='26.0' width='285.0'"),
+            "{svg}"
+        );
+        assert!(svg.contains("-10.00 ms"), "{svg}");
+    }
+
+    #[test]
+    fn lines_below_zero_stay_on_the_plot() {
+        let report = report(&[("plinth", 1.0, [4.0, -2.0])]);
+        let svg = plot(&report, &report.figures[1]).unwrap();
+        // Of six steps two are below zero: from the top of the plot to its bottom.
+        assert!(svg.contains("points='130.0,10.0 490.0,220.0'"), "{svg}");
+        assert!(svg.contains("class='end'>-2.00/s<"), "{svg}");
+        assert!(svg.contains("y1='150.0' y2='150.0' class='grid'"), "{svg}");
     }
 
     #[test]

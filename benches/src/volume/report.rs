@@ -18,6 +18,20 @@ pub struct Found {
     pub touches: Vec<(Content, Measured<Touches>)>,
     /// Volumes made from snapshots.
     pub creations: Option<Measured<Vec<Creations>>>,
+    /// What could not be measured, and why.
+    pub failures: Vec<String>,
+}
+
+/// What it is told, a line each, which is the same for all of it.
+pub fn parameters() -> Vec<String> {
+    vec![
+        "guests write 4 KiB anywhere, 32 at a time, and have written for a while when the \
+         first snapshot is taken, alone; the later ones while earlier ones are stored"
+            .to_owned(),
+        "blocks are of 512 KiB, each read once before it is read again; there is no \
+         warm-up else"
+            .to_owned(),
+    ]
 }
 
 impl Found {
@@ -33,6 +47,7 @@ impl Found {
             settings: "plinth snapshot create, plinth volume create --from; ext4 on a disk in \
                        memory"
                 .to_owned(),
+            failures: self.failures.clone(),
             ..Outcome::default()
         };
         for (plan, measured) in &self.pauses {
@@ -51,14 +66,7 @@ impl Found {
         }
         Ok(Report {
             benchmark: "volume".to_owned(),
-            parameters: vec![
-                "guests write 4 KiB anywhere, 32 at a time, and have written for a while when the \
-                 first snapshot is taken, alone; the later ones while earlier ones are stored"
-                    .to_owned(),
-                "blocks are of 512 KiB, each read once before it is read again; there is no \
-                 warm-up else"
-                    .to_owned(),
-            ],
+            parameters: parameters(),
             figures,
             outcomes: vec![outcome],
             ..Report::default()
@@ -201,6 +209,18 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn what_was_measured_is_kept_beside_what_failed() {
+        let found = Found {
+            pauses: vec![pauses(1, 1)],
+            failures: vec!["creation: the machine died".to_owned()],
+            ..Found::default()
+        };
+        let report = found.report(String::new()).unwrap();
+        assert_eq!(report.outcomes[0].failures, found.failures);
+        assert!(report.outcomes[0].summary("pause", Some(1)).is_some());
     }
 
     #[test]

@@ -59,7 +59,8 @@ pub struct Finished {
 
 impl Deterministic {
     /// Runs the command. An error of kind `Stuck` means that the emulator
-    /// stalled and was killed.
+    /// stalled and was killed, one of kind `TimedOut` that the whole took longer
+    /// than it may.
     pub fn run(&self) -> Result<Finished> {
         let answers = memory_file("answers").map_err(Error::setup("making the output file"))?;
         let mut emulator = self.setup(&answers)?.start(None)?;
@@ -104,20 +105,31 @@ impl Deterministic {
             if printed != progress.0 {
                 progress = (printed, Instant::now());
             }
-            let silence = progress.1.elapsed();
-            if silence > self.stall_bound || start.elapsed() > self.total_bound {
+            if let Some((kind, what)) = self.too_long(start.elapsed(), progress.1.elapsed()) {
                 emulator.kill();
                 let what = format!(
-                    "the deterministic machine stalled after {} s, silent for {} s; \
-                     the last lines of its console:\n{}",
-                    start.elapsed().as_secs(),
-                    silence.as_secs(),
+                    "the deterministic machine {what}; the last lines of its console:\n{}",
                     emulator.console_tail()
                 );
-                return Err(Error::new(ErrorKind::Stuck, what));
+                return Err(Error::new(kind, what));
             }
         }
         Ok(())
+    }
+
+    /// What is wrong with a machine that has run for so long, and was `silent` since,
+    /// if something is.
+    fn too_long(&self, took: Duration, silent: Duration) -> Option<(ErrorKind, String)> {
+        let (seconds, silence) = (took.as_secs(), silent.as_secs());
+        if silent > self.stall_bound {
+            let what = format!("stalled after {seconds} s, silent for {silence} s");
+            return Some((ErrorKind::Stuck, what));
+        }
+        (took > self.total_bound).then(|| {
+            let bound = self.total_bound.as_secs();
+            let what = format!("did not end within {bound} s, silent for the last {silence} s");
+            (ErrorKind::TimedOut, what)
+        })
     }
 }
 
@@ -143,5 +155,38 @@ fn parse(answers: &File) -> Option<Result<Finished>> {
             }
             _ => return None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_goes_on_for_too_long_has_not_stalled() {
+        let machine = Deterministic {
+            emulator: None,
+            kernel: Kernel {
+                release: String::new(),
+                vmlinux: PathBuf::new(),
+                bzimage: PathBuf::new(),
+                modules: PathBuf::new(),
+            },
+            agent: PathBuf::new(),
+            memory_mib: 0,
+            seed: 1,
+            modules: Vec::new(),
+            files: Vec::new(),
+            command: Command::new("true"),
+            stall_bound: Duration::from_secs(10),
+            total_bound: Duration::from_secs(100),
+        };
+        let seconds = Duration::from_secs;
+        let found = |took, silent| machine.too_long(seconds(took), seconds(silent));
+        assert_eq!(found(100, 10), None);
+        assert_eq!(found(50, 11).unwrap().0, ErrorKind::Stuck);
+        let (kind, what) = found(101, 3).unwrap();
+        assert_eq!(kind, ErrorKind::TimedOut);
+        assert!(what.contains("did not end within 100 s"), "{what}");
     }
 }

@@ -15,7 +15,8 @@ use super::{block, control, density, growth, memory, net};
 
 /// Everything that monitors are compared by, in one report: takes hours.
 ///
-/// By the clock, exits and system calls are left out, which are counted.
+/// By the clock, exits and system calls are left out, which are counted, and so is
+/// memory where the kernel's tracing is not mounted.
 #[derive(Debug, Args)]
 pub(super) struct All {
     #[command(flatten)]
@@ -51,14 +52,20 @@ impl All {
     }
 }
 
+/// Without the kernel's tracing memory cannot be told: all monitors would fail at it.
 fn others(parts: &Parts, common: &Common) -> Result<Vec<Box<dyn Benchmark>>> {
-    let sizes = memory::SIZES.into();
-    Ok(vec![
-        Box::new(memory::usual(parts, common, sizes)),
+    let mut benchmarks: Vec<Box<dyn Benchmark>> = Vec::new();
+    match parts.bare.tracing() {
+        Ok(_) => benchmarks.push(Box::new(memory::usual(parts, common, memory::SIZES.into()))),
+        Err(why) => eprintln!("memory is left out: {why:#}"),
+    }
+    let others: [Box<dyn Benchmark>; 5] = [
         Box::new(growth::usual(parts, common)),
         Box::new(density::usual(parts, common, density::COUNTS.into())),
         Box::new(control::usual(parts, common)),
         Box::new(block::usual(parts, common)?),
         Box::new(net::usual(parts, common)?),
-    ])
+    ];
+    benchmarks.extend(others);
+    Ok(benchmarks)
 }

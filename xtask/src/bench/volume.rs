@@ -1,15 +1,16 @@
 //! `cargo xtask bench volume`: measures what snapshots cost a guest, and how
 //! soon what is in them can be had.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use benches::peer;
-use benches::report::Mode;
+use anyhow::{Context, Result, bail, ensure};
+use benches::benchmark::Benchmark;
+use benches::peer::{self, Aspect, Peer};
+use benches::report::{self, Mode, Outcome};
 use benches::volume::content::Content;
-use benches::volume::{CreationPlan, Found, Measured, PausePlan, Pauses, VolumeBench};
+use benches::volume::{CreationPlan, Found, PausePlan, VolumeBench, parameters};
 use clap::{Args, ValueEnum};
 
 use super::common::{each_once, with_default};
@@ -64,25 +65,26 @@ impl Volume {
         let earlier = self.output.check(Mode::Deterministic)?;
         let parts = Parts::get(Mode::Deterministic, Plinth::Release)?;
         let mut results = self.output.results(earlier, parts.conditions.clone());
+        results.accept(&[&Announced])?;
         let bench = bench(&parts)?;
         let mut found = Found::default();
         if wanted(Figure::Pause) {
-            found.pauses = pauses(&bench, &sizes)?;
+            pauses(&bench, &sizes, &mut found);
         }
         if wanted(Figure::Touch) {
             for content in [Content::Incompressible, Content::Compressible] {
-                eprintln!("measuring blocks of {} content", content.name());
-                let touches = bench.touches(TOUCHED, content)?;
-                found.touches.push((content, touches));
+                let what = format!("blocks of {} content", content.name());
+                let touches = measured(&what, &mut found, || bench.touches(TOUCHED, content));
+                found.touches.extend(touches.map(|one| (content, one)));
             }
         }
         if wanted(Figure::Creation) {
-            eprintln!("measuring creation");
-            found.creations = Some(bench.creations(CreationPlan {
+            let plan = CreationPlan {
                 sizes,
                 blocks: STORED,
                 times: MADE,
-            })?);
+            };
+            found.creations = measured("creation", &mut found, || bench.creations(plan));
         }
         results.add(found.report(peer::version(&bench.plinth))?);
         results.finish()
@@ -97,26 +99,65 @@ impl Volume {
     }
 }
 
+/// What comes of it, to be asked whether it could be compared before it is measured.
+struct Announced;
+
+impl Benchmark for Announced {
+    fn name(&self) -> &'static str {
+        "volume"
+    }
+
+    fn aspect(&self) -> Aspect {
+        Aspect::Disk
+    }
+
+    fn figures(&self, _: &[Outcome]) -> Vec<report::Figure> {
+        Vec::new()
+    }
+
+    fn parameters(&self) -> Vec<String> {
+        parameters()
+    }
+
+    fn measure(&self, _: &Peer, _: &Path) -> Result<Outcome> {
+        bail!("volumes are measured part by part")
+    }
+}
+
+/// What `measure` finds of `what`. That it failed is added to `found`: what else was
+/// measured, for hours, is kept.
+fn measured<T>(what: &str, found: &mut Found, measure: impl FnOnce() -> Result<T>) -> Option<T> {
+    eprintln!("measuring {what}");
+    match measure() {
+        Ok(measured) => Some(measured),
+        Err(error) => {
+            found.failures.push(format!("{what}: {error:#}"));
+            None
+        }
+    }
+}
+
 /// Guests write all over volumes of each size, and to as much of the largest as the
 /// smallest has: so it can be told what comes of the size and what of the blocks
 /// written to.
-fn pauses(bench: &VolumeBench, sizes: &[u64]) -> Result<Vec<(PausePlan, Measured<Pauses>)>> {
+fn pauses(bench: &VolumeBench, sizes: &[u64], found: &mut Found) {
     let mut plans: Vec<(u64, u64)> = sizes.iter().map(|size| (*size, *size)).collect();
     if let (Some(least), Some(most)) = (sizes.iter().min(), sizes.iter().max())
         && least < most
     {
         plans.push((*most, *least));
     }
-    let measure = |(size, written)| {
-        eprintln!("measuring pauses of {} GiB", size >> 30);
+    for (size, written) in plans {
+        let (gib, written_gib) = (size >> 30, written >> 30);
+        let what = format!("pauses of {gib} GiB, {written_gib} GiB written to");
         let plan = PausePlan {
             size,
             written,
             snapshots: SNAPSHOTS,
         };
-        Ok((plan.clone(), bench.pauses(plan)?))
-    };
-    plans.into_iter().map(measure).collect()
+        let pauses = measured(&what, found, || bench.pauses(plan.clone()));
+        found.pauses.extend(pauses.map(|one| (plan, one)));
+    }
 }
 
 fn bench(parts: &Parts) -> Result<VolumeBench> {
@@ -142,4 +183,27 @@ fn mke2fs() -> Result<PathBuf> {
     places
         .find(|path| path.is_file())
         .context("there is no mke2fs, of package e2fsprogs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_said_and_does_not_stop_the_rest() {
+        let mut found = Found::default();
+        assert_eq!(measured("pauses", &mut found, || Ok(3)), Some(3));
+        assert_eq!(
+            measured::<u32>("touches", &mut found, || bail!("it broke")),
+            None
+        );
+        assert_eq!(found.failures, ["touches: it broke"]);
+    }
+
+    #[test]
+    fn what_is_announced_is_what_is_reported() {
+        let report = Found::default().report(String::new()).unwrap();
+        assert_eq!(report.benchmark, Announced.name());
+        assert_eq!(report.parameters, Announced.parameters());
+    }
 }
