@@ -5,6 +5,7 @@
 pub mod baseline;
 mod conditions;
 mod figure;
+mod harmless;
 pub mod likeness;
 mod outcome;
 pub mod page;

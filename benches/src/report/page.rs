@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use super::harmless::harmless;
 use super::{Document, Figure, Mode, Outcome, Report, Summary, plot, table};
 
 const STYLE: &str = "\
@@ -135,10 +136,9 @@ fn without_controls(json: &str) -> String {
     without
 }
 
-/// `text` as it stands in HTML, in quotes too. Consoles of guests are in it: lines may
-/// end as those of terminals do, and what else would control one is written out.
+/// `text` as it stands in HTML, in quotes too.
 pub(super) fn escaped(text: &str) -> String {
-    let text = text.replace("\r\n", "\n");
+    let text = harmless(text);
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -147,8 +147,6 @@ pub(super) fn escaped(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            '\n' | '\t' => escaped.push(character),
-            other if other.is_control() => escaped.extend(other.escape_unicode()),
             other => escaped.push(other),
         }
     }

@@ -3,10 +3,11 @@
 
 use std::fmt::Write;
 
+use super::harmless::harmless;
 use super::{Document, Figure, Mode, Outcome, Report};
 
 /// The width of a peer's column.
-const COLUMN: usize = 18;
+const COLUMN: usize = 20;
 
 /// All reports of `document`, and the conditions.
 pub fn document(document: &Document) -> String {
@@ -16,7 +17,7 @@ pub fn document(document: &Document) -> String {
     for line in document.conditions.lines() {
         writeln!(text, "{line}").expect("a String takes everything");
     }
-    text
+    harmless(&text)
 }
 
 fn report(report: &Report, mode: Mode) -> String {
