@@ -1,6 +1,7 @@
 //! What becomes of what was measured: it is shown, written, and compared.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,6 +13,7 @@ use benches::report::page::page;
 use benches::report::{Conditions, Document, FORMAT, Mode, Report, table};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
+use tempfile::NamedTempFile;
 
 /// Runs of one peer in the deterministic machine may differ by this part.
 const REPEATABLE: f64 = 0.001;
@@ -74,9 +76,6 @@ impl Output {
             self.tolerance.is_finite() && self.tolerance >= 0.0,
             "--tolerance is a percentage from 0 on"
         );
-        if let (Some(json), Some(html)) = (&self.json, &self.html) {
-            ensure!(json != html, "--json and --html name one file");
-        }
         let earlier = match &self.baseline {
             Some(path) => Some(Earlier {
                 path: path.clone(),
@@ -96,6 +95,11 @@ impl Output {
                 .append(true)
                 .open(path)
                 .with_context(|| format!("{} could not be written in the end", path.display()))?;
+        }
+        if let (Some(json), Some(html)) = (&self.json, &self.html) {
+            // Both are there now.
+            let [json, html] = [json, html].map(fs::canonicalize);
+            ensure!(json? != html?, "--json and --html name one file");
         }
         Ok(earlier)
     }
@@ -155,14 +159,12 @@ impl Results {
     }
 
     fn write(&self) -> Result<()> {
-        let write = |path: &Path, text: String| {
-            fs::write(path, text).with_context(|| format!("writing {}", path.display()))
-        };
         if let Some(path) = &self.output.json {
-            write(path, serde_json::to_string_pretty(&self.document)? + "\n")?;
+            let text = serde_json::to_string_pretty(&self.document)? + "\n";
+            replace(path, &text)?;
         }
         if let Some(path) = &self.output.html {
-            write(path, page(&self.document)?)?;
+            replace(path, &page(&self.document)?)?;
         }
         Ok(())
     }
@@ -221,6 +223,30 @@ impl Results {
     }
 }
 
+/// Writes `text` to `path`. What a file had is kept until all of it is written.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    let written = match fs::symlink_metadata(path) {
+        Ok(there) if there.is_file() => replace_file(path, there.permissions(), text),
+        // A link, a pipe, a terminal.
+        _ => fs::write(path, text),
+    };
+    written.with_context(|| format!("writing {}", path.display()))
+}
+
+fn replace_file(path: &Path, permissions: Permissions, text: &str) -> io::Result<()> {
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let Ok(mut beside) = NamedTempFile::new_in(directory.unwrap_or(Path::new("."))) else {
+        // It may be written to, and its directory not.
+        return fs::write(path, text);
+    };
+    beside.write_all(text.as_bytes())?;
+    beside.as_file().set_permissions(permissions)?;
+    beside.persist(path)?;
+    Ok(())
+}
+
 /// Of an earlier run, what is the same in every form.
 #[derive(Deserialize)]
 struct Form {
@@ -270,6 +296,7 @@ fn repeats(report: &Report) -> bool {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use benches::peer::{Aspect, Peer};
     use benches::report::{Failed, Figure, Outcome, Rounds, Unit};
@@ -408,6 +435,29 @@ mod tests {
         assert!(refused().contains("--wall-clock"), "{}", refused());
         fs::write(&path, "not JSON").unwrap();
         assert!(refused().contains("is not what --json"), "{}", refused());
+    }
+
+    #[test]
+    fn files_are_replaced_as_they_are_and_two_names_of_one_are_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report");
+        let link = directory.path().join("link");
+        let both = Output {
+            json: Some(path.clone()),
+            html: Some(directory.path().join("./report")),
+            ..output()
+        };
+        let error = both.check(Mode::Deterministic).unwrap_err().to_string();
+        assert!(error.contains("name one file"), "{error}");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        for (path, text) in [(&path, "one"), (&link, "two")] {
+            replace(path, text).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 
     #[test]
