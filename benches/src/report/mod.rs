@@ -166,8 +166,11 @@ impl Report {
     /// of boots that differ, each is compared with those in its place in other rounds.
     pub fn largest_spread_of_rounds(&self) -> Option<(f64, &str, &str)> {
         let rounds = self.rounds?.counted as usize;
+        if rounds < 2 {
+            return None;
+        }
         self.largest(|samples| {
-            let each = samples.len() / rounds.max(1);
+            let each = samples.len() / rounds;
             let places = (0..each).filter_map(|place| {
                 let same: Vec<f64> = samples.iter().skip(place).step_by(each).copied().collect();
                 Some(Summary::of(&same)?.spread())

@@ -373,6 +373,7 @@ mod tests {
             ..report("growth", [1000.0, 1002.0])
         };
         assert!(repeats(&both_of_one));
+        assert_eq!(both_of_one.largest_spread_of_rounds(), None);
         let twice = |more: [f64; 2]| {
             let mut twice = report("growth", [1000.0, 1002.0]);
             for sample in more {
