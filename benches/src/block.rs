@@ -17,7 +17,7 @@ use crate::file_system;
 use crate::fio::{self, FIELDS, Report};
 use crate::peer::{Aspect, Disk, Guest, Peer};
 use crate::report::{Figure, Mode, Outcome};
-use crate::testbed::{Run, Testbed, on_a_busy_host};
+use crate::testbed::{Run, Testbed, bounds};
 
 pub use job::{JOBS, Job, Pattern};
 
@@ -175,9 +175,8 @@ impl BlockBench {
 
     /// For how long a run is silent at most, and for how long it lasts.
     fn bounds(&self) -> [Duration; 2] {
-        let job = on_a_busy_host(Duration::from_secs(self.seconds.into()));
-        let all: Duration = self.jobs.iter().map(|_| job).sum();
-        [self.stall_bound + job, self.stall_bound * 4 + all]
+        let job = Duration::from_secs(self.seconds.into());
+        bounds(self.stall_bound, job, self.jobs.len())
     }
 
     /// What the guest's init runs: the whole disk is written once, so that

@@ -103,15 +103,11 @@ impl Dimension {
     /// vCPUs that share one CPU wait for each other, for how long is chance, and a boot
     /// that is counted would repeat one chance for ever.
     fn variants(self, mode: Mode) -> Vec<String> {
-        let count = match (self, mode) {
-            (Self::Cpus, Mode::Deterministic) => VARIANTS,
-            _ => 1,
-        };
-        match count {
-            1 => vec![String::new()],
-            _ => (1..=count)
+        match (self, mode) {
+            (Self::Cpus, Mode::Deterministic) => (1..=VARIANTS)
                 .map(|variant| format!("bench.variant={variant}"))
                 .collect(),
+            _ => vec![String::new()],
         }
     }
 

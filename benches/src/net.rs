@@ -22,7 +22,7 @@ use crate::benchmark::Benchmark;
 use crate::peer::{Aspect, Guest, Nic, OtherEnd, Peer};
 use crate::report::{Figure, Mode, Outcome};
 use crate::tap::{self, MAC, TAP};
-use crate::testbed::{Run, Testbed, on_a_busy_host};
+use crate::testbed::{Run, Testbed, bounds};
 
 pub use pattern::{PATTERNS, Pattern};
 
@@ -162,9 +162,7 @@ impl NetBench {
     /// For how long a run is silent at most, and for how long it lasts.
     fn bounds(&self) -> [Duration; 2] {
         let pattern = Duration::from_millis(u64::from(WARM_UP) + u64::from(self.milliseconds));
-        let pattern = on_a_busy_host(pattern);
-        let all: Duration = self.patterns.iter().map(|_| pattern).sum();
-        [self.stall_bound + pattern, self.stall_bound * 4 + all]
+        bounds(self.stall_bound, pattern, self.patterns.len())
     }
 
     /// The kernel's for a guest at `address` whose init runs `script`.

@@ -54,6 +54,15 @@ pub(crate) fn on_a_busy_host(guest: Duration) -> Duration {
     guest * 60
 }
 
+/// For how long, in the host's time, a run may be silent, and for how long it may last,
+/// that measures `times` times for so long of the `guest`'s and is silent for `others` at
+/// most while it does anything else.
+pub(crate) fn bounds(others: Duration, guest: Duration, times: usize) -> [Duration; 2] {
+    let each = on_a_busy_host(guest);
+    let all: Duration = (0..times).map(|_| each).sum();
+    [others + each, others * 4 + all]
+}
+
 /// One run.
 #[derive(Debug, Default)]
 pub(crate) struct Run<'a> {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use outer::Finished;
 
 use crate::probe::Sample;
-use crate::watch::told;
+use crate::watch::{told, understood};
 
 /// What the probe answered, after which comes the trace if it was told to give it: that
 /// and what the machine's console showed are written to `directory`, as `name`.
@@ -21,7 +21,7 @@ pub(crate) fn sample(finished: &Finished, directory: Option<&Path>, name: &str) 
     if let Some(directory) = directory {
         write(directory, &format!("{name}.trace"), trace.as_bytes())?;
     }
-    serde_json::from_str(answer).context("understanding the probe's answer")
+    understood(answer)
 }
 
 fn write(directory: &Path, name: &str, content: &[u8]) -> Result<()> {

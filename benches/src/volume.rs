@@ -25,7 +25,7 @@ use crate::watch::answer;
 use crate::{fio, libraries, retry};
 
 use content::Content;
-pub use report::{Found, parameters};
+pub use report::{Found, NAME, parameters};
 pub use sample::{CreationPlan, Creations, PausePlan, Pauses, Plan, TouchPlan, Touches, Writes};
 
 /// What volumes are made with: as fast as they can be, so that it is not their limits

@@ -47,5 +47,10 @@ pub(crate) fn told(finished: &Finished) -> Result<String> {
 
 /// What the probe answered.
 pub(crate) fn answer<T: DeserializeOwned>(finished: &Finished) -> Result<T> {
-    serde_json::from_str(&told(finished)?).context("understanding the probe's answer")
+    understood(&told(finished)?)
+}
+
+/// What the probe answered in these words.
+pub(crate) fn understood<T: DeserializeOwned>(answer: &str) -> Result<T> {
+    serde_json::from_str(answer).context("understanding the probe's answer")
 }

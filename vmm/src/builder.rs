@@ -154,7 +154,7 @@ impl VmBuilder {
         self
     }
 
-    /// Adds a CMOS clock, for a guest that does not know KVM's; see
+    /// Adds a CMOS clock, for a guest that sets itself by one; see
     /// [`rtc`](VmConfig::rtc).
     #[must_use]
     pub fn rtc(mut self) -> Self {

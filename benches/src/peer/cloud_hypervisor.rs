@@ -1,12 +1,10 @@
 //! Cloud Hypervisor with a serial port only; its kernel is entered by PVH. It is
 //! operated by its REST API (docs/api.md).
 
-use std::process::Command;
-
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Control, EVERYTHING, Guest, Launch, Peer, argv, socket};
+use super::{Control, EVERYTHING, Guest, Launch, Peer, argv, knows, socket};
 use crate::probe::Request;
 
 pub(super) const PEER: Peer = Peer {
@@ -89,11 +87,9 @@ fn launch(guest: &Guest<'_>) -> Result<Launch> {
 /// written to in its first sector (its pull request 7728); older versions refuse an
 /// option that they do not know.
 fn kind(program: &str) -> &'static str {
-    let help = Command::new(program).arg("--help").output();
-    let help = help.map(|help| help.stdout).unwrap_or_default();
-    match String::from_utf8_lossy(&help).contains("image_type=") {
-        true => ",image_type=raw",
-        false => "",
+    match knows(program, "image_type=") {
+        Ok(true) => ",image_type=raw",
+        _ => "",
     }
 }
 

@@ -4,12 +4,11 @@
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::{Aspect, Control, EVERYTHING, Guest, Launch, Peer, argv, socket};
+use super::{Aspect, Control, EVERYTHING, Guest, Launch, Peer, argv, knows, socket};
 use crate::probe::Request;
 
 pub(super) const PEER: Peer = Peer {
@@ -66,11 +65,8 @@ const ENABLE_PCI: &str = "--enable-pci";
 
 /// Its devices on PCI, which versions before 1.13 do not have.
 fn with_pci(guest: &Guest<'_>) -> Result<Launch> {
-    let help = Command::new(guest.program).arg("--help").output();
-    let help = help.context("asking Firecracker for its options")?;
-    let known = String::from_utf8_lossy(&help.stdout).contains(ENABLE_PCI);
     ensure!(
-        known,
+        knows(guest.program, ENABLE_PCI)?,
         "{} knows no {ENABLE_PCI}, which is new in Firecracker 1.13",
         guest.program
     );

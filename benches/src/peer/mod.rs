@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::probe::Request;
 
@@ -247,6 +247,13 @@ pub fn version(program: &Path) -> String {
     };
     let version = said("--version").or_else(|| said("version"));
     version.unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Whether `program` speaks of `option` when it is asked for its options.
+fn knows(program: &str, option: &str) -> Result<bool> {
+    let help = Command::new(program).arg("--help").output();
+    let help = help.with_context(|| format!("asking {program} for its options"))?;
+    Ok(String::from_utf8_lossy(&help.stdout).contains(option))
 }
 
 /// A command from words.

@@ -22,6 +22,9 @@ pub struct Found {
     pub failures: Vec<String>,
 }
 
+/// What the benchmark is called.
+pub const NAME: &str = "volume";
+
 /// What it is told, a line each, which is the same for all of it.
 pub fn parameters() -> Vec<String> {
     vec![
@@ -65,7 +68,7 @@ impl Found {
             keep(&mut outcome, measured)?;
         }
         Ok(Report {
-            benchmark: "volume".to_owned(),
+            benchmark: NAME.to_owned(),
             parameters: parameters(),
             figures,
             outcomes: vec![outcome],

@@ -39,7 +39,8 @@ impl All {
         let others = others(&parts, common)?;
         let mut benchmarks: Vec<&dyn Benchmark> = vec![&booting, &exits];
         benchmarks.extend(others.iter().map(Box::as_ref));
-        results.accept(&benchmarks)?;
+        let announced = benchmarks.iter().map(|one| (one.name(), one.parameters()));
+        results.accept(&announced.collect::<Vec<_>>())?;
         let booted = common.carry_out(&parts, &booting, super::boot::ROUNDS);
         results.add(booted.clone());
         if common.mode() == Mode::Deterministic {

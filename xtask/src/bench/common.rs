@@ -87,7 +87,7 @@ impl Common {
         benchmark: &dyn Benchmark,
         deterministic: u32,
     ) -> Result<ExitCode> {
-        results.accept(&[benchmark])?;
+        results.accept(&[(benchmark.name(), benchmark.parameters())])?;
         results.add(self.carry_out(parts, benchmark, deterministic));
         results.finish()
     }

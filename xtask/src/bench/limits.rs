@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use benches::benchmark::{Rounds, carry_out};
+use benches::benchmark::{Benchmark, Rounds, carry_out};
 use benches::limits::{Allowed, LimitBench, Seen};
 use benches::peer::Peer;
 use benches::report::Mode;
@@ -53,7 +53,7 @@ impl Limits {
         let only = self.iops.map(|iops| vec![Allowed::Operations(iops)]);
         let limits = only.unwrap_or_else(|| CASES.into());
         let bench = bench(&parts, self.seconds, limits)?;
-        results.accept(&[&bench])?;
+        results.accept(&[(bench.name(), bench.parameters())])?;
         let subject = (ours()?, parts.plinth.clone());
         let once = Rounds {
             warm_up: 0,

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
-use benches::benchmark::Benchmark;
 use benches::report::baseline::compare;
 use benches::report::likeness::{differences, incomparable, told_otherwise, unsuitable};
 use benches::report::page::page;
@@ -126,22 +125,22 @@ impl Earlier {
 }
 
 impl Results {
-    /// Fails if what comes of these benchmarks could not be compared in the end.
-    pub(super) fn accept(&self, benchmarks: &[&dyn Benchmark]) -> Result<()> {
+    /// Fails if what comes of these benchmarks, which are called so and have these
+    /// parameters, could not be compared in the end.
+    pub(super) fn accept(&self, benchmarks: &[(&str, Vec<String>)]) -> Result<()> {
         let Some(earlier) = &self.earlier else {
             return Ok(());
         };
         let before = &earlier.document.reports;
         let known = |name: &str| before.iter().any(|report| report.benchmark == name);
-        let names: Vec<&str> = benchmarks.iter().map(|one| one.name()).collect();
+        let names: Vec<&str> = benchmarks.iter().map(|(name, _)| *name).collect();
         ensure!(
             names.iter().any(|name| known(name)),
             "{}",
             earlier.refused(&format!("there is no {} in it", names.join(", ")))
         );
-        for one in benchmarks {
-            let told = told_otherwise(&earlier.document, one.name(), &one.parameters());
-            if let Some(why) = told {
+        for (name, parameters) in benchmarks {
+            if let Some(why) = told_otherwise(&earlier.document, name, parameters) {
                 bail!("{}", earlier.refused(&why));
             }
         }
@@ -295,10 +294,8 @@ fn repeats(report: &Report) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-    use benches::peer::{Aspect, Peer};
     use benches::report::{Failed, Figure, Outcome, Rounds, Unit};
 
     use super::*;
@@ -477,41 +474,15 @@ mod tests {
         assert!(everything.check(Mode::Deterministic).is_err());
     }
 
-    /// Is told what it is made of.
-    struct Told(&'static str, Cell<u32>);
-
-    impl Benchmark for Told {
-        fn name(&self) -> &'static str {
-            "boot"
-        }
-
-        fn aspect(&self) -> Aspect {
-            Aspect::Machine
-        }
-
-        fn figures(&self, _: &[Outcome]) -> Vec<Figure> {
-            Vec::new()
-        }
-
-        fn parameters(&self) -> Vec<String> {
-            vec![self.0.to_owned()]
-        }
-
-        fn measure(&self, _: &Peer, _: &Path) -> Result<Outcome> {
-            self.1.set(self.1.get() + 1);
-            Ok(Outcome::default())
-        }
-    }
-
     #[test]
     fn what_could_not_be_compared_is_refused_before_it_is_measured() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("before.json");
         write(&path, &document(100.0));
         let results = results(&path, report("boot", [1.0, 1.0])).unwrap();
-        let told = |what| Told(what, Cell::default());
-        results.accept(&[&told("256 MiB")]).unwrap();
-        let error = results.accept(&[&told("512 MiB")]).unwrap_err().to_string();
+        let boot = |what: &str| [("boot", vec![what.to_owned()])];
+        results.accept(&boot("256 MiB")).unwrap();
+        let error = results.accept(&boot("512 MiB")).unwrap_err().to_string();
         assert!(
             error.contains("\"256 MiB\" then, \"512 MiB\" now"),
             "{error}"
@@ -520,7 +491,7 @@ mod tests {
         other.reports[0].benchmark = "density".to_owned();
         write(&path, &other);
         let results = self::results(&path, report("boot", [1.0, 1.0])).unwrap();
-        let error = results.accept(&[&told("256 MiB")]).unwrap_err().to_string();
+        let error = results.accept(&boot("256 MiB")).unwrap_err().to_string();
         assert!(error.contains("there is no boot in it"), "{error}");
     }
 

@@ -1,16 +1,15 @@
 //! `cargo xtask bench volume`: measures what snapshots cost a guest, and how
 //! soon what is in them can be had.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use benches::benchmark::Benchmark;
-use benches::peer::{self, Aspect, Peer};
-use benches::report::{self, Mode, Outcome};
+use anyhow::{Context, Result, ensure};
+use benches::peer;
+use benches::report::Mode;
 use benches::volume::content::Content;
-use benches::volume::{CreationPlan, Found, PausePlan, VolumeBench, parameters};
+use benches::volume::{CreationPlan, Found, NAME, PausePlan, VolumeBench, parameters};
 use clap::{Args, ValueEnum};
 
 use super::common::{each_once, with_default};
@@ -65,7 +64,7 @@ impl Volume {
         let earlier = self.output.check(Mode::Deterministic)?;
         let parts = Parts::get(Mode::Deterministic, Plinth::Release)?;
         let mut results = self.output.results(earlier, parts.conditions.clone());
-        results.accept(&[&Announced])?;
+        results.accept(&[(NAME, parameters())])?;
         let bench = bench(&parts)?;
         let mut found = Found::default();
         if wanted(Figure::Pause) {
@@ -96,31 +95,6 @@ impl Volume {
         ensure!(!self.sizes.contains(&0), "a volume is not empty");
         let sizes = each_once(self.sizes.iter().copied());
         sizes.into_iter().map(bytes).collect()
-    }
-}
-
-/// What comes of it, to be asked whether it could be compared before it is measured.
-struct Announced;
-
-impl Benchmark for Announced {
-    fn name(&self) -> &'static str {
-        "volume"
-    }
-
-    fn aspect(&self) -> Aspect {
-        Aspect::Disk
-    }
-
-    fn figures(&self, _: &[Outcome]) -> Vec<report::Figure> {
-        Vec::new()
-    }
-
-    fn parameters(&self) -> Vec<String> {
-        parameters()
-    }
-
-    fn measure(&self, _: &Peer, _: &Path) -> Result<Outcome> {
-        bail!("volumes are measured part by part")
     }
 }
 
@@ -187,6 +161,8 @@ fn mke2fs() -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::bail;
+
     use super::*;
 
     #[test]
@@ -203,7 +179,7 @@ mod tests {
     #[test]
     fn what_is_announced_is_what_is_reported() {
         let report = Found::default().report(String::new()).unwrap();
-        assert_eq!(report.benchmark, Announced.name());
-        assert_eq!(report.parameters, Announced.parameters());
+        assert_eq!(report.benchmark, NAME);
+        assert_eq!(report.parameters, parameters());
     }
 }
